@@ -22,7 +22,7 @@
 ``details`` and ``causes`` follow metav1.Status. ``status_body()`` renders the wire form.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -186,7 +186,7 @@ class TransportError(Exception):
     """The API server gave no answer: refused, reset, timed out before a Status came."""
 
 
-_BY_REASON: dict[str, type[APIError]] = {
+_BY_REASON: Mapping[str, type[APIError]] = {
     kind.reason: kind
     for kind in (
         BadRequest,
@@ -206,7 +206,7 @@ _BY_REASON: dict[str, type[APIError]] = {
     )
 } | {"Gone": Gone, "Timeout": Unavailable, "ServerTimeout": Unavailable}
 
-_BY_CODE: dict[int, type[APIError]] = {
+_BY_CODE: Mapping[int, type[APIError]] = {
     400: BadRequest,
     401: Unauthorized,
     403: Forbidden,
