@@ -1,0 +1,126 @@
+"""The data directory: every path that processes of one platform share, declared once."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SOCKET_PATH_LIMIT = 107
+"""Bytes that a Unix socket's path may have on Linux (sun_path less its terminator)."""
+
+LONGEST_SOCKET = "run/network.sock"
+
+
+class DirectoryError(Exception):
+    """The data directory cannot be used; the message says why and what to do."""
+
+
+def default_data_directory() -> Path:
+    """``$KETCH_HOME``, else ``$XDG_DATA_HOME/ketch``, else ``~/.local/share/ketch``."""
+    if home := os.environ.get("KETCH_HOME"):
+        return Path(home)
+    share = os.environ.get("XDG_DATA_HOME")
+    return Path(share) / "ketch" if share else Path.home() / ".local" / "share" / "ketch"
+
+
+@dataclass(frozen=True)
+class DataDirectory:
+    """Paths below one root; only its owner may enter it."""
+
+    root: Path
+
+    @property
+    def kube_database(self) -> Path:
+        """The API server's durable log."""
+        return self.root / "kube.db"
+
+    @property
+    def platform_database(self) -> Path:
+        """Runs, tasks, artifacts, metrics."""
+        return self.root / "platform.db"
+
+    @property
+    def objects(self) -> Path:
+        """The local artifact store: ``objects/<bucket>/<key>``."""
+        return self.root / "objects"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates."""
+        return self.root / "pki"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.root / "kubeconfig"
+
+    @property
+    def node_kubeconfig(self) -> Path:
+        """The node agent's kubeconfig."""
+        return self.pki / "node.kubeconfig"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and process records of the running platform."""
+        return self.root / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One file per process of the platform."""
+        return self.root / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running supervisor, so that a directory serves one platform at a time."""
+        return self.run / "lock"
+
+    @property
+    def state(self) -> Path:
+        """What the supervisor says of itself, as JSON."""
+        return self.run / "supervisor.json"
+
+    @property
+    def api_socket(self) -> Path:
+        """The Kubernetes API (TLS) for those who live in another network namespace."""
+        return self.run / "api.sock"
+
+    @property
+    def node_socket(self) -> Path:
+        """The kubelet API of the local node."""
+        return self.run / "node.sock"
+
+    def log(self, process: str) -> Path:
+        """Where ``process`` writes its output."""
+        return self.logs / f"{process}.log"
+
+    def prepare(self) -> None:
+        """Create what is missing, closed to others. Raises DirectoryError when that is not possible."""
+        longest = len(os.fsencode(self.root / LONGEST_SOCKET))
+        if longest > SOCKET_PATH_LIMIT:
+            room = SOCKET_PATH_LIMIT - len(LONGEST_SOCKET) - 1
+            raise DirectoryError(
+                f"data directory {self.root} is too long a path for Unix sockets "
+                f"(at most {room} bytes): choose a shorter one with --data-dir"
+            )
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            owner = self.root.stat().st_uid
+            if owner != os.geteuid():
+                raise DirectoryError(
+                    f"data directory {self.root} belongs to user {owner}, you are user {os.geteuid()}: "
+                    "choose another with --data-dir"
+                )
+            self.root.chmod(0o700)
+            for path in (
+                self.run,
+                self.logs,
+                self.pki,
+                self.objects,
+                self.root / "volumes",
+                self.root / "pods",
+                self.root / "environments",
+            ):
+                path.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DirectoryError(
+                f"cannot use data directory {self.root}: {error.strerror}: choose another with --data-dir"
+            ) from error

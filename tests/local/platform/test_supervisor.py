@@ -1,0 +1,85 @@
+"""One platform per directory, clear words about ports, and an end in reverse order."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+
+import pytest
+
+from ketch.local.platform.directory import DataDirectory, DirectoryError
+from ketch.local.platform.process import ProcessSpec
+from ketch.local.platform.supervisor import (
+    DirectoryInUse,
+    Endpoints,
+    PortInUse,
+    Supervisor,
+    listen,
+    lock_directory,
+)
+
+PROGRAM = """
+import signal, sys
+from ketch.local.platform.process import announce_ready
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+announce_ready()
+signal.pause()
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = DataDirectory(tmp_path / "d")
+    directory.prepare()
+    return directory
+
+
+def test_the_directory_is_closed_to_others(directory):
+    assert {oct(path.stat().st_mode & 0o777) for path in (directory.root, directory.run, directory.pki)} == {"0o700"}
+
+
+def test_a_path_too_long_for_sockets_is_refused_with_the_remedy(tmp_path):
+    with pytest.raises(DirectoryError, match=r"too long a path for Unix sockets .*--data-dir"):
+        DataDirectory(tmp_path / ("x" * 90)).prepare()
+
+
+def test_a_file_in_the_way_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "d").write_text("")
+    with pytest.raises(DirectoryError, match=r"cannot use data directory .*--data-dir"):
+        DataDirectory(tmp_path / "d").prepare()
+
+
+def test_a_second_platform_on_the_directory_is_told_which_process_has_it(directory):
+    first = lock_directory(directory)
+    with pytest.raises(DirectoryInUse, match=rf"process {os.getpid()}.*ketch down"):
+        lock_directory(directory)
+    os.close(first)
+    os.close(lock_directory(directory))
+
+
+def test_a_taken_port_is_named_together_with_the_option_that_changes_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortInUse, match=rf"port {port} is in use .* --port"):
+            listen(port, "--port")
+
+
+async def test_processes_run_until_stopped_and_the_state_file_tells_of_them(directory):
+    specs = [ProcessSpec(name, (sys.executable, "-c", PROGRAM)) for name in ("one", "two")]
+    order: list[str] = []
+    supervisor = Supervisor(directory, specs, Endpoints("http://x", "https://y"), lambda: order.append("before"))
+    run = asyncio.create_task(supervisor.run())
+    await asyncio.wait_for(supervisor.ready.wait(), 30)
+    state = json.loads(directory.state.read_text())
+    assert state["ready"]
+    assert {name: item["ready"] for name, item in state["processes"].items()} == {"one": True, "two": True}
+    pids = [item["pid"] for item in state["processes"].values()]
+    os.kill(os.getpid(), signal.SIGTERM)
+    await run
+    assert order == ["before"]
+    assert not directory.state.exists()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
