@@ -1,0 +1,82 @@
+"""Which programs make a platform, on which sockets and files."""
+
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ketch.local.platform.directory import DataDirectory
+from ketch.local.platform.gateway import (
+    ENTRY_POINT,
+    ENTRY_POINT_IPV6,
+    gateway_executable,
+    gateway_process,
+    write_routes,
+)
+from ketch.local.platform.process import ProcessSpec
+from ketch.local.platform.supervisor import Endpoints, listen
+
+KUBERNETES_SOCKETS = ("kubernetes", "kubernetes6")
+PLATFORM_SOCKET = "platform"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The listening sockets of one platform; they live as long as the supervisor."""
+
+    gateway: Sequence[socket.socket]
+    kubernetes: Sequence[socket.socket]
+    platform: socket.socket
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The addresses that users are told."""
+        gateway, kubernetes = (sockets[0].getsockname()[1] for sockets in (self.gateway, self.kubernetes))
+        return Endpoints(f"http://localhost:{gateway}", f"https://localhost:{kubernetes}")
+
+
+def open_addresses(port: int, api_port: int) -> Addresses:
+    """Listen on all addresses. Raises StartError, with nothing left open, when one of them cannot be had."""
+    gateway = listen(port, "--port")
+    kubernetes: Sequence[socket.socket] = ()
+    try:
+        kubernetes = listen(api_port, "--api-port")
+        platform, *rest = listen(0, "--port")
+    except Exception:
+        for item in (*gateway, *kubernetes):
+            item.close()
+        raise
+    for item in rest:
+        item.close()
+    return Addresses(gateway, kubernetes, platform)
+
+
+def _named(names: Sequence[str], sockets: Sequence[socket.socket]) -> Mapping[str, int]:
+    return {name: item.fileno() for name, item in zip(names, sockets, strict=False)}
+
+
+def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:
+    """The platform's programs in the order in which they start. Raises GatewayMissing."""
+    kubernetes_port = addresses.kubernetes[0].getsockname()[1]
+    routes = directory.run / "gateway"
+    write_routes(routes, f"http://127.0.0.1:{addresses.platform.getsockname()[1]}")
+    python = (sys.executable, "-m")
+    data = ("--data-dir", str(directory.root))
+    return (
+        ProcessSpec(
+            "control-plane",
+            (*python, "ketch.cli.controlplane", *data, "--api-port", str(kubernetes_port)),
+            sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
+        ),
+        ProcessSpec("network", (*python, "ketch.local.network.daemon", *data)),
+        ProcessSpec("keeper", (*python, "ketch.local.sandbox.main", *data)),
+        ProcessSpec(
+            "node-agent", (*python, "ketch.local.node.main", *data, "--kubeconfig", str(directory.node_kubeconfig))
+        ),
+        gateway_process(
+            gateway_executable(),
+            routes,
+            _named((ENTRY_POINT, ENTRY_POINT_IPV6), addresses.gateway),
+            addresses.gateway[0].getsockname()[1],
+        ),
+    )
