@@ -1,9 +1,8 @@
 """The ``ketch`` command: each subcommand is a function of its own module."""
 
-import sys
-
 import typer
 
+from ketch.cli.run import run
 from ketch.cli.status import logs, status
 from ketch.cli.up import down, up
 
@@ -19,6 +18,7 @@ application.command()(up)
 application.command()(down)
 application.command()(status)
 application.command()(logs)
+application.command()(run)
 
 
 def main() -> None:
@@ -27,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
