@@ -1,0 +1,136 @@
+"""What `ketch run` makes of its arguments, of files that are no pipelines, and of a run's state."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ketch.cli.compilation import CompilationError, load_pipeline
+from ketch.cli.main import application
+from ketch.cli.run import disable_caching, failure_text, parse_parameters, progress_lines, typed_parameters
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "pipeline.py"
+TWO_PIPELINES = """
+from kfp import dsl
+
+@dsl.component
+def step(): ...
+
+@dsl.pipeline
+def one(): step()
+
+@dsl.pipeline
+def two(): step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "parameters"),
+    [
+        pytest.param(["n=3"], {"n": 3}, id="a number"),
+        pytest.param(["name=digits"], {"name": "digits"}, id="text"),
+        pytest.param(['xs=[1, "a"]', "flag=true"], {"xs": [1, "a"], "flag": True}, id="a list and a boolean"),
+        pytest.param(["expression=a=b"], {"expression": "a=b"}, id="a value with an equals sign"),
+        pytest.param(["empty="], {"empty": ""}, id="an empty text"),
+    ],
+)
+def test_parameters_are_json_where_they_can_be(given, parameters):
+    assert parse_parameters(given) == parameters
+
+
+@pytest.mark.parametrize("text", ["novalue", "=3"])
+def test_a_parameter_without_key_or_value_is_named(text):
+    with pytest.raises(ValueError, match=f"key=value, not '{text}'"):
+        parse_parameters([text])
+
+
+def test_a_number_typed_for_a_text_parameter_stays_text():
+    pipeline = {"root": {"inputDefinitions": {"parameters": {"tag": {"parameterType": "STRING"}}}}}
+    assert typed_parameters({"tag": 10, "other": 10}, pipeline) == {"tag": "10", "other": 10}
+
+
+def test_a_python_file_becomes_the_sdk_s_intermediate_representation():
+    spec = load_pipeline(EXAMPLE)
+    assert spec["pipelineInfo"]["name"] == "digits"
+    assert set(spec["root"]["dag"]["tasks"]) == {"load", "train-linear", "train-forest", "choose"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        pytest.param("p.py", "x = 1", "no @dsl.pipeline in p.py", id="no pipeline in it"),
+        pytest.param(
+            "p.py", TWO_PIPELINES, r"several pipelines \(one, two\): choose one with --pipeline", id="two of them"
+        ),
+        pytest.param("p.py", "def broken(:", "SyntaxError", id="not Python"),
+        pytest.param("p.py", "raise ValueError('no data')", "ValueError: no data", id="it raises"),
+        pytest.param("p.yaml", "a: [", "p.yaml is not YAML", id="not YAML"),
+        pytest.param("p.yaml", "", "p.yaml holds no pipeline", id="empty"),
+        pytest.param("p.yaml", "- 1", "p.yaml holds no pipeline", id="a list"),
+    ],
+)
+def test_a_file_that_is_no_pipeline_is_refused_with_the_reason(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CompilationError, match=message):
+        load_pipeline(tmp_path / name)
+
+
+def test_one_of_several_pipelines_can_be_chosen(tmp_path):
+    (tmp_path / "p.py").write_text(TWO_PIPELINES)
+    assert load_pipeline(tmp_path / "p.py", "two")["pipelineInfo"]["name"] == "two"
+
+
+def test_a_missing_file_ends_the_command_with_2_and_names_it(tmp_path):
+    result = CliRunner().invoke(application, ["run", str(tmp_path / "absent.yaml")])
+    assert result.exit_code == 2
+    assert f"cannot read {tmp_path / 'absent.yaml'}: No such file or directory" in result.stderr
+
+
+def test_an_absent_platform_ends_the_command_with_3(tmp_path):
+    (tmp_path / "p.yaml").write_text("pipelineInfo: {name: x}")
+    result = CliRunner().invoke(application, ["run", str(tmp_path / "p.yaml"), "--host", "http://127.0.0.1:9"])
+    assert result.exit_code == 3
+    assert "start one with 'ketch up'" in result.stderr
+
+
+RUN = {
+    "display_name": "digits",
+    "state": "FAILED",
+    "run_details": {
+        "task_details": [
+            {
+                "display_name": "train",
+                "create_time": "2026-01-01T00:00:01Z",
+                "start_time": "2026-01-01T00:00:01Z",
+                "end_time": "2026-01-01T00:00:03Z",
+                "state": "FAILED",
+                "error": {"message": "ValueError: no data"},
+            },
+            {"display_name": "load", "create_time": "2026-01-01T00:00:00Z", "state": "SUCCEEDED"},
+        ]
+    },
+}
+
+
+def test_progress_shows_tasks_in_the_order_in_which_they_began():
+    assert progress_lines(RUN, datetime(2026, 1, 1, tzinfo=UTC)) == [
+        "digits  FAILED",
+        "  ✓ load   SUCCEEDED",
+        "  ✗ train  FAILED    2.0 s",
+    ]
+
+
+def test_a_failure_is_told_in_the_step_s_own_words():
+    assert failure_text(RUN) == "train: ValueError: no data"
+
+
+def test_caching_is_switched_off_in_nested_pipelines_too():
+    spec = {
+        "root": {"dag": {"tasks": {"a": {"cachingOptions": {"enableCache": True}}}}},
+        "components": {"inner": {"dag": {"tasks": {"b": {"cachingOptions": {"enableCache": True}}}}}},
+    }
+    disable_caching(spec)
+    assert (
+        spec["root"]["dag"]["tasks"]["a"] == spec["components"]["inner"]["dag"]["tasks"]["b"] == {"cachingOptions": {}}
+    )
