@@ -1,0 +1,86 @@
+"""Watchers: who is told of changes, and what happens to those who do not keep up."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from ketch.local.apiserver.store.records import Change
+
+MOST_WAITING = 20_000
+
+
+class Watcher:
+    """A queue of changes for one reader. A reader that lets more than MOST_WAITING pile up is cut off."""
+
+    def __init__(self, resource: str, namespace: str | None) -> None:
+        self.resource = resource
+        self.namespace = namespace
+        self.cut_off = False
+        self.closed = False
+        self._waiting: deque[Change] = deque()
+        self._wake: asyncio.Future[None] | None = None
+
+    def push(self, change: Change) -> None:
+        """Queue a change for the reader."""
+        if len(self._waiting) >= MOST_WAITING:
+            self.cut_off = True
+            self._waiting.clear()
+        if not self.cut_off:
+            self._waiting.append(change)
+        self._notify()
+
+    def close(self) -> None:
+        """End the watch; the reader sees an empty batch."""
+        self.closed = True
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def changes(self) -> Sequence[Change]:
+        """The next changes, at least one; empty once closed or cut off."""
+        while not (self._waiting or self.closed or self.cut_off):
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
+        batch = tuple(self._waiting)
+        self._waiting.clear()
+        return () if self.cut_off else batch
+
+
+class Watchers:
+    """All watchers, by what they look at: a change costs as much as the watchers it concerns."""
+
+    def __init__(self) -> None:
+        self._by_scope: dict[tuple[str, str | None], dict[Watcher, None]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_scope.values()))
+
+    def add(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` of changes from now on."""
+        self._by_scope.setdefault((watcher.resource, watcher.namespace), {})[watcher] = None
+
+    def remove(self, watcher: Watcher) -> None:
+        """Forget ``watcher``; harmless when it is not there."""
+        scope = (watcher.resource, watcher.namespace)
+        if (members := self._by_scope.get(scope)) is not None:
+            members.pop(watcher, None)
+            if not members:
+                del self._by_scope[scope]
+
+    def publish(self, change: Change) -> None:
+        """Hand a change to those whom it concerns."""
+        key = change.record.key
+        for scope in ((key.resource, None), (key.resource, key.namespace)):
+            for watcher in self._by_scope.get(scope, ()):
+                watcher.push(change)
+
+    def close(self) -> None:
+        """End every watch."""
+        for members in self._by_scope.values():
+            for watcher in members:
+                watcher.close()
