@@ -52,7 +52,8 @@ def _open(path: Path) -> sqlite3.Connection:
         if owner == 0 and version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
+                f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             )
         elif owner != APPLICATION_ID:
             raise StoreCorrupt(f"{path} is not a Ketch database: move it away, or choose another data directory")
@@ -128,7 +129,7 @@ class Journal:
             batches = [item for item in waiting if isinstance(item, Batch)]
             if not batches:
                 continue
-            # After a failure nothing is written until ``recover``: what queued meanwhile stands on writes that never were.
+            # Until ``recover`` nothing more is written: what queued meanwhile stands on writes that never were.
             if self._failure is None:
                 self._failure = self._commit([entry for batch in batches for entry in batch.entries])
             failure = self._failure

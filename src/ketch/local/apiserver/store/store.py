@@ -36,8 +36,10 @@ class Store:
         self._collections: dict[str, Collection] = {}
         self._pending: dict[StoreKey, Record | None] = {}
         self._staged: list[_Staged] = []
+        self._commits: dict[StoreKey, asyncio.Future[Record]] = {}
         self._in_flight = 0
         self._watchers = Watchers()
+        self._observers: dict[str, list[Callable[[Change], None]]] = {}
         for key, revision, value in self._journal.objects():
             self._collection(key.resource).load(Record(key, orjson.loads(value), revision, value))
         self._loaded = self._revision
@@ -119,6 +121,11 @@ class Store:
         self._assigned += 1
         return await self._stage(Record(key, build(self._assigned), self._assigned), deleted=True)
 
+    async def settled(self, record: Record) -> None:
+        """Wait until ``record``, which ``newest`` gave, is on disk. Raises StoreUnavailable."""
+        if self._pending.get(record.key) is record:
+            await asyncio.shield(self._commits[record.key])
+
     async def _stage(self, record: Record, *, deleted: bool) -> Record:
         loop = asyncio.get_running_loop()
         self._pending[record.key] = None if deleted else record
@@ -126,6 +133,7 @@ class Store:
             loop.call_soon(self._flush)
         staged = _Staged(record, deleted, loop.create_future())
         self._staged.append(staged)
+        self._commits[record.key] = staged.committed
         return await asyncio.shield(staged.committed)
 
     def _flush(self) -> None:
@@ -153,9 +161,11 @@ class Store:
             change = Change(record, collection.get(record.key.namespace, record.key.name), deleted=deleted)
             collection.apply(change)
             self._revision = record.revision
-            newest = self._pending.get(record.key, record)
-            if newest is record or (newest is None and deleted):
+            if self._commits.get(record.key) is committed:
                 self._pending.pop(record.key, None)
+                del self._commits[record.key]
+            for observer in self._observers.get(record.key.resource, ()):
+                observer(change)
             self._watchers.publish(change)
             if not committed.done():
                 committed.set_result(record)
@@ -170,7 +180,12 @@ class Store:
                 item.committed.set_exception(failure)
             self._staged = []
             self._pending.clear()
+            self._commits.clear()
             self._journal.recover()
+
+    def observe(self, resource: str, observer: Callable[[Change], None]) -> None:
+        """Call ``observer`` with each committed change, before its writer and its watchers hear of it."""
+        self._observers.setdefault(resource, []).append(observer)
 
     def watch(self, resource: str, namespace: str | None, after: int | None) -> tuple[Watcher, Sequence[Change]]:
         """Begin to watch: the watcher, and what happened after ``after`` (None: now) already. Raises Expired.

@@ -1,0 +1,99 @@
+"""What handlers answer with, before a front gives it bytes: one object, a list, a watch, a stream."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ketch.local.apiserver.conversion import as_served
+from ketch.local.apiserver.resources import ServedResource
+from ketch.local.apiserver.store.records import Record
+
+
+@dataclass(slots=True)
+class ObjectAnswer:
+    """One object: a stored ``record``, or a ``value`` made for this answer."""
+
+    resource: ServedResource | None = None
+    record: Record | None = None
+    value: Any = None
+    code: int = 200
+    warnings: tuple[str, ...] = ()
+
+    def json(self) -> Any:
+        """The object as JSON in the version that was asked for."""
+        if self.record is None:
+            return self.value
+        assert self.resource
+        return as_served(self.resource, self.record.value)
+
+
+@dataclass(slots=True)
+class ListAnswer:
+    """A page of a collection."""
+
+    resource: ServedResource
+    records: Sequence[Record]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+    def metadata(self) -> dict[str, Any]:
+        """metav1.ListMeta."""
+        meta: dict[str, Any] = {"resourceVersion": str(self.revision)}
+        if self.continue_token:
+            meta["continue"] = self.continue_token
+        if self.remaining is not None:
+            meta["remainingItemCount"] = self.remaining
+        return meta
+
+    def json(self) -> dict[str, Any]:
+        """The list as JSON; its items are shared with the store."""
+        return {
+            "kind": f"{self.resource.kind}List",
+            "apiVersion": self.resource.api_version,
+            "metadata": self.metadata(),
+            "items": [as_served(self.resource, record.value) for record in self.records],
+        }
+
+
+@dataclass(slots=True)
+class WatchAnswer:
+    """A watch not yet begun. Entering it begins; it yields batches of events in order.
+
+    Each event is ``(type, value, frames)``: ``frames`` is where a front may keep its bytes of the event, shared by all
+    watchers that see it the same way.
+    """
+
+    resource: ServedResource
+    events: AbstractAsyncContextManager[AsyncIterator[Sequence["WatchedEvent"]]]
+
+
+@dataclass(slots=True)
+class WatchedEvent:
+    """One event of a watch."""
+
+    type: str
+    value: Mapping[str, Any]
+    frames: dict[str, bytes] | None = None
+
+
+@dataclass(slots=True)
+class StreamAnswer:
+    """Bytes as they come (pod logs)."""
+
+    chunks: AbstractAsyncContextManager[AsyncIterator[bytes]]
+    content_type: str = "text/plain"
+
+
+@dataclass(slots=True)
+class TextAnswer:
+    """Text or ready-made bytes (health, documents)."""
+
+    text: str | bytes
+    content_type: str = "text/plain"
+    code: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer

@@ -1,0 +1,40 @@
+"""Objects kept in one version, served in another.
+
+All versions of a kind here have the same fields, so that converting rewrites ``apiVersion``; the one exception are
+Events, which the core group and events.k8s.io spell differently.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ketch.local.apiserver.resources import ServedResource
+
+EVENTS_GROUP = "events.k8s.io"
+_CORE_TO_EVENTS = {
+    "involvedObject": "regarding",
+    "message": "note",
+    "source": "deprecatedSource",
+    "firstTimestamp": "deprecatedFirstTimestamp",
+    "lastTimestamp": "deprecatedLastTimestamp",
+    "count": "deprecatedCount",
+    "reportingComponent": "reportingController",
+}
+_EVENTS_TO_CORE = {new: old for old, new in _CORE_TO_EVENTS.items()}
+
+
+def as_served(resource: ServedResource, value: dict[str, Any]) -> dict[str, Any]:
+    """A stored object in the version of ``resource``."""
+    if value.get("apiVersion") == resource.api_version:
+        return value
+    if resource.group == EVENTS_GROUP:
+        value = {_CORE_TO_EVENTS.get(name, name): field for name, field in value.items()}
+    return {**value, "apiVersion": resource.api_version}
+
+
+def as_stored(resource: ServedResource, value: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of ``resource``'s version as it is kept."""
+    if resource.api_version == resource.stored_api_version:
+        return dict(value)
+    if resource.group == EVENTS_GROUP:
+        value = {_EVENTS_TO_CORE.get(name, name): field for name, field in value.items()}
+    return {**value, "apiVersion": resource.stored_api_version}

@@ -1,0 +1,149 @@
+"""Server-side apply: an applier states what it wants, the server merges it with what others own."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from ketch.kube.errors import Cause, Conflict, StatusDetails
+from ketch.local.apiserver.patches.fields import (
+    NOT_OWNED,
+    Fields,
+    changed,
+    difference,
+    element_key,
+    field_set,
+    granular,
+    intersection,
+    paths,
+    union,
+)
+from ketch.local.apiserver.patches.ownership import Entry, Manager, entries, owned, with_entry
+from ketch.local.apiserver.schemas import Schema
+from ketch.local.apiserver.schemas.nodes import ANYTHING, Node
+
+CLIENT_SIDE_APPLY = "kubectl-client-side-apply"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def merged(node: Node, live: Any, applied: Any) -> Any:
+    """``applied`` laid over ``live``: parts with owners of their own merge, all else is replaced."""
+    if type(live) is not type(applied) or not granular(node, applied) or not granular(node, live):
+        return applied
+    if isinstance(applied, dict):
+        result = dict(live)
+        for name, item in cast("dict[str, Any]", applied).items():
+            result[name] = merged(node.child(name) or ANYTHING, live[name], item) if name in live else item
+        return result
+    wanted = {element_key(node, item): item for item in cast("list[Any]", applied)}
+    existing = {element_key(node, item): item for item in live}
+    kept = [merged(node.items, item, wanted[key]) if key in wanted else item for key, item in existing.items()]
+    return [*kept, *(item for key, item in wanted.items() if key not in existing)]
+
+
+def without(node: Node, value: Any, gone: Fields) -> Any:
+    """``value`` without the fields ``gone``; what becomes empty by that goes too."""
+    if isinstance(value, dict):
+        result = dict(cast("dict[str, Any]", value))
+        for key, below in gone.items():
+            name = key[2:]
+            if key == "." or name not in result:
+                continue
+            child = node.child(name) or ANYTHING
+            if not below or not granular(child, result[name]):
+                del result[name]
+                continue
+            rest = without(child, result[name], below)
+            if rest or not result[name]:
+                result[name] = rest
+            else:
+                del result[name]
+        return result
+    items: list[Any] = []
+    for item in cast("list[Any]", value):
+        below = gone.get(element_key(node, item))
+        if below is None:
+            items.append(item)
+        elif "." not in below and below:
+            items.append(without(node.items, item, below))
+    return items
+
+
+def _conflict(found: list[tuple[Entry, Fields]]) -> Conflict:
+    causes: list[Cause] = []
+    groups: list[str] = []
+    for entry, fields in found:
+        who = f'conflict with "{entry.get("manager")}"'
+        if entry.get("subresource"):
+            who += f' with subresource "{entry["subresource"]}"'
+        who += f" using {entry.get('apiVersion')}"
+        listed = list(paths(fields))
+        causes += [Cause("FieldManagerConflict", who, path) for path in listed]
+        many = who.replace("conflict with", "conflicts with", 1) + ":\n- " + "\n- ".join(listed)
+        groups.append(many if len(listed) > 1 else f"{who}: {listed[0]}")
+    count = f"{len(causes)} conflict{'s' if len(causes) != 1 else ''}"
+    return Conflict(f"Apply failed with {count}: {'; '.join(groups)}", StatusDetails(causes=tuple(causes)))
+
+
+def _migrated(others: list[Entry], manager: Manager, fields: Fields, obj: Mapping[str, Any]) -> tuple[list[Entry], Fields]:
+    """kubectl's change from client-side to server-side apply: the fields it owned by Update are its own by Apply."""
+    if manager.name != "kubectl" or LAST_APPLIED not in (obj["metadata"].get("annotations") or {}):
+        return others, fields
+    result: list[Entry] = []
+    for entry in others:
+        if entry.get("manager") == CLIENT_SIDE_APPLY and entry.get("operation") == "Update":
+            fields = union(fields, owned(entry))
+        else:
+            result.append(entry)
+    return result, fields
+
+
+def apply(
+    live: Mapping[str, Any] | None, applied: Mapping[str, Any], schema: Schema, manager: Manager, *, force: bool
+) -> dict[str, Any]:
+    """The object after ``manager`` applied ``applied``.
+
+    Fields that the manager applied before and does not now go away unless another owns them. An apply that changes
+    nothing returns an object equal to ``live``. Raises Conflict, naming owners and fields, unless ``force``.
+    """
+    node = schema.node
+    mine = difference(field_set(node, applied), NOT_OWNED)
+    if manager.subresource == "status":
+        mine = {key: below for key, below in mine.items() if key == "f:status"}
+    else:
+        mine.pop("f:status", None)
+    if live is None:
+        return with_entry(dict(applied), (), manager.entry(mine))
+    everyone = entries(live)
+    previous = next((entry for entry in everyone if manager.wrote(entry)), None)
+    others = [entry for entry in everyone if entry is not previous]
+    before = owned(previous) if previous else {}
+    others, before = _migrated(others, manager, before, live)
+    base = dict(live)
+    result = merged(node, base, _without_identity(applied))
+    theirs: Fields = {}
+    for entry in others:
+        theirs = union(theirs, owned(entry))
+    gone = difference(difference(before, mine), theirs)
+    if gone:
+        result = without(node, result, gone)
+    touched = difference(changed(node, base, result)[0], NOT_OWNED)
+    disputed = [(entry, common) for entry in others if (common := intersection(touched, owned(entry)))]
+    if disputed and not force:
+        raise _conflict(disputed)
+    kept: list[Entry] = []
+    for entry in others:
+        rest = difference(owned(entry), touched) if disputed else owned(entry)
+        if rest:
+            kept.append(entry if rest == owned(entry) else {**entry, "fieldsV1": rest})
+    unchanged = previous is not None and owned(previous) == mine and result == base
+    time = previous["time"] if previous is not None and unchanged else None
+    return with_entry(result, kept, manager.entry(mine, time))
+
+
+def _without_identity(applied: Mapping[str, Any]) -> dict[str, Any]:
+    """What is applied, less the identity that only locates the object."""
+    result = dict(applied)
+    meta = {**result.get("metadata", {})}
+    for name in ("resourceVersion", "uid", "managedFields", "creationTimestamp"):
+        meta.pop(name, None)
+    result["metadata"] = meta
+    return result

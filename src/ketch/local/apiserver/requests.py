@@ -1,0 +1,118 @@
+"""A call of the API, understood: which verb on which resource, namespace, name and subresource."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
+from ketch.kube.transport import JSON_TYPE
+from ketch.local.apiserver.auth.identity import UserInfo
+
+NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", ""})
+FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter."""
+
+    user: UserInfo
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
+    body: Any = None
+    content_type: str = JSON_TYPE
+    accept: str = JSON_TYPE
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter. Raises BadRequest."""
+        text = self.query.get(name)
+        if text is None or text in FALSE:
+            return False
+        if text not in TRUE:
+            raise BadRequest(f'query parameter {name}: "{text}" is no boolean')
+        return True
+
+    def number(self, name: str) -> int | None:
+        """An integer query parameter, None when absent. Raises BadRequest."""
+        text = self.query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise BadRequest(f'query parameter {name}: "{text}" is no integer') from None
+
+    @property
+    def manager(self) -> str:
+        """The field manager: as told, else the client's name."""
+        return self.query.get("fieldManager", "") or "unknown"
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing may be kept. Raises BadRequest for anything but ``All``."""
+        text = self.query.get("dryRun", "")
+        if text not in ("", "All"):
+            raise BadRequest(f'query parameter dryRun: unsupported value "{text}": supported values: "All"')
+        return text == "All"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a call goes; ``verb`` is the authorizer's word (get, list, watch, create, update, patch, delete, ...)."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str
+    name: str
+    subresource: str
+    verb: str
+
+
+def split_path(path: str) -> tuple[str, str, list[str]] | None:
+    """Group, version and the rest of a resource path; None when it names no resource."""
+    parts = path.strip("/").split("/")
+    if len(parts) >= 3 and parts[0] == "api":
+        return "", parts[1], parts[2:]
+    if len(parts) >= 4 and parts[0] == "apis":
+        return parts[1], parts[2], parts[3:]
+    return None
+
+
+def _verb(call: Call, name: str) -> str:
+    match call.method:
+        case "GET" | "HEAD":
+            if name and not call.flag("watch"):
+                return "get"
+            return "watch" if call.flag("watch") else "list"
+        case "POST":
+            return "create"
+        case "PUT":
+            return "update"
+        case "PATCH":
+            return "patch"
+        case "DELETE":
+            return "delete" if name else "deletecollection"
+        case _:
+            raise MethodNotAllowed(f"the server does not allow the method {call.method}")
+
+
+def resolve(call: Call, group: str, version: str, rest: list[str]) -> Target:
+    """Understand what lies behind group and version. Raises NotFound, MethodNotAllowed."""
+    namespace = ""
+    if rest[0] == "watch":
+        raise NotFound("the server could not find the requested resource")
+    if rest[0] == "namespaces" and not group and len(rest) >= 2:
+        # /namespaces/a is the namespace itself, /namespaces/a/status its subresource, /namespaces/a/pods its content
+        if len(rest) == 2 or (len(rest) == 3 and rest[2] in NAMESPACE_SUBRESOURCES):
+            subresource = rest[2] if len(rest) == 3 else ""
+            return Target(group, version, "namespaces", "", rest[1], subresource, _verb(call, rest[1]))
+        namespace, rest = rest[1], rest[2:]
+    elif rest[0] == "namespaces" and group and len(rest) >= 3:
+        namespace, rest = rest[1], rest[2:]
+    if len(rest) > 3 or not all(rest):
+        raise NotFound("the server could not find the requested resource")
+    plural, name, subresource = (*rest, "", "")[:3]
+    return Target(group, version, plural, namespace, name, subresource, _verb(call, name))

@@ -1,0 +1,80 @@
+"""A kind's schema: what the server asks of it."""
+
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
+from typing import Any
+
+from ketch.kube.errors import Cause
+from ketch.local.apiserver.schemas.checking import check
+from ketch.local.apiserver.schemas.defaults import default_for
+from ketch.local.apiserver.schemas.definitions import OBJECT_META, kinds, node_of
+from ketch.local.apiserver.schemas.nodes import Node
+from ketch.local.apiserver.schemas.pruning import complete, prune
+
+IDENTITY: Mapping[str, Any] = {
+    "apiVersion": {"type": "string"},
+    "kind": {"type": "string"},
+    "metadata": {"$ref": OBJECT_META},
+}
+
+
+class Schema:
+    """Pruning, defaulting and checking of one kind in one version."""
+
+    def __init__(
+        self, find: Callable[[], Node], complete_object: Callable[[dict[str, Any]], None] | None, *, builtin: bool
+    ) -> None:
+        self._find = find
+        self._complete = complete_object
+        self.builtin = builtin
+
+    @cached_property
+    def node(self) -> Node:
+        """The root of the tree."""
+        return self._find()
+
+    def prune(self, obj: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The object without what the schema does not know, and the paths of that. Unchanged parts are shared."""
+        unknown: list[str] = []
+        return prune(self.node, obj, "", unknown), unknown
+
+    def default(self, obj: dict[str, Any]) -> None:
+        """Fill in defaults, in place."""
+        if self._complete is not None:
+            self._complete(obj)
+        if not self.builtin:
+            complete(self.node, obj)
+
+    def validate(self, obj: Mapping[str, Any]) -> list[Cause]:
+        """What is wrong with the object."""
+        causes: list[Cause] = []
+        check(self.node, obj, "", causes)
+        return causes
+
+
+@cache
+def schema_for(group: str, version: str, kind: str) -> Schema:
+    """The schema of a built-in kind. Raises KeyError when used for one that is not among the definitions."""
+    return Schema(
+        lambda: node_of(kinds()[_full_group(group), version, kind]), default_for(group, kind), builtin=True
+    )
+
+
+def _full_group(group: str) -> str:
+    return group
+
+
+class _CustomRoot(Node):
+    """A custom resource's root: its own fields, and metadata as every built-in kind has it."""
+
+    def child(self, name: str) -> Node | None:
+        """The node of a field."""
+        return node_of(OBJECT_META) if name == "metadata" else super().child(name)
+
+
+def compile_schema(openapi: Mapping[str, Any] | None) -> Schema:
+    """A custom resource's schema; without one, anything goes."""
+    given = dict(openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    given["properties"] = {**(given.get("properties") or {}), **IDENTITY}
+    root = _CustomRoot(given, node_of, builtin=False)
+    return Schema(lambda: root, None, builtin=False)

@@ -1,0 +1,278 @@
+"""Namespaces, Services, Secrets, ConfigMaps, claims and volumes."""
+
+import base64
+import binascii
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ketch.kube.errors import Cause, Invalid
+from ketch.local.apiserver.metadata import DNS_LABEL, invalid
+from ketch.local.apiserver.schemas.checking import required, unsupported
+from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+
+SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
+RESERVED_ADDRESSES = 256
+"""The first addresses of the service network are for those that ask for one (kubernetes .1, DNS .10)."""
+NODE_PORTS = range(30000, 32768)
+NAMESPACE_FINALIZER = "kubernetes"
+IMMUTABLE_MESSAGE = "Forbidden: field is immutable when `immutable` is set"
+
+
+class NamespaceStrategy(Strategy):
+    """A namespace goes when its content is gone: ``spec.finalizers`` holds it until its controller lets go."""
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Active, and held."""
+        obj["spec"] = {**(obj.get("spec") or {}), "finalizers": [NAMESPACE_FINALIZER]}
+        obj["status"] = {"phase": "Active"}
+
+    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """Only /finalize changes the spec."""
+        obj["spec"] = old.get("spec", {})
+
+    def deletion_hooks(self, obj: Mapping[str, Any]) -> bool:
+        """Whether the controller still holds it."""
+        return bool((obj.get("spec") or {}).get("finalizers"))
+
+    def begin_deletion(self, obj: Obj) -> None:
+        """Terminating."""
+        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+
+
+class ServiceStrategy(Strategy):
+    """A Service gets its address at birth and keeps it; no address is ever given twice."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, str] = {}
+        self._ports: dict[int, str] = {}
+        self._next = RESERVED_ADDRESSES
+        self._loaded = False
+
+    def _load(self, context: Context) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for service in context.listing("/services", None):
+            self.created(service)
+
+    def created(self, obj: Mapping[str, Any]) -> None:
+        """Remember what the service holds."""
+        uid, spec = obj["metadata"]["uid"], obj.get("spec") or {}
+        if spec.get("clusterIP") not in (None, "", "None"):
+            self._taken[spec["clusterIP"]] = uid
+        for port in spec.get("ports") or ():
+            if port.get("nodePort"):
+                self._ports[port["nodePort"]] = uid
+
+    def removed(self, obj: Mapping[str, Any]) -> None:
+        """Give back what it held."""
+        uid = obj["metadata"]["uid"]
+        self._taken = {address: owner for address, owner in self._taken.items() if owner != uid}
+        self._ports = {port: owner for port, owner in self._ports.items() if owner != uid}
+
+    abandoned = removed
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Allocate addresses and node ports."""
+        self._load(context)
+        obj["status"] = {"loadBalancer": {}}
+        self._complete(obj, {})
+
+    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """Keep the address that an update leaves out."""
+        self._load(context)
+        spec, before = obj["spec"], old.get("spec") or {}
+        if spec.get("type") != "ExternalName" and not spec.get("clusterIP") and before.get("clusterIP"):
+            for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+                if name in before:
+                    spec[name] = before[name]
+        self._complete(obj, before)
+
+    def _complete(self, obj: Obj, before: Mapping[str, Any]) -> None:
+        spec, uid = obj["spec"], obj["metadata"]["uid"]
+        if spec.get("type") == "ExternalName":
+            return
+        address = spec.get("clusterIP") or self._free_address()
+        if address != "None" and address != before.get("clusterIP"):
+            self._reserve(obj, address, uid)
+        spec["clusterIP"] = address
+        spec["clusterIPs"] = [address]
+        spec.setdefault("ipFamilies", ["IPv4"])
+        spec.setdefault("ipFamilyPolicy", "SingleStack")
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            for port in spec.get("ports") or ():
+                if not port.get("nodePort"):
+                    port["nodePort"] = next(number for number in NODE_PORTS if number not in self._ports)
+                self._ports[port["nodePort"]] = uid
+
+    def _reserve(self, obj: Obj, address: str, uid: str) -> None:
+        name = obj["metadata"].get("name", "")
+        try:
+            inside = ipaddress.IPv4Address(address) in SERVICE_NETWORK
+        except ValueError:
+            inside = False
+        if not inside:
+            why = f'Invalid value: "{address}": the provided IP is not in the valid range {SERVICE_NETWORK}'
+            raise Invalid(f'Service "{name}" is invalid: spec.clusterIPs: {why}')
+        if self._taken.get(address, uid) != uid:
+            why = f'Invalid value: ["{address}"]: failed to allocate IP {address}: provided IP is already allocated'
+            raise Invalid(f'Service "{name}" is invalid: spec.clusterIPs: {why}')
+        self._taken[address] = uid
+
+    def _free_address(self) -> str:
+        size = SERVICE_NETWORK.num_addresses
+        for _ in range(size):
+            address = str(SERVICE_NETWORK[self._next])
+            self._next = self._next + 1 if self._next + 2 < size else RESERVED_ADDRESSES
+            if address not in self._taken:
+                return address
+        raise Invalid(f"no address of {SERVICE_NETWORK} is free")
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Ports, types, and the address that stays."""
+        spec = obj["spec"]
+        causes: list[Cause] = []
+        kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
+        if spec.get("type") not in kinds:
+            causes.append(unsupported("spec.type", spec.get("type"), kinds))
+        ports = spec.get("ports") or ()
+        if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
+            causes.append(required("spec.ports"))
+        for index, port in enumerate(ports):
+            path = f"spec.ports[{index}]"
+            if len(ports) > 1 and not port.get("name"):
+                causes.append(required(f"{path}.name"))
+            if not isinstance(port.get("port"), int) or not 1 <= port["port"] <= 65535:
+                causes.append(invalid(f"{path}.port", port.get("port"), "must be between 1 and 65535, inclusive"))
+            if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
+                causes.append(unsupported(f"{path}.protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"]))
+        before = (old or {}).get("spec") or {}
+        if before.get("clusterIP") and spec.get("clusterIP") != before["clusterIP"]:
+            causes.append(invalid("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set"))
+        return causes
+
+
+class SecretStrategy(Strategy):
+    """Secrets hold base64; ``stringData`` is written plainly and never read back."""
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Encode stringData."""
+        if isinstance(texts := obj.pop("stringData", None), dict):
+            encoded = {
+                str(key): base64.b64encode(str(text).encode()).decode()  # pyright: ignore[reportUnknownArgumentType]
+                for key, text in texts.items()  # pyright: ignore[reportUnknownVariableType]
+            }
+            obj["data"] = {**(obj.get("data") or {}), **encoded}
+
+    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """Encode stringData."""
+        self.prepare_create(obj, context)
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """base64, type that stays, immutability."""
+        causes: list[Cause] = []
+        for key, text in (obj.get("data") or {}).items():
+            try:
+                base64.b64decode(text or "", validate=True)
+            except (binascii.Error, ValueError, TypeError):
+                causes.append(invalid(f"data[{key}]", "<hidden>", "must be base64"))
+        if old is not None:
+            if obj.get("type") != old.get("type"):
+                causes.append(invalid("type", obj.get("type"), "field is immutable"))
+            causes += immutable_causes(obj, old)
+        return causes
+
+
+class ConfigMapStrategy(Strategy):
+    """ConfigMaps may be closed for good."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Keys of text and bytes differ; immutability."""
+        both = set(obj.get("data") or {}) & set(obj.get("binaryData") or {})
+        causes = [invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in sorted(both)]
+        return causes + (immutable_causes(obj, old) if old is not None else [])
+
+
+def immutable_causes(obj: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
+    """What an immutable Secret or ConfigMap forbids."""
+    if not old.get("immutable"):
+        return []
+    changed = [name for name in ("immutable", "data", "binaryData") if obj.get(name) != old.get(name)]
+    return [Cause("FieldValueForbidden", IMMUTABLE_MESSAGE, name) for name in changed]
+
+
+class ClaimStrategy(Strategy):
+    """PersistentVolumeClaims: what is asked for stays, but for growing."""
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Pending; the default storage class when none is named."""
+        obj["status"] = {"phase": "Pending"}
+        if "storageClassName" not in obj["spec"] and not obj["spec"].get("volumeName"):
+            marks = ("storageclass.kubernetes.io/is-default-class", "true")
+            classes = context.listing("storage.k8s.io/storageclasses", None)
+            default = [
+                item["metadata"]["name"]
+                for item in classes
+                if (item["metadata"].get("annotations") or {}).get(marks[0]) == marks[1]
+            ]
+            if default:
+                obj["spec"]["storageClassName"] = default[0]
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Modes and size are there; nothing changes but size and the volume's name."""
+        spec = obj["spec"]
+        causes: list[Cause] = []
+        if not spec.get("accessModes"):
+            causes.append(required("spec.accessModes", "at least 1 access mode is required"))
+        if "storage" not in ((spec.get("resources") or {}).get("requests") or {}):
+            causes.append(required("spec.resources[storage]"))
+        if old is not None:
+            free = {"resources", "volumeName", "volumeAttributesClassName"}
+            before = {name: item for name, item in old["spec"].items() if name not in free}
+            after = {name: item for name, item in spec.items() if name not in free}
+            if before != after:
+                message = "Forbidden: spec is immutable after creation except resources.requests for bound claims"
+                causes.append(Cause("FieldValueForbidden", message, "spec"))
+        return causes
+
+
+class PhaseStrategy(Strategy):
+    """Kinds whose status begins with a phase."""
+
+    def __init__(self, phase: str) -> None:
+        self._phase = phase
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """The first phase."""
+        obj["status"] = {"phase": self._phase}
+
+
+class RoleReferenceStrategy(Strategy):
+    """RoleBindings point at one role for good."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """roleRef names a role and stays."""
+        causes: list[Cause] = []
+        kinds = ["ClusterRole", "Role"] if obj["kind"] == "RoleBinding" else ["ClusterRole"]
+        role = obj.get("roleRef") or {}
+        if role.get("kind") not in kinds:
+            causes.append(unsupported("roleRef.kind", role.get("kind"), kinds))
+        if old is not None and role != old.get("roleRef"):
+            causes.append(invalid("roleRef", role, "cannot change roleRef"))
+        for index, subject in enumerate(obj.get("subjects") or ()):
+            if subject.get("kind") == "ServiceAccount" and not subject.get("namespace") and obj["kind"] != "RoleBinding":
+                causes.append(required(f"subjects[{index}].namespace"))
+        return causes
+
+
+class ServiceAccountStrategy(Strategy):
+    """ServiceAccounts need no more than a proper name."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Names of image pull secrets."""
+        return [
+            invalid(f"imagePullSecrets[{index}].name", item.get("name"), "must be a name")
+            for index, item in enumerate(obj.get("imagePullSecrets") or ())
+            if not DNS_LABEL.match(str(item.get("name", "")).replace(".", "-"))
+        ]

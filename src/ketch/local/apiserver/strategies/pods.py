@@ -1,0 +1,235 @@
+"""Pods: what the server adds, what may change, and how long a deleted one lives on."""
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ketch.kube.errors import Cause, Forbidden
+from ketch.kube.quantities import QuantityError, parse_quantity
+from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET, invalid
+from ketch.local.apiserver.schemas.checking import required, unsupported
+from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+ENVIRONMENT_NAME = re.compile(r"^[^=\x00-\x1f\x7f]+$")
+MUTABLE = frozenset({"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"})
+TERMINAL = ("Succeeded", "Failed")
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+EVICTION_SECONDS = 300
+
+
+def quality_of_service(spec: Mapping[str, Any]) -> str:
+    """Guaranteed, Burstable or BestEffort, by the containers' cpu and memory."""
+    any_set, guaranteed = False, True
+    for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
+        resources = container.get("resources") or {}
+        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+        for name in ("cpu", "memory"):
+            any_set = any_set or name in limits or name in requests
+            if name not in limits or requests.get(name, limits[name]) != limits[name]:
+                guaranteed = False
+    return ("Guaranteed" if guaranteed else "Burstable") if any_set else "BestEffort"
+
+
+def _token_volume(name: str) -> Obj:
+    items = [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": items}},
+    ]
+    return {"name": name, "projected": {"sources": sources, "defaultMode": 0o644}}
+
+
+class PodStrategy(Strategy):
+    """core/v1 Pod."""
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Service account and its token, tolerations, priority, first status."""
+        spec = obj["spec"]
+        obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+        self._service_account(obj, context)
+        self._tolerations(spec)
+        self._priority(obj, context)
+        spec.setdefault("enableServiceLinks", True)
+
+    def _service_account(self, obj: Obj, context: Context) -> None:
+        spec, namespace = obj["spec"], obj["metadata"]["namespace"]
+        name = spec.setdefault("serviceAccountName", "default")
+        spec["serviceAccount"] = name
+        account = context.newest("/serviceaccounts", namespace, name)
+        if account is None:
+            if name == "default":
+                # Its controller makes it in a moment; a pod created right after its namespace need not fail for that.
+                account = {}
+            else:
+                raise Forbidden(
+                    f'pods "{obj["metadata"].get("name", "")}" is forbidden: error looking up service account '
+                    f'{namespace}/{name}: serviceaccount "{name}" not found'
+                )
+        mount = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken", True))
+        if not mount or "kubernetes.io/config.mirror" in (obj["metadata"].get("annotations") or {}):
+            return
+        containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
+        without = [
+            each
+            for each in containers
+            if all(item.get("mountPath") != TOKEN_PATH for item in each.get("volumeMounts") or ())
+        ]
+        if not without:
+            return
+        volume = "kube-api-access-" + "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(5))
+        spec["volumes"] = [*(spec.get("volumes") or ()), _token_volume(volume)]
+        for each in without:
+            mount_point = {"name": volume, "readOnly": True, "mountPath": TOKEN_PATH}
+            each["volumeMounts"] = [*(each.get("volumeMounts") or ()), mount_point]
+
+    def _tolerations(self, spec: Obj) -> None:
+        tolerations = list(spec.get("tolerations") or ())
+        for key in (NOT_READY, UNREACHABLE):
+            if not any(item.get("key") in (key, None, "") for item in tolerations):
+                tolerations.append(
+                    {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": EVICTION_SECONDS}
+                )
+        spec["tolerations"] = tolerations
+
+    def _priority(self, obj: Obj, context: Context) -> None:
+        spec, name = obj["spec"], obj["spec"].get("priorityClassName")
+        if name:
+            found = context.newest("scheduling.k8s.io/priorityclasses", "", name)
+            if found is None:
+                raise Forbidden(
+                    f'pods "{obj["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} was found'
+                )
+        else:
+            classes = context.listing("scheduling.k8s.io/priorityclasses", None)
+            found = next((item for item in classes if item.get("globalDefault")), None)
+        spec["priority"] = found["value"] if found else 0
+        spec["preemptionPolicy"] = found.get("preemptionPolicy", "PreemptLowerPriority") if found else "PreemptLowerPriority"
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Rules between fields; and what an update may not change."""
+        if old is not None:
+            return _changes(obj["spec"], old["spec"])
+        return pod_spec_causes(obj["spec"], "spec")
+
+    def grace_seconds(self, obj: Mapping[str, Any], asked: int | None) -> int:
+        """None for a pod that no node knows, or that has ended."""
+        spec, phase = obj.get("spec", {}), obj.get("status", {}).get("phase")
+        if not spec.get("nodeName") or phase in TERMINAL:
+            return 0
+        return spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
+
+
+def _changes(spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
+    def fixed(value: Mapping[str, Any]) -> dict[str, Any]:
+        rest = {name: item for name, item in value.items() if name not in MUTABLE}
+        for name in ("containers", "initContainers"):
+            if name in rest:
+                rest[name] = [{**each, "image": ""} for each in rest[name]]
+        return rest
+
+    if old is spec or fixed(spec) == fixed(old):
+        return []
+    message = (
+        "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+        "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+        "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+    )
+    return [Cause("FieldValueForbidden", message, "spec")]
+
+
+def pod_spec_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
+    """What is wrong with a pod's spec beyond its schema; also used for templates."""
+    causes: list[Cause] = []
+    if not spec.get("containers"):
+        causes.append(required(f"{path}.containers"))
+    volumes = _volume_causes(spec, path, causes)
+    names: set[str] = set()
+    for kind in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            _container_causes(container, f"{path}.{kind}[{index}]", volumes, names, causes)
+    policies = ["Always", "OnFailure", "Never"]
+    if spec.get("restartPolicy") not in policies:
+        causes.append(unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), policies))
+    if spec.get("dnsPolicy") not in ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"):
+        supported = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]
+        causes.append(unsupported(f"{path}.dnsPolicy", spec.get("dnsPolicy"), supported))
+    if spec.get("terminationGracePeriodSeconds", 0) < 0:
+        value = spec["terminationGracePeriodSeconds"]
+        causes.append(invalid(f"{path}.terminationGracePeriodSeconds", value, "must be greater than or equal to 0"))
+    return causes
+
+
+def _volume_causes(spec: Mapping[str, Any], path: str, causes: list[Cause]) -> set[str]:
+    names: set[str] = set()
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        name, where = volume.get("name", ""), f"{path}.volumes[{index}]"
+        if not name:
+            causes.append(required(f"{where}.name"))
+        elif not DNS_LABEL.match(name) or len(name) > 63:
+            causes.append(invalid(f"{where}.name", name, LABEL_MESSAGE))
+        if name in names:
+            causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name"))
+        names.add(name)
+        if len(volume) > 2:
+            extra = sorted(key for key in volume if key != "name")[1]
+            causes.append(Cause("FieldValueForbidden", "Forbidden: may not specify more than 1 volume type", f"{where}.{extra}"))
+    return names
+
+
+def _container_causes(
+    container: Mapping[str, Any], path: str, volumes: set[str], names: set[str], causes: list[Cause]
+) -> None:
+    name = container.get("name", "")
+    if not DNS_LABEL.match(name) or len(name) > 63:
+        causes.append(invalid(f"{path}.name", name, LABEL_MESSAGE) if name else required(f"{path}.name"))
+    if name in names:
+        causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{path}.name"))
+    names.add(name)
+    if not container.get("image"):
+        causes.append(required(f"{path}.image"))
+    policies = ["Always", "IfNotPresent", "Never"]
+    if container.get("imagePullPolicy") not in policies:
+        causes.append(unsupported(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), policies))
+    for index, port in enumerate(container.get("ports") or ()):
+        number = port.get("containerPort")
+        if not isinstance(number, int) or not 1 <= number <= 65535:
+            message = "must be between 1 and 65535, inclusive"
+            causes.append(invalid(f"{path}.ports[{index}].containerPort", number, message))
+    for index, variable in enumerate(container.get("env") or ()):
+        if not ENVIRONMENT_NAME.match(variable.get("name", "")):
+            message = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+            causes.append(invalid(f"{path}.env[{index}].name", variable.get("name", ""), message))
+        if variable.get("value") and variable.get("valueFrom"):
+            message = "may not be specified when `value` is not empty"
+            causes.append(invalid(f"{path}.env[{index}].valueFrom", "", message))
+    paths: set[str] = set()
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        where = f"{path}.volumeMounts[{index}]"
+        if mount.get("name") not in volumes:
+            causes.append(Cause("FieldValueNotFound", f'Not found: "{mount.get("name", "")}"', f"{where}.name"))
+        point = mount.get("mountPath", "")
+        if not point:
+            causes.append(required(f"{where}.mountPath"))
+        if point in paths:
+            causes.append(invalid(f"{where}.mountPath", point, "must be unique"))
+        paths.add(point)
+    _resource_causes(container.get("resources") or {}, f"{path}.resources", causes)
+
+
+def _resource_causes(resources: Mapping[str, Any], path: str, causes: list[Cause]) -> None:
+    limits = resources.get("limits") or {}
+    for name, text in (resources.get("requests") or {}).items():
+        try:
+            value = parse_quantity(text)
+            over = name in limits and value > parse_quantity(limits[name])
+        except QuantityError:
+            continue  # the schema's check has named it
+        if value < 0:
+            causes.append(invalid(f"{path}.requests[{name}]", str(text), "must be greater than or equal to 0"))
+        if over:
+            message = f"must be less than or equal to {name} limit of {limits[name]}"
+            causes.append(invalid(f"{path}.requests", str(text), message))

@@ -1,0 +1,94 @@
+"""Deployments, ReplicaSets, Jobs and their like: templates that fit their selectors, and what may not change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ketch.kube.codec import decode
+from ketch.kube.errors import Cause
+from ketch.kube.meta import LabelSelector
+from ketch.kube.selectors import matcher
+from ketch.local.apiserver.metadata import invalid
+from ketch.local.apiserver.schemas.checking import required, unsupported
+from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.pods import pod_spec_causes
+
+UID_LABEL = "batch.kubernetes.io/controller-uid"
+NAME_LABEL = "batch.kubernetes.io/job-name"
+TRACKING = "batch.kubernetes.io/job-tracking"
+IMMUTABLE = "field is immutable"
+
+
+class TemplateStrategy(Strategy):
+    """Kinds with ``spec.template`` and a ``spec.selector`` that must not change."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """The template is a good pod, its labels are selected, its policy is Always."""
+        spec = obj["spec"]
+        template = spec.get("template") or {}
+        causes = pod_spec_causes(template.get("spec") or {}, "spec.template.spec")
+        selector = spec.get("selector")
+        if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
+            causes.append(required("spec.selector") if not selector else invalid("spec.selector", {}, "empty selector is invalid for " + obj["kind"].lower()))
+        else:
+            labels = (template.get("metadata") or {}).get("labels") or {}
+            if not matcher(decode(LabelSelector, selector))(labels):
+                causes.append(
+                    invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+                )
+        if (template.get("spec") or {}).get("restartPolicy", "Always") != "Always":
+            causes.append(
+                unsupported("spec.template.spec.restartPolicy", template["spec"]["restartPolicy"], ["Always"])
+            )
+        if spec.get("replicas", 0) < 0:
+            causes.append(invalid("spec.replicas", spec["replicas"], "must be greater than or equal to 0"))
+        if old is not None and old["spec"].get("selector") != selector:
+            causes.append(invalid("spec.selector", selector, IMMUTABLE))
+        return causes
+
+
+class JobStrategy(Strategy):
+    """batch/v1 Job."""
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Make selector and labels unless the user does it by hand."""
+        spec, meta = obj["spec"], obj["metadata"]
+        if spec.get("manualSelector") or not isinstance(spec.get("template"), dict):
+            return
+        template = spec["template"]
+        template_meta = template.setdefault("metadata", {})
+        own = {
+            UID_LABEL: meta["uid"],
+            "controller-uid": meta["uid"],
+            NAME_LABEL: meta.get("name", ""),
+            "job-name": meta.get("name", ""),
+        }
+        template_meta["labels"] = {**(template_meta.get("labels") or {}), **own}
+        spec["selector"] = {"matchLabels": {UID_LABEL: meta["uid"]}}
+        obj["metadata"].setdefault("labels", dict(template_meta["labels"]))
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Counts, policies, and what may not change."""
+        spec = obj["spec"]
+        template_spec = (spec.get("template") or {}).get("spec") or {}
+        causes = pod_spec_causes(template_spec, "spec.template.spec")
+        if template_spec.get("restartPolicy") not in ("OnFailure", "Never"):
+            supported = ["OnFailure", "Never"]
+            causes.append(unsupported("spec.template.spec.restartPolicy", template_spec.get("restartPolicy"), supported))
+        for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+            if isinstance(spec.get(name), int) and spec[name] < 0:
+                causes.append(invalid(f"spec.{name}", spec[name], "must be greater than or equal to 0"))
+        if spec.get("completionMode") == "Indexed" and "completions" not in spec:
+            causes.append(required("spec.completions", "when completion mode is Indexed"))
+        if old is not None:
+            causes += self._changes(spec, old["spec"])
+        return causes
+
+    def _changes(self, spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
+        fixed = ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"]
+        if not (old.get("suspend") and "startTime" not in old):
+            fixed.append("template")
+        if spec.get("completionMode") != "Indexed":
+            fixed.append("completions")
+        return [
+            invalid(f"spec.{name}", spec.get(name), IMMUTABLE) for name in fixed if spec.get(name) != old.get(name)
+        ]
