@@ -180,5 +180,3 @@ def _success(resource: ServedResource, value: Mapping[str, Any]) -> dict[str, An
         "status": "Success",
         "details": {name: text for name, text in details.items() if text},
     }
-
-

@@ -99,9 +99,7 @@ def advance_generation(resource: ServedResource, obj: dict[str, Any], old: Mappi
             meta["generation"] = 1
         return
     ignored = {"metadata", "status"} if resource.has_status or not resource.custom else {"metadata"}
-    changed = any(
-        obj.get(name) != old.get(name) for name in {*obj, *old} - ignored - {"apiVersion", "kind"}
-    )
+    changed = any(obj.get(name) != old.get(name) for name in {*obj, *old} - ignored - {"apiVersion", "kind"})
     if "generation" in old["metadata"]:
         meta["generation"] = old["metadata"]["generation"] + (1 if changed else 0)
 
@@ -112,7 +110,7 @@ def check_path(obj: dict[str, Any], resource: ServedResource, namespace: str, na
     kind = obj.setdefault("kind", resource.kind)
     if (group, version, kind) != (resource.group, resource.version, resource.kind):
         raise BadRequest(
-            f"{kind} in version \"{obj['apiVersion']}\" cannot be handled as a {resource.kind}: "
+            f'{kind} in version "{obj["apiVersion"]}" cannot be handled as a {resource.kind}: '
             f"this URL takes {resource.kind} of {resource.api_version}"
         )
     meta = obj.get("metadata")

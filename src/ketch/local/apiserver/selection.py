@@ -99,7 +99,7 @@ def selection(resource: ServedResource, namespace: str, name: str, label_text: s
             raise BadRequest(
                 f'Unable to find "{resource.group}/{resource.version}, Resource={resource.plural}" that match '
                 f'label selector "{label_text}", field selector "{field_text}": '
-                f'field label not supported: {requirement.key}'
+                f"field label not supported: {requirement.key}"
             )
     wanted_namespace: str | None = namespace or None
     wanted_name = name or None
@@ -112,6 +112,4 @@ def selection(resource: ServedResource, namespace: str, name: str, label_text: s
             wanted_namespace = next(iter(requirement.values))
         else:
             rest.append(requirement)
-    return Selection(
-        wanted_namespace if resource.namespaced else None, wanted_name, _predicate(labels, tuple(rest))
-    )
+    return Selection(wanted_namespace if resource.namespaced else None, wanted_name, _predicate(labels, tuple(rest)))

@@ -125,8 +125,10 @@ class WriteHandlers:
         strategy.prepare_create(made, context)
         try:
             self._check(resource, strategy, made, None, context)
-            made = own(made) if call.content_type == APPLY_PATCH else patches.take_ownership(
-                None, made, resource.schema, self._manager(call, resource, "", context)
+            made = (
+                own(made)
+                if call.content_type == APPLY_PATCH
+                else patches.take_ownership(None, made, resource.schema, self._manager(call, resource, "", context))
             )
             if call.dry_run:
                 strategy.abandoned(made)
@@ -167,7 +169,9 @@ class WriteHandlers:
                 raise conflict(resource, target.name, MODIFIED)
             uid = obj["metadata"].get("uid")
             if uid and uid != newest["metadata"]["uid"]:
-                why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {newest['metadata']['uid']}"
+                why = (
+                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: {newest['metadata']['uid']}"
+                )
                 raise conflict(resource, target.name, why)
             return fresh(obj)
 
@@ -204,7 +208,9 @@ class WriteHandlers:
 
     async def _apply(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         if not call.query.get("fieldManager"):
-            raise BadRequest("PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch")
+            raise BadRequest(
+                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
+            )
         if not isinstance(call.body, dict):
             raise BadRequest("an apply patch must be an object")
         body: Obj = dict(call.body)  # pyright: ignore[reportUnknownArgumentType]  # JSON from outside
@@ -286,6 +292,34 @@ class WriteHandlers:
             record = await self._store.put(key, _stamped(obj), expected=current.revision)
         return record, record.value
 
+    async def bind(self, call: Call, target: Target, resource: ServedResource, change: Change) -> None:
+        """Give a pod its node: the one change of its spec that the pod's own rules forbid."""
+        key = store_key(resource, target)
+        current = self._store.newest(key)
+        if current is None:
+            raise not_found(resource, target.name)
+        obj = change(current.value)
+        now = format_time(self._context_for(call).now.replace(microsecond=0))
+        condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+        status = obj.setdefault("status", {})
+        others = [item for item in status.get("conditions") or () if item.get("type") != "PodScheduled"]
+        status["conditions"] = [*others, condition]
+        metadata.advance_generation(resource, obj, current.value)
+        await self._store.put(key, _stamped(obj), expected=current.revision)
+
+    async def finalize(self, call: Call, target: Target, resource: ServedResource, finalizers: list[str]) -> Record:
+        """Replace a namespace's ``spec.finalizers``; without any it goes, if nothing else holds it."""
+        key = store_key(resource, target)
+        current = self._store.newest(key)
+        if current is None:
+            raise not_found(resource, target.name)
+        obj: Obj = {**current.value, "metadata": {**current.value["metadata"]}}
+        obj["spec"] = {**(obj.get("spec") or {}), "finalizers": finalizers}
+        strategy = self._strategy_for(resource)
+        if "deletionTimestamp" in obj["metadata"] and _may_go(strategy, obj) and not call.dry_run:
+            return await self._store.remove(key, _stamped(obj), expected=current.revision)
+        return await self._store.put(key, _stamped(obj), expected=current.revision)
+
     async def _settled(self, record: Record) -> Record:
         """The newest record, once it is on disk: an answer must not run ahead of the log."""
         await self._store.settled(record)
@@ -297,7 +331,9 @@ class WriteHandlers:
         """Drop unknown fields as the caller's ``fieldValidation`` says. Raises BadRequest for Strict."""
         mode = call.query.get("fieldValidation") or "Warn"
         if mode not in ("Strict", "Warn", "Ignore"):
-            raise BadRequest(f'fieldValidation: unsupported value "{mode}": supported values: "Ignore", "Strict", "Warn"')
+            raise BadRequest(
+                f'fieldValidation: unsupported value "{mode}": supported values: "Ignore", "Strict", "Warn"'
+            )
         pruned, unknown = resource.schema.prune(obj)
         if not unknown or mode == "Ignore":
             return pruned, ()

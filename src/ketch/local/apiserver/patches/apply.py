@@ -83,7 +83,9 @@ def _conflict(found: list[tuple[Entry, Fields]]) -> Conflict:
     return Conflict(f"Apply failed with {count}: {'; '.join(groups)}", StatusDetails(causes=tuple(causes)))
 
 
-def _migrated(others: list[Entry], manager: Manager, fields: Fields, obj: Mapping[str, Any]) -> tuple[list[Entry], Fields]:
+def _migrated(
+    others: list[Entry], manager: Manager, fields: Fields, obj: Mapping[str, Any]
+) -> tuple[list[Entry], Fields]:
     """kubectl's change from client-side to server-side apply: the fields it owned by Update are its own by Apply."""
     if manager.name != "kubectl" or LAST_APPLIED not in (obj["metadata"].get("annotations") or {}):
         return others, fields

@@ -44,7 +44,9 @@ def element_key(node: Node, item: Any) -> str:
     if node.list_type == "set":
         return f"v:{_text(item)}"
     fields: Mapping[str, Any] = item if isinstance(item, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-    return "k:" + _text({key: value for key in node.list_keys if (value := list_key_value(node, fields, key)) is not None})
+    return "k:" + _text(
+        {key: value for key in node.list_keys if (value := list_key_value(node, fields, key)) is not None}
+    )
 
 
 def list_key_value(node: Node, fields: Mapping[str, Any], key: str) -> Any:
@@ -60,7 +62,11 @@ def granular(node: Node, value: Any) -> bool:
     """Whether parts of ``value`` may have different owners."""
     if isinstance(value, dict):
         return not (node.atomic_map or node.int_or_string or (node.is_any and node.builtin))
-    return isinstance(value, list) and node.list_type in ("set", "map") and (node.list_type == "set" or bool(node.list_keys))
+    return (
+        isinstance(value, list)
+        and node.list_type in ("set", "map")
+        and (node.list_type == "set" or bool(node.list_keys))
+    )
 
 
 def field_set(node: Node, value: Any) -> Fields:
@@ -69,7 +75,8 @@ def field_set(node: Node, value: Any) -> Fields:
         return {}
     if isinstance(value, dict):
         return {
-            f"f:{name}": field_set(node.child(name) or ANYTHING, item) for name, item in cast("dict[str, Any]", value).items()
+            f"f:{name}": field_set(node.child(name) or ANYTHING, item)
+            for name, item in cast("dict[str, Any]", value).items()
         }
     items = cast("list[Any]", value)
     if node.list_type == "set":
@@ -83,7 +90,9 @@ def changed(node: Node, old: Any, new: Any) -> tuple[Fields, Fields]:
         raise AssertionError("only granular values are compared")
     if isinstance(new, dict):
         before = {f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in old.items()}
-        after = {f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in cast("dict[str, Any]", new).items()}
+        after = {
+            f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in cast("dict[str, Any]", new).items()
+        }
     else:
         before = {element_key(node, item): (node.items, item) for item in old}
         after = {element_key(node, item): (node.items, item) for item in cast("list[Any]", new)}

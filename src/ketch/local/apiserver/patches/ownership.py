@@ -63,10 +63,14 @@ def same_ownership(new: Sequence[Entry] | None, old: Sequence[Entry] | None) -> 
 
 
 def _ordered(found: Sequence[dict[str, Any] | Entry]) -> list[Entry]:
-    return sorted(found, key=lambda item: (item.get("operation") != "Apply", item.get("time", ""), item.get("manager", "")))
+    return sorted(
+        found, key=lambda item: (item.get("operation") != "Apply", item.get("time", ""), item.get("manager", ""))
+    )
 
 
-def take_ownership(old: Mapping[str, Any] | None, new: dict[str, Any], schema: Schema, manager: Manager) -> dict[str, Any]:
+def take_ownership(
+    old: Mapping[str, Any] | None, new: dict[str, Any], schema: Schema, manager: Manager
+) -> dict[str, Any]:
     """``new`` with managedFields: the manager owns what it changed, others lose what was changed or removed.
 
     A caller that sends ``managedFields: []`` resets them. Cost: one walk over what differs.

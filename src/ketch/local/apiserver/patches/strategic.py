@@ -58,7 +58,9 @@ def _merge_object(value: Obj, patch: Obj, node: Node) -> Obj:
         elif item is None:
             result.pop(name, None)
         else:
-            result[name] = _merge_field(result.get(name), item, node.child(name) or ANYTHING, patch.get(f"{ORDER}{name}"))
+            result[name] = _merge_field(
+                result.get(name), item, node.child(name) or ANYTHING, patch.get(f"{ORDER}{name}")
+            )
     for name, order in patch.items():
         field = name.removeprefix(ORDER)
         if name.startswith(ORDER) and field not in patch and isinstance(result.get(field), list):

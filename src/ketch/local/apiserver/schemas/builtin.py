@@ -66,7 +66,9 @@ WORKLOADS = (
     KindInfo("apps", "v1", "ControllerRevision", "controllerrevisions"),
     KindInfo("batch", "v1", "Job", "jobs", True, (), _EVERYTHING, True),
     KindInfo("batch", "v1", "CronJob", "cronjobs", True, ("cj",), _EVERYTHING, True),
-    KindInfo("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",), _EVERYTHING, True),
+    KindInfo(
+        "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",), _EVERYTHING, True
+    ),
     KindInfo("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",), (), True),
 )
 CLUSTER = (

@@ -83,7 +83,9 @@ def _closure(every: Mapping[str, Any]) -> list[str]:
     """Served kinds and all that they refer to, in order of name."""
     found: set[str] = set()
     waiting = [
-        name for name, item in every.items() if _wanted(name) and ("x-kubernetes-group-version-kind" in item or name in ALWAYS)
+        name
+        for name, item in every.items()
+        if _wanted(name) and ("x-kubernetes-group-version-kind" in item or name in ALWAYS)
     ]
     while waiting:
         name = waiting.pop()

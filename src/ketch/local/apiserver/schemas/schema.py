@@ -55,9 +55,7 @@ class Schema:
 @cache
 def schema_for(group: str, version: str, kind: str) -> Schema:
     """The schema of a built-in kind. Raises KeyError when used for one that is not among the definitions."""
-    return Schema(
-        lambda: node_of(kinds()[_full_group(group), version, kind]), default_for(group, kind), builtin=True
-    )
+    return Schema(lambda: node_of(kinds()[_full_group(group), version, kind]), default_for(group, kind), builtin=True)
 
 
 def _full_group(group: str) -> str:

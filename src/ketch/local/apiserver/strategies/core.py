@@ -261,7 +261,11 @@ class RoleReferenceStrategy(Strategy):
         if old is not None and role != old.get("roleRef"):
             causes.append(invalid("roleRef", role, "cannot change roleRef"))
         for index, subject in enumerate(obj.get("subjects") or ()):
-            if subject.get("kind") == "ServiceAccount" and not subject.get("namespace") and obj["kind"] != "RoleBinding":
+            if (
+                subject.get("kind") == "ServiceAccount"
+                and not subject.get("namespace")
+                and obj["kind"] != "RoleBinding"
+            ):
                 causes.append(required(f"subjects[{index}].namespace"))
         return causes
 

@@ -50,7 +50,9 @@ class DefinitionStrategy(Strategy):
         if not versions:
             causes.append(required("spec.versions", "must have at least one version"))
         if sum(bool(version.get("storage")) for version in versions) != 1 and versions:
-            causes.append(invalid("spec.versions", len(versions), "must have exactly one version marked as storage version"))
+            causes.append(
+                invalid("spec.versions", len(versions), "must have exactly one version marked as storage version")
+            )
         for index, version in enumerate(versions):
             schema = (version.get("schema") or {}).get("openAPIV3Schema")
             path = f"spec.versions[{index}].schema.openAPIV3Schema"
@@ -82,13 +84,19 @@ def _name_causes(name: str, spec: Mapping[str, Any]) -> list[Cause]:
         causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
     plural = names.get("plural", "")
     if name != f"{plural}.{group}":
-        message = "must be spec.names.plural+\".\"+spec.group"
+        message = 'must be spec.names.plural+"."+spec.group'
         causes.append(invalid("metadata.name", name, message))
     for key in ("plural", "singular"):
         if not DNS_LABEL.match(names.get(key, "")):
             causes.append(invalid(f"spec.names.{key}", names.get(key, ""), LABEL_MESSAGE))
     if not DNS_LABEL.match(names.get("kind", "").lower()):
-        causes.append(invalid("spec.names.kind", names.get("kind", ""), "may have mixed case, but should otherwise match: " + LABEL_MESSAGE))
+        causes.append(
+            invalid(
+                "spec.names.kind",
+                names.get("kind", ""),
+                "may have mixed case, but should otherwise match: " + LABEL_MESSAGE,
+            )
+        )
     return causes
 
 
@@ -113,7 +121,9 @@ def structural_causes(schema: Mapping[str, Any], path: str, causes: list[Cause])
         try:
             re.compile(schema["pattern"])
         except re.error as error:
-            causes.append(invalid(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression, but isn't: {error}"))
+            causes.append(
+                invalid(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression, but isn't: {error}")
+            )
     if kind == "array":
         _array_causes(schema, path, causes)
     for name, child in (schema.get("properties") or {}).items():
@@ -131,4 +141,6 @@ def _array_causes(schema: Mapping[str, Any], path: str, causes: list[Cause]) -> 
     if list_type not in LIST_TYPES:
         causes.append(unsupported(f"{path}.x-kubernetes-list-type", list_type, cast("list[Any]", LIST_TYPES)))
     if list_type == "map" and not keys:
-        causes.append(required(f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map"))
+        causes.append(
+            required(f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
+        )

@@ -107,7 +107,9 @@ class PodStrategy(Strategy):
             classes = context.listing("scheduling.k8s.io/priorityclasses", None)
             found = next((item for item in classes if item.get("globalDefault")), None)
         spec["priority"] = found["value"] if found else 0
-        spec["preemptionPolicy"] = found.get("preemptionPolicy", "PreemptLowerPriority") if found else "PreemptLowerPriority"
+        spec["preemptionPolicy"] = (
+            found.get("preemptionPolicy", "PreemptLowerPriority") if found else "PreemptLowerPriority"
+        )
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Rules between fields; and what an update may not change."""
@@ -176,7 +178,9 @@ def _volume_causes(spec: Mapping[str, Any], path: str, causes: list[Cause]) -> s
         names.add(name)
         if len(volume) > 2:
             extra = sorted(key for key in volume if key != "name")[1]
-            causes.append(Cause("FieldValueForbidden", "Forbidden: may not specify more than 1 volume type", f"{where}.{extra}"))
+            causes.append(
+                Cause("FieldValueForbidden", "Forbidden: may not specify more than 1 volume type", f"{where}.{extra}")
+            )
     return names
 
 

@@ -28,7 +28,11 @@ class TemplateStrategy(Strategy):
         causes = pod_spec_causes(template.get("spec") or {}, "spec.template.spec")
         selector = spec.get("selector")
         if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
-            causes.append(required("spec.selector") if not selector else invalid("spec.selector", {}, "empty selector is invalid for " + obj["kind"].lower()))
+            causes.append(
+                required("spec.selector")
+                if not selector
+                else invalid("spec.selector", {}, "empty selector is invalid for " + obj["kind"].lower())
+            )
         else:
             labels = (template.get("metadata") or {}).get("labels") or {}
             if not matcher(decode(LabelSelector, selector))(labels):
@@ -73,7 +77,9 @@ class JobStrategy(Strategy):
         causes = pod_spec_causes(template_spec, "spec.template.spec")
         if template_spec.get("restartPolicy") not in ("OnFailure", "Never"):
             supported = ["OnFailure", "Never"]
-            causes.append(unsupported("spec.template.spec.restartPolicy", template_spec.get("restartPolicy"), supported))
+            causes.append(
+                unsupported("spec.template.spec.restartPolicy", template_spec.get("restartPolicy"), supported)
+            )
         for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
             if isinstance(spec.get(name), int) and spec[name] < 0:
                 causes.append(invalid(f"spec.{name}", spec[name], "must be greater than or equal to 0"))
@@ -89,6 +95,4 @@ class JobStrategy(Strategy):
             fixed.append("template")
         if spec.get("completionMode") != "Indexed":
             fixed.append("completions")
-        return [
-            invalid(f"spec.{name}", spec.get(name), IMMUTABLE) for name in fixed if spec.get(name) != old.get(name)
-        ]
+        return [invalid(f"spec.{name}", spec.get(name), IMMUTABLE) for name in fixed if spec.get(name) != old.get(name)]

@@ -39,7 +39,12 @@ def autoscaler(obj: Obj) -> None:
     spec.setdefault("minReplicas", 1)
     spec.setdefault(
         "metrics",
-        [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}],
+        [
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+            }
+        ],
     )
 
 

@@ -1,0 +1,241 @@
+"""What lies below an object: binding, eviction, finalize, scale, token, log."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from ketch.kube.codec import format_time
+from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
+from ketch.kube.selectors import Selector, from_label_selector
+from ketch.kube.codec import decode
+from ketch.kube.meta import LabelSelector
+from ketch.local.apiserver.answers import Answer, ObjectAnswer, StreamAnswer
+from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
+from ketch.local.apiserver.copying import fresh
+from ketch.local.apiserver.deletion import DeleteHandlers
+from ketch.local.apiserver.patches import patched
+from ketch.local.apiserver.reading import ReadHandlers
+from ketch.local.apiserver.requests import Call, Target
+from ketch.local.apiserver.resources import Registry, ServedResource
+from ketch.local.apiserver.schemas import compile_schema
+from ketch.local.apiserver.store.records import StoreKey
+from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.writing import MODIFIED, WriteHandlers, conflict
+
+SOCKET_ANNOTATION = "node.ketch.dev/socket"
+LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
+SCALE_PATHS = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".spec.selector",
+}
+SCALE = compile_schema(None)
+
+
+def _at(obj: Any, path: str) -> Any:
+    for step in path.strip(".").split("."):
+        obj = obj.get(step) if isinstance(obj, dict) else None
+    return obj
+
+
+def _selector_text(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(from_label_selector(decode(LabelSelector, value)) or Selector())
+    return str(value or "")
+
+
+def scale_of(resource: ServedResource, obj: Mapping[str, Any]) -> dict[str, Any]:
+    """The autoscaling/v1 Scale of an object."""
+    paths = resource.scale_paths or SCALE_PATHS
+    meta = obj["metadata"]
+    names = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    status: dict[str, Any] = {"replicas": _at(obj, paths["statusReplicasPath"]) or 0}
+    if selector := _selector_text(_at(obj, paths.get("labelSelectorPath", ""))):
+        status["selector"] = selector
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: meta[name] for name in names if name in meta},
+        "spec": {"replicas": _at(obj, paths["specReplicasPath"]) or 0},
+        "status": status,
+    }
+
+
+class SubresourceHandlers:
+    """One method per subresource; ``handle`` finds it."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        reads: ReadHandlers,
+        writes: WriteHandlers,
+        deletes: DeleteHandlers,
+        tokens: Tokens,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._reads = reads
+        self._writes = writes
+        self._deletes = deletes
+        self._tokens = tokens
+
+    def find(self, resource: ServedResource, subresource: str) -> Callable[..., Any]:
+        """The handler ``(call, target, resource)``. Raises NotFound."""
+        match resource.storage, subresource:
+            case _, "scale" if resource.has_scale:
+                return self._scale
+            case "/pods", "binding":
+                return self._bind
+            case "/pods", "eviction":
+                return self._evict
+            case "/pods", "log":
+                return self._log
+            case "/serviceaccounts", "token":
+                return self._token
+            case "/namespaces", "finalize":
+                return self._finalize
+            case _:
+                raise NotFound("the server could not find the requested resource")
+
+    async def _scale(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        record = self._reads.get(target, resource).record
+        assert record
+        current = scale_of(resource, record.value)
+        if target.verb == "get":
+            return ObjectAnswer(value=current)
+        if target.verb == "update":
+            wanted: Any = call.body
+        else:
+            wanted = patched(call.content_type, current, call.body, SCALE)
+        replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
+        if not isinstance(replicas, int) or replicas < 0:
+            raise BadRequest("spec.replicas: must be an integer that is not negative")
+        told = (wanted.get("metadata") or {}).get("resourceVersion")
+        path = (resource.scale_paths or SCALE_PATHS)["specReplicasPath"].strip(".").split(".")
+
+        def change(newest: Mapping[str, Any]) -> dict[str, Any]:
+            if told and told != newest["metadata"]["resourceVersion"]:
+                raise conflict(resource, target.name, MODIFIED)
+            obj = fresh(newest)
+            place = obj
+            for step in path[:-1]:
+                place = place.setdefault(step, {})
+            place[path[-1]] = replicas
+            return obj
+
+        _, value = await self._writes.rewrite(_plain(call), _main(target), resource, change)
+        return ObjectAnswer(value=scale_of(resource, value))
+
+    async def _bind(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        node = ((call.body or {}).get("target") or {}).get("name")
+        if not node:
+            raise BadRequest("Binding is invalid: target.name: Required value")
+
+        def change(newest: Mapping[str, Any]) -> dict[str, Any]:
+            name = newest["metadata"]["name"]
+            if newest["spec"].get("nodeName"):
+                raise conflict(resource, name, f'pod {name} is already assigned to node "{newest["spec"]["nodeName"]}"')
+            if "deletionTimestamp" in newest["metadata"]:
+                raise conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
+            obj = fresh(newest)
+            obj["spec"]["nodeName"] = node
+            return obj
+
+        await self._writes.bind(call, _main(target), resource, change)
+        return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
+
+    async def _evict(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        options = (call.body or {}).get("deleteOptions") or {}
+        await self._deletes.delete(_plain(call, options), _main(target), resource)
+        return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
+
+    async def _finalize(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        wanted: Any = (call.body or {}).get("spec") or {}
+        record = await self._writes.finalize(call, _main(target), resource, wanted.get("finalizers") or [])
+        return ObjectAnswer(resource, record)
+
+    async def _token(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        record = self._reads.get(target, resource).record
+        assert record
+        body: dict[str, Any] = dict(call.body or {})
+        spec = body.get("spec") or {}
+        seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
+        if not isinstance(seconds, int) or not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+            raise BadRequest(
+                f"spec.expirationSeconds: may not be less than {SHORTEST_SECONDS} or more than {LONGEST_SECONDS}"
+            )
+        bound = spec.get("boundObjectRef")
+        if bound:
+            found = self._store.get(
+                StoreKey(f"/{str(bound.get('kind', '')).lower()}s", target.namespace, bound.get("name", ""))
+            )
+            if found is None or (bound.get("uid") and found.value["metadata"]["uid"] != bound["uid"]):
+                raise NotFound(f'{str(bound.get("kind", "")).lower()}s "{bound.get("name")}" not found')
+            bound = {"kind": bound["kind"], "name": bound["name"], "uid": found.value["metadata"]["uid"]}
+        token, expires = self._tokens.mint(record.value, spec.get("audiences") or (), seconds, bound)
+        body |= {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
+        body.setdefault("metadata", {})
+        body["spec"] = {**spec, "expirationSeconds": seconds}
+        body["status"] = {"token": token, "expirationTimestamp": format_time(datetime.fromtimestamp(expires, UTC))}
+        return ObjectAnswer(value=body, code=201)
+
+    async def _log(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        record = self._reads.get(target, resource).record
+        assert record
+        pod = record.value
+        container = _container(pod, call.query.get("container", ""))
+        node_name = pod["spec"].get("nodeName")
+        if not node_name:
+            raise BadRequest(f"pod {target.name} does not have a host assigned")
+        node = self._store.get(StoreKey("/nodes", "", node_name))
+        socket = ((node.value["metadata"].get("annotations") or {}) if node else {}).get(SOCKET_ANNOTATION)
+        if not socket:
+            raise Unavailable(f"node {node_name} cannot be reached: it is not there or tells no address")
+        query = {name: call.query[name] for name in LOG_PARAMETERS if name in call.query}
+        path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
+        return StreamAnswer(_node_stream(socket, path, query))
+
+
+def _container(pod: Mapping[str, Any], wanted: str) -> str:
+    spec = pod["spec"]
+    names = [each["name"] for kind in ("initContainers", "containers") for each in spec.get(kind) or ()]
+    if wanted:
+        if wanted not in names:
+            raise BadRequest(f"container {wanted} is not valid for pod {pod['metadata']['name']}")
+        return wanted
+    main = [each["name"] for each in spec["containers"]]
+    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+    if default in main:
+        return str(default)
+    if len(main) > 1:
+        raise BadRequest(
+            f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{' '.join(main)}]"
+        )
+    return main[0]
+
+
+def _main(target: Target) -> Target:
+    return Target(target.group, target.version, target.plural, target.namespace, target.name, "", target.verb)
+
+
+def _plain(call: Call, body: Any = None) -> Call:
+    return Call(call.user, call.method, call.path, {"fieldManager": call.manager}, body)
+
+
+@asynccontextmanager
+async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+    transport = httpx.AsyncHTTPTransport(uds=socket)
+    timeout = httpx.Timeout(10.0, read=None)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=timeout) as client:
+        try:
+            async with client.stream("GET", path, params=dict(query)) as response:
+                if response.status_code != 200:
+                    text = (await response.aread()).decode(errors="replace")
+                    raise error_from_status(text, response.status_code)
+                yield response.aiter_raw()
+        except httpx.TransportError as error:
+            raise Unavailable(f"the node does not answer: {error}") from error
