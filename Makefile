@@ -22,7 +22,7 @@ $(VENV)/.complete: pyproject.toml uv.lock scripts/setup
 	@touch $@
 
 demo: $(VENV)/.complete
-	@sh scripts/demo $(RUN)
+	@KEEP="$(KEEP)" PORT="$(PORT)" sh scripts/demo $(RUN)
 
 test: $(VENV)/.complete
 	$(RUN)/pytest $(ARGS)

@@ -1,0 +1,19 @@
+"""``python -m benchmarks [startup] [api] [pods] [pipelines]``: all of them when none is named."""
+
+import sys
+
+from benchmarks import api, pipelines, pods, startup
+
+BENCHMARKS = {"startup": startup.main, "api": api.main, "pods": pods.main, "pipelines": pipelines.main}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in chosen if name not in BENCHMARKS]:
+        sys.exit(f"no benchmark {', '.join(unknown)}: there are {', '.join(BENCHMARKS)}")
+    for name in chosen:
+        BENCHMARKS[name]()
+
+
+if __name__ == "__main__":
+    main()
