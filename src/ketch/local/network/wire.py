@@ -1,0 +1,109 @@
+"""What client and daemon say to each other: one JSON line each way per connection, descriptors beside the answer."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["isolated", "host"]
+Protocol = Literal["TCP", "UDP"]
+SOCKET_NAME = "network.sock"
+
+
+class NetworkInfo(msgspec.Struct, frozen=True):
+    """How pods are connected on this machine.
+
+    ``mode`` "isolated": each pod has its own namespace and address. "host": they share the machine's network, and
+    ``reason`` says what is missing. ``proxy_url`` is the pods' way outside (None when they need none).
+    """
+
+    mode: Mode
+    pod_cidr: str
+    service_cidr: str
+    dns_address: str
+    proxy_url: str | None
+    reason: str = ""
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A pod's place in the network. The receiver owns ``netns_fd`` and closes it; None means the host's network."""
+
+    ip: str
+    netns_fd: int | None = None
+
+
+class ServiceEntry(msgspec.Struct, frozen=True):
+    """One address and port of a Service, and the pods' addresses and ports that stand behind it."""
+
+    cluster_ip: str
+    port: int
+    protocol: Protocol
+    endpoints: tuple[tuple[str, int], ...] = ()
+
+
+class InfoRequest(msgspec.Struct, frozen=True, tag="info"):
+    """Ask for NetworkInfo."""
+
+
+class UserNamespaceRequest(msgspec.Struct, frozen=True, tag="userNamespace"):
+    """Ask for the user namespace that owns the pods' namespaces."""
+
+
+class AttachRequest(msgspec.Struct, frozen=True, tag="attach"):
+    """Ask for the pod's Attachment."""
+
+    pod: str
+
+
+class DetachRequest(msgspec.Struct, frozen=True, tag="detach"):
+    """Give the pod's Attachment back."""
+
+    pod: str
+
+
+class AttachmentsRequest(msgspec.Struct, frozen=True, tag="attachments"):
+    """Ask who is attached."""
+
+
+class ServicesRequest(msgspec.Struct, frozen=True, tag="services"):
+    """Set the table of Services."""
+
+    entries: tuple[ServiceEntry, ...]
+
+
+class NamesRequest(msgspec.Struct, frozen=True, tag="names"):
+    """Set the table of names."""
+
+    names: Mapping[str, tuple[str, ...]]
+
+
+class ConnectRequest(msgspec.Struct, frozen=True, tag="connect"):
+    """Ask for a connected socket."""
+
+    ip: str
+    port: int
+    timeout: float
+
+
+Request = (
+    InfoRequest
+    | UserNamespaceRequest
+    | AttachRequest
+    | DetachRequest
+    | AttachmentsRequest
+    | ServicesRequest
+    | NamesRequest
+    | ConnectRequest
+)
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The daemon's answer: an error, or what the request asks for. ``errno`` comes with a failed connection."""
+
+    error: str = ""
+    errno: int = 0
+    info: NetworkInfo | None = None
+    ip: str = ""
+    attachments: Mapping[str, str] = {}
+    descriptors: int = 0
+    """How many descriptors come with this answer."""
