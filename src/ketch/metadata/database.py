@@ -1,0 +1,116 @@
+"""The platform database: one engine, transactions, and the schema's version. The only module with SQLite's own words.
+
+SQLite runs with WAL and synchronous=FULL: a committed change survives power loss, because a step whose result was
+acknowledged must never run twice. Writers queue on a lock of this process, not in SQLite's busy loop; readers never
+wait. PostgreSQL needs none of this and gets plain transactions.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+import orjson
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from ketch.metadata.tables import Base
+
+SCHEMA_VERSION = "0001"
+"""The newest revision in ``migrations/versions``."""
+
+_BUSY_SECONDS = 30  # another process (a backup, a shell) may hold the file for a moment
+_CONNECTIONS = 4  # each is a thread on SQLite
+
+
+class DatabaseUnusable(Exception):
+    """The database cannot be used: damaged, not reachable, or written by a newer Ketch. The message says which."""
+
+
+def _sqlite_url(url: str) -> bool:
+    return url.startswith("sqlite")
+
+
+def _on_sqlite_connect(connection: Any, record: object) -> None:  # noqa: ARG001  # SQLAlchemy's signature
+    # The driver must not open transactions by itself: BEGIN is sent by _on_sqlite_begin.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_SECONDS * 1000}", "cache_size=-16000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Any) -> None:
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+class Database:
+    """The platform's one database. Rows come back as values: they stay readable after their session is closed."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": orjson.loads}
+        self._engine: AsyncEngine = create_async_engine(url, pool_size=_CONNECTIONS, **options)
+        self._writer: AbstractAsyncContextManager[Any] = nullcontext()
+        if _sqlite_url(url):
+            event.listen(self._engine.sync_engine, "connect", _on_sqlite_connect)
+            event.listen(self._engine.sync_engine, "begin", _on_sqlite_begin)
+            self._writer = asyncio.Lock()
+        self._writing = self._engine.execution_options(writing=True)
+
+    async def open(self) -> None:
+        """Bring the schema to this version. Every domain's ``tables`` module must have been imported."""
+        async with self._writer, self._writing.begin() as connection:
+            version = await _version(connection)
+            if version == SCHEMA_VERSION:
+                return
+            if version is None:
+                await connection.run_sync(Base.metadata.create_all)
+                await _stamp(connection)
+            else:
+                await connection.run_sync(_upgrade)
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        await self._engine.dispose()
+
+    def session(self) -> AsyncSession:
+        """For reading: one consistent view of the database until it is closed. Never writes."""
+        return AsyncSession(self._engine, expire_on_commit=False, autoflush=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[AsyncSession]:
+        """For writing: commits at the end of the block, rolls back when it raises. Keep it short; never await the
+        world inside, other writers are waiting."""
+        async with self._writer, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+
+def _dump_json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+async def _version(connection: AsyncConnection) -> str | None:
+    """The schema version of an existing database; None when it is empty."""
+    try:
+        async with connection.begin_nested():
+            row = (await connection.execute(text("SELECT version_num FROM alembic_version"))).first()
+    except DBAPIError:
+        return None
+    return str(row[0]) if row else None
+
+
+async def _stamp(connection: AsyncConnection) -> None:
+    await connection.execute(
+        text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+             "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))")
+    )  # fmt: skip
+    await connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": SCHEMA_VERSION})
+
+
+def _upgrade(connection: Any) -> None:
+    from ketch.metadata.migrations.upgrade import upgrade  # noqa: PLC0415  # Alembic costs a start 0.1 s: only when due
+
+    upgrade(connection)
