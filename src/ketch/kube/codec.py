@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
 S = TypeVar("S", bound="KubeStruct")
 Converter = Callable[[Any], Any]
+
+MicroTime = Annotated[datetime, "micro"]
+"""metav1.MicroTime: the server refuses it without a fraction, so all six digits are written."""
 
 _NO_UNKNOWN: Mapping[str, Any] = {}
 
@@ -45,6 +48,11 @@ def format_time(moment: datetime) -> str:
     return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
 
 
+def format_micro_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, as metav1.MicroTime must be."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def parse_time(text: str) -> datetime:
     """The moment that an RFC 3339 text names, timezone-aware. Raises ValueError."""
     return datetime.fromisoformat(text)
@@ -60,7 +68,7 @@ def _decoder(annotation: Any) -> Converter | None:
     if origin in (Union, UnionType):
         inner = [_decoder(argument) for argument in arguments if argument is not NoneType]
         return next((converter for converter in inner if converter), None)
-    if annotation is datetime:
+    if annotation in (datetime, MicroTime):
         return parse_time
     if isinstance(annotation, type) and issubclass(annotation, KubeStruct):
         return _decode_struct(annotation)
@@ -89,12 +97,14 @@ def _encoder(annotation: Any) -> Converter | None:
     """None for types whose values are JSON already."""
     plain = {str, int, float, bool, NoneType}
     arguments = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
+    if MicroTime in arguments:
+        return format_micro_time
     return None if arguments <= plain else _encode_value
 
 
 @cache  # one plan per struct type, made on first use
 def _plan(kind: type[KubeStruct]) -> _Plan:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     decoders: dict[str, tuple[str, Converter | None]] = {}
     encoders: list[tuple[str, str, Any, Converter | None]] = []
     for field in msgspec.structs.fields(kind):

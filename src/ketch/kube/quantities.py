@@ -28,7 +28,7 @@ def parse_quantity(text: str | float) -> Fraction:
     if suffix in _BINARY:
         value *= 1 << _BINARY[suffix]
     elif suffix[:1] in ("e", "E") and len(suffix) > 1:
-        if abs(int(suffix[1:])) > 30:  # noqa: PLR2004  # beyond any resource; keeps numbers small
+        if abs(int(suffix[1:])) > 30:  # beyond any resource; keeps numbers small
             raise QuantityError(MESSAGE)
         value *= Fraction(10) ** int(suffix[1:])
     else:

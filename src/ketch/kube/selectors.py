@@ -151,4 +151,8 @@ def from_label_selector(selector: LabelSelector | None) -> Selector | None:
 def matcher(selector: LabelSelector | None) -> Callable[[Labels], bool]:
     """A predicate for a metav1.LabelSelector; None matches nothing."""
     parsed = from_label_selector(selector)
-    return parsed.matches if parsed is not None else lambda labels: False
+    return parsed.matches if parsed is not None else _nothing
+
+
+def _nothing(_labels: Labels) -> bool:
+    return False
