@@ -8,6 +8,7 @@ from typing import Any
 from ketch.local.apiserver.conversion import as_served
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record
+from ketch.local.apiserver.watching import EventStream
 
 
 @dataclass(slots=True)
@@ -59,23 +60,10 @@ class ListAnswer:
 
 @dataclass(slots=True)
 class WatchAnswer:
-    """A watch not yet begun. Entering it begins; it yields batches of events in order.
-
-    Each event is ``(type, value, frames)``: ``frames`` is where a front may keep its bytes of the event, shared by all
-    watchers that see it the same way.
-    """
+    """A watch not yet begun. Entering it begins."""
 
     resource: ServedResource
-    events: AbstractAsyncContextManager[AsyncIterator[Sequence["WatchedEvent"]]]
-
-
-@dataclass(slots=True)
-class WatchedEvent:
-    """One event of a watch."""
-
-    type: str
-    value: Mapping[str, Any]
-    frames: dict[str, bytes] | None = None
+    events: AbstractAsyncContextManager[EventStream]
 
 
 @dataclass(slots=True)

@@ -2,25 +2,20 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import msgspec
 
 from ketch.kube.clock import Clock
 from ketch.kube.errors import BadRequest, Gone, NotFound, StatusDetails
-from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer, WatchAnswer, WatchedEvent
-from ketch.local.apiserver.conversion import as_served
-from ketch.local.apiserver.deadlines import Deadline
+from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer, WatchAnswer
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.selection import Selection, selection
-from ketch.local.apiserver.store.records import Change, Expired, Record, StoreKey
+from ketch.local.apiserver.store.records import Expired, Record, StoreKey
 from ketch.local.apiserver.store.store import Store
-
-BOOKMARK_SECONDS = 60.0
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+from ketch.local.apiserver.watching import Asked, EventStream
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -134,79 +129,29 @@ class ReadHandlers:
         seconds = call.number("timeoutSeconds")
         if "sendInitialEvents" in call.query and call.query.get("resourceVersionMatch") != "NotOlderThan":
             raise BadRequest("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        end_mark = "sendInitialEvents" in call.query and initial and bookmarks
-        return WatchAnswer(resource, self._events(resource, wanted, after, initial, end_mark, bookmarks, seconds))
+        asked = Asked(
+            after=after,
+            initial=initial,
+            end_mark="sendInitialEvents" in call.query and initial and bookmarks,
+            bookmarks=bookmarks,
+            seconds=seconds,
+        )
+        return WatchAnswer(resource, self._begin(resource, wanted, asked))
 
     @asynccontextmanager
-    async def _events(  # noqa: PLR0913  # the parameters of a watch, as the API has them
-        self,
-        resource: ServedResource,
-        wanted: Selection,
-        after: int | None,
-        initial: bool,
-        end_mark: bool,
-        bookmarks: bool,
-        seconds: int | None,
-    ) -> AsyncIterator[AsyncIterator[Sequence[WatchedEvent]]]:
+    async def _begin(self, resource: ServedResource, wanted: Selection, asked: Asked) -> AsyncIterator[EventStream]:
         try:
-            watcher, missed = self._store.watch(resource.storage, wanted.namespace, None if initial else after)
+            watcher, missed = self._store.watch(
+                resource.storage, wanted.namespace, None if asked.initial else asked.after
+            )
         except Expired:
-            raise too_old(after or 0, self._store.revision) from None
-        existing = list(self._records(resource, wanted, None)) if initial else []
-        begun = self._store.revision
-        deadline = Deadline(self._clock, seconds)
-
-        async def batches() -> AsyncIterator[Sequence[WatchedEvent]]:
-            if initial:
-                yield [
-                    WatchedEvent("ADDED", as_served(resource, record.value))
-                    for record in existing
-                    if wanted.matches is None or wanted.matches(record.value)
-                ]
-            if end_mark:
-                yield [bookmark(resource, begun, {INITIAL_EVENTS_END: "true"})]
-            elif missed and (events := select_events(resource, wanted, missed)):
-                yield events
-            while (changes := await deadline.wait(watcher.changes(), BOOKMARK_SECONDS if bookmarks else None)) != ():
-                if changes is None:
-                    if deadline.passed():
-                        break
-                    yield [bookmark(resource, self._store.revision)]
-                elif events := select_events(resource, wanted, changes):
-                    yield events
-
+            raise too_old(asked.after or 0, self._store.revision) from None
+        # Nothing waits between the two: what exists and what changes meet without gap or overlap.
+        existing = list(self._records(resource, wanted, None)) if asked.initial else []
+        stream = EventStream(resource, wanted, asked, watcher, self._store, self._clock)
+        stream.begin(existing, missed)
         try:
-            yield batches()
+            yield stream
         finally:
+            await stream.end()
             self._store.unwatch(watcher)
-
-
-def bookmark(resource: ServedResource, revision: int, annotations: dict[str, str] | None = None) -> WatchedEvent:
-    """A BOOKMARK: nothing older than ``revision`` will come."""
-    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
-    if annotations:
-        metadata["annotations"] = annotations
-    value = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
-    return WatchedEvent("BOOKMARK", value)
-
-
-def select_events(resource: ServedResource, wanted: Selection, changes: Sequence[Change]) -> list[WatchedEvent]:
-    """The changes as this watcher sees them: objects that begin or cease to match come and go."""
-    events: list[WatchedEvent] = []
-    for change in changes:
-        record, previous = change.record, change.previous
-        if wanted.name is not None and record.key.name != wanted.name:
-            continue
-        if wanted.matches is None:
-            now, before = not change.deleted, previous is not None
-        else:
-            now = not change.deleted and wanted.matches(record.value)
-            before = previous is not None and wanted.matches(previous.value)
-        if now:
-            kind = "MODIFIED" if before else "ADDED"
-        elif before:
-            kind = "DELETED"
-        else:
-            continue
-        events.append(WatchedEvent(kind, as_served(resource, record.value), change.frames))
-    return events

@@ -15,7 +15,10 @@ FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter."""
+    """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter.
+
+    ``agent`` is the client's User-Agent, from which an unnamed field manager takes its name.
+    """
 
     user: UserInfo
     method: str
@@ -24,6 +27,7 @@ class Call:
     body: Any = None
     content_type: str = JSON_TYPE
     accept: str = JSON_TYPE
+    agent: str = ""
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter. Raises BadRequest."""
@@ -47,7 +51,7 @@ class Call:
     @property
     def manager(self) -> str:
         """The field manager: as told, else the client's name."""
-        return self.query.get("fieldManager", "") or "unknown"
+        return self.query.get("fieldManager", "") or self.agent.partition("/")[0] or "unknown"
 
     @property
     def dry_run(self) -> bool:

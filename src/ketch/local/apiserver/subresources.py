@@ -7,11 +7,10 @@ from typing import Any
 
 import httpx
 
-from ketch.kube.codec import format_time
+from ketch.kube.codec import decode, format_time
 from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
-from ketch.kube.selectors import Selector, from_label_selector
-from ketch.kube.codec import decode
 from ketch.kube.meta import LabelSelector
+from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer, StreamAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh

@@ -18,6 +18,7 @@ class Watcher:
         self.cut_off = False
         self.closed = False
         self._waiting: deque[Change] = deque()
+        self._woken = False
         self._wake: asyncio.Future[None] | None = None
 
     def push(self, change: Change) -> None:
@@ -34,18 +35,24 @@ class Watcher:
         self.closed = True
         self._notify()
 
+    def wake(self) -> None:
+        """Let the reader look up although nothing changed; it sees an empty batch."""
+        self._woken = True
+        self._notify()
+
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     async def changes(self) -> Sequence[Change]:
-        """The next changes, at least one; empty once closed or cut off."""
-        while not (self._waiting or self.closed or self.cut_off):
+        """The next changes; empty when woken, and once closed or cut off."""
+        while not (self._waiting or self.closed or self.cut_off or self._woken):
             self._wake = asyncio.get_running_loop().create_future()
             try:
                 await self._wake
             finally:
                 self._wake = None
+        self._woken = False
         batch = tuple(self._waiting)
         self._waiting.clear()
         return () if self.cut_off else batch

@@ -1,0 +1,160 @@
+"""From a call to its handler: understand the path, ask who may, dispatch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ketch.kube.errors import Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
+from ketch.kube.transport import JSON_TYPE
+from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer
+from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
+from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
+from ketch.local.apiserver.deletion import DeleteHandlers
+from ketch.local.apiserver.discovery import VERSION, Discovery
+from ketch.local.apiserver.openapi import OpenAPI
+from ketch.local.apiserver.reading import ReadHandlers
+from ketch.local.apiserver.requests import Call, Target, resolve, split_path
+from ketch.local.apiserver.resources import Registry, ServedResource
+from ketch.local.apiserver.reviews import Reviews
+from ketch.local.apiserver.store.records import StoreUnavailable
+from ketch.local.apiserver.subresources import SubresourceHandlers
+from ketch.local.apiserver.writing import WriteHandlers
+
+UNKNOWN_PATH = "the server could not find the requested resource"
+HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
+AGGREGATED = "as=APIGroupDiscoveryList"
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """All that a call may end at."""
+
+    reads: ReadHandlers
+    writes: WriteHandlers
+    deletes: DeleteHandlers
+    subresources: SubresourceHandlers
+    reviews: Reviews
+    discovery: Discovery
+    openapi: OpenAPI
+
+
+def forbidden(user: UserInfo, asked: Attributes) -> Forbidden:
+    """The 403 that says who may not do what."""
+    if not asked.resource:
+        return Forbidden(f'forbidden: User "{user.name}" cannot {asked.verb} path "{asked.path}"')
+    shown = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    qualified = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+    named = f'{qualified} "{asked.name}"' if asked.name else qualified
+    details = StatusDetails(name=asked.name, group=asked.group, kind=asked.resource)
+    why = f'User "{user.name}" cannot {asked.verb} resource "{shown}" in API group "{asked.group}" {where}'
+    return Forbidden(f"{named} is forbidden: {why}", details)
+
+
+class Router:
+    """Both doors lead here. ``handle`` raises APIError for every failed call."""
+
+    def __init__(self, registry: Registry, authorizer: Authorizer, handlers: Handlers) -> None:
+        self._registry = registry
+        self._authorizer = authorizer
+        self._handlers = handlers
+        self.closed = False
+
+    async def handle(self, call: Call) -> Answer:
+        """The answer to one call. Raises APIError."""
+        found = split_path(call.path)
+        try:
+            if found is None:
+                return self._document(call)
+            group, version, rest = found
+            target = resolve(call, group, version, rest)
+            self._authorize(call.user, target)
+            resource = self._registry.find(group, version, target.plural)
+            return await self._dispatch(call, target, resource)
+        except StoreUnavailable as error:
+            raise Unavailable(f"the store cannot take writes: {error}") from error
+
+    # resources ------------------------------------------------------------------------------------------------
+
+    def _authorize(self, user: UserInfo, target: Target) -> None:
+        if MASTERS in user.groups:
+            return
+        namespace = target.name if target.plural == "namespaces" and not target.group else target.namespace
+        asked = Attributes(target.verb, target.group, target.plural, target.subresource, namespace, target.name)
+        if not self._authorizer.allows(user, asked):
+            raise forbidden(user, asked)
+
+    async def _dispatch(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        if target.namespace and not resource.namespaced:
+            raise NotFound(UNKNOWN_PATH)
+        if resource.namespaced and not target.namespace and target.name:
+            raise NotFound(UNKNOWN_PATH)
+        handlers, verb = self._handlers, target.verb
+        if target.subresource and not (target.subresource == "status" and resource.has_status):
+            return await handlers.subresources.find(resource, target.subresource)(call, target, resource)
+        if verb not in resource.verbs or (target.subresource and verb not in ("get", "update", "patch")):
+            raise self._not_allowed(call)
+        if not resource.stored:
+            return ObjectAnswer(value=handlers.reviews.answer(call, target), code=201)
+        if verb in ("update", "patch", "delete") and not target.name:
+            raise self._not_allowed(call)
+        if verb == "create" and (target.name or (resource.namespaced and not target.namespace)):
+            raise self._not_allowed(call)
+        return await self._object_verb(call, target, resource)
+
+    async def _object_verb(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        handlers = self._handlers
+        match target.verb:
+            case "get":
+                return handlers.reads.get(target, resource)
+            case "list":
+                return handlers.reads.list(call, target, resource)
+            case "watch":
+                return handlers.reads.watch(call, target, resource)
+            case "create":
+                return await handlers.writes.create(call, target, resource)
+            case "update":
+                return await handlers.writes.update(call, target, resource)
+            case "patch":
+                return await handlers.writes.patch(call, target, resource)
+            case "delete":
+                return await handlers.deletes.delete(call, target, resource)
+            case _:
+                return await handlers.deletes.delete_collection(call, target, resource)
+
+    def _not_allowed(self, call: Call) -> MethodNotAllowed:
+        return MethodNotAllowed("the server does not allow this method on the requested resource")
+
+    # everything else ------------------------------------------------------------------------------------------
+
+    def _document(self, call: Call) -> Answer:
+        path = call.path.rstrip("/") or "/"
+        verb = {"GET": "get", "HEAD": "get"}.get(call.method, call.method.lower())
+        asked = Attributes(verb, path=call.path)
+        if MASTERS not in call.user.groups and not self._authorizer.allows(call.user, asked):
+            raise forbidden(call.user, asked)
+        if call.method not in ("GET", "HEAD"):
+            raise NotFound(UNKNOWN_PATH) if path == "/" else self._not_allowed(call)
+        first = path.split("/")[1]
+        if f"/{first}" in HEALTH_PATHS:
+            return TextAnswer("ok")
+        match first:
+            case "api" | "apis":
+                aggregated = path in ("/api", "/apis") and AGGREGATED in call.accept
+                return ObjectAnswer(value=self._handlers.discovery.document(path, aggregated=aggregated))
+            case "version":
+                return ObjectAnswer(value=VERSION)
+            case "openapi":
+                return self._openapi(path)
+            case "":
+                return ObjectAnswer(value={"paths": ["/api", "/apis", *HEALTH_PATHS, "/openapi/v3", "/version"]})
+            case _:
+                raise NotFound(UNKNOWN_PATH)
+
+    def _openapi(self, path: str) -> Answer:
+        if path == "/openapi/v3":
+            document: Mapping[str, Any] = self._handlers.openapi.index()
+            return ObjectAnswer(value=document)
+        if path.startswith("/openapi/v3/"):
+            return TextAnswer(self._handlers.openapi.document(path.removeprefix("/openapi/v3/")), JSON_TYPE)
+        raise NotFound(UNKNOWN_PATH)

@@ -1,0 +1,134 @@
+"""The API server, put together."""
+
+import asyncio
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ketch.kube.clock import SYSTEM_CLOCK, Clock
+from ketch.kube.transport import APPLY_PATCH, Transport
+from ketch.local.apiserver.auth.identity import LOOPBACK, UserInfo
+from ketch.local.apiserver.auth.pki import Authority
+from ketch.local.apiserver.auth.rbac import Authorizer
+from ketch.local.apiserver.auth.tokens import Tokens
+from ketch.local.apiserver.bootstrap import initial_objects
+from ketch.local.apiserver.builtins import builtin_resources
+from ketch.local.apiserver.customresources import CustomResources
+from ketch.local.apiserver.deletion import DeleteHandlers
+from ketch.local.apiserver.discovery import Discovery
+from ketch.local.apiserver.inprocess import LocalTransport
+from ketch.local.apiserver.openapi import OpenAPI
+from ketch.local.apiserver.reading import ReadHandlers
+from ketch.local.apiserver.requests import Call
+from ketch.local.apiserver.resources import Registry, stored_api_version
+from ketch.local.apiserver.reviews import Reviews
+from ketch.local.apiserver.router import Handlers, Router
+from ketch.local.apiserver.store.records import StoreKey
+from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.strategies.base import Context
+from ketch.local.apiserver.strategies.table import Strategies
+from ketch.local.apiserver.subresources import SubresourceHandlers
+from ketch.local.apiserver.writing import WriteHandlers
+
+MANAGER = "ketch-apiserver"
+
+
+class APIServer:
+    """One embedded cluster's API: objects in ``database``, keys and certificates in ``pki``.
+
+    ``start`` opens the store and makes what every cluster begins with; then ``transport`` serves this process and
+    ``serve`` the network. Raises StoreCorrupt for a damaged or foreign database.
+    """
+
+    def __init__(self, database: Path, pki: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._database = database
+        self._clock = clock
+        self._pki = pki
+        self._authority: Authority | None = None
+        self._store: Store | None = None
+        self._router: Router | None = None
+
+    async def __aenter__(self) -> "APIServer":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def authority(self) -> Authority:
+        """The keys and certificates."""
+        if self._authority is None:
+            self._authority = Authority(self._pki, self._clock)
+        return self._authority
+
+    async def start(self) -> None:
+        """Open the store, begin to answer."""
+        store = self._store = Store(self._database)
+        registry = Registry(builtin_resources())
+        authorizer = Authorizer(store)
+        strategies = Strategies()
+
+        def lookup(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+            record = store.get(StoreKey(storage, namespace, name))
+            return record.value if record else None
+
+        def newest(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+            record = store.newest(StoreKey(storage, namespace, name))
+            return record.value if record else None
+
+        def listing(storage: str, namespace: str | None) -> Sequence[Mapping[str, Any]]:
+            return [record.value for record in store.list(storage, namespace)]
+
+        def context(call: Call) -> Context:
+            return Context(call.user, self._clock.now(), newest, listing, call.dry_run)
+
+        tokens = Tokens(self.authority.signing_key, self._clock, lookup)
+        reads = ReadHandlers(store, self._clock)
+        writes = WriteHandlers(store, self._clock, strategies.find, context)
+        deletes = DeleteHandlers(store, reads, strategies.find, context)
+        handlers = Handlers(
+            reads=reads,
+            writes=writes,
+            deletes=deletes,
+            subresources=SubresourceHandlers(store, registry, reads, writes, deletes, tokens),
+            reviews=Reviews(authorizer, tokens),
+            discovery=Discovery(registry),
+            openapi=OpenAPI(registry),
+        )
+        self._router = Router(registry, authorizer, handlers)
+        self._custom = CustomResources(store, registry)
+        await self._bootstrap(self._router, registry)
+
+    async def _bootstrap(self, router: Router, registry: Registry) -> None:
+        """Apply what every cluster begins with; a start that finds all in place writes nothing."""
+        query = {"fieldManager": MANAGER, "force": "true"}
+        calls: list[Call] = []
+        for body in initial_objects():
+            resource = registry.find_kind(*stored_api_version(body), body["kind"])
+            assert resource
+            meta = body["metadata"]
+            root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+            scope = f"/namespaces/{meta['namespace']}" if resource.namespaced else ""
+            path = f"{root}{scope}/{resource.plural}/{meta['name']}"
+            calls.append(Call(LOOPBACK, "PATCH", path, query, body, APPLY_PATCH))
+        # All at once: one write to the disk. Order holds, since each stages before it waits.
+        await asyncio.gather(*(router.handle(call) for call in calls))
+
+    def transport(self, user: UserInfo = LOOPBACK) -> Transport:
+        """A transport within this process, as ``user``."""
+        if self._router is None:
+            raise RuntimeError("the API server has not been started")
+        return LocalTransport(self._router, user)
+
+    async def serve(self, sockets: Sequence[socket.socket], unix_socket: Path | None = None) -> None:
+        """Answer on these listening sockets, and on a unix socket, with TLS; returns when ready, serves until close."""
+
+    async def close(self) -> None:
+        """End watches, answer what is under way, close the store."""
+        if self._router is not None:
+            self._router.closed = True
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
