@@ -1,0 +1,7 @@
+"""Containers as sandboxed processes: what starts them, watches them, and outlives everyone who asked for them.
+
+Law: knows processes, namespaces, mounts and log files; knows no Kubernetes object and no image. Modules that run in
+the zygote and its keepers (``main``, ``keeper``, ``bubblewrap``, ``execution``, ``logs``, ``memory``, ``namespaces``,
+``processes``, ``wire``) import a handful of standard modules and nothing else: each container carries one of them.
+``client`` and ``container`` are for the node agent.
+"""

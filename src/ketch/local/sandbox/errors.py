@@ -1,0 +1,42 @@
+"""What can go wrong between the node and its containers.
+
+SandboxError
+├── SandboxUnavailable     the keeper zygote does not answer: try again, it is being restarted
+├── StartError             the container cannot start as it is specified; ``exit_code`` is what a shell would say
+├── AlreadyStarted         the directory holds a container already: adopt it
+├── NotStarted             the directory holds no started container
+├── NotRunning             the container has ended
+└── ExecTimeout            the command took longer than it may; it was killed
+"""
+
+
+class SandboxError(Exception):
+    """The container, or the command in it, cannot run; the message is a sentence for the user."""
+
+
+class SandboxUnavailable(SandboxError):
+    """The keeper zygote does not answer."""
+
+
+class StartError(SandboxError):
+    """The container cannot start as it is specified."""
+
+    def __init__(self, message: str, exit_code: int = 128) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class AlreadyStarted(SandboxError):
+    """The directory holds a container already."""
+
+
+class NotStarted(SandboxError):
+    """The directory holds no container that was started."""
+
+
+class NotRunning(SandboxError):
+    """The container has ended."""
+
+
+class ExecTimeout(SandboxError):
+    """The command took longer than it may and was killed."""

@@ -1,0 +1,80 @@
+"""What a container is to the sandbox: values that say everything, and nothing of pods."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+MountKind = Literal["bind", "ro-bind", "dev-bind", "tmpfs", "overlay", "scratch", "directory", "symlink"]
+"""What stands at a mount's target.
+
+``bind``, ``ro-bind``, ``dev-bind``: the source file or directory itself. ``overlay``: the source directory, writable for
+this container alone. ``scratch``: an empty writable directory on disk. ``tmpfs``: the same in memory, of at most ``size``
+bytes. ``directory``: an empty directory. ``symlink``: a link that says ``source``.
+"""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One place of a container's file system. What a container writes to overlay and scratch ends with it."""
+
+    kind: MountKind
+    target: str
+    source: str = ""
+    mode: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class ContainerSpec:
+    """A container to start.
+
+    ``directory`` is its own and new: records, writable layers. Mounts are made in the order of their targets' depth,
+    later ones over earlier ones. ``user`` and ``group`` are what the process sees itself as; every one of them is the
+    platform's user outside.
+    """
+
+    directory: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    log: Path
+    cwd: str = "/"
+    mounts: tuple[Mount, ...] = ()
+    hostname: str = "localhost"
+    user: int | None = None
+    group: int | None = None
+    memory_bytes: int | None = None
+    cpu_millis: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Kept in the records as it is, for whoever adopts the container."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A container's process runs. ``pid`` is the user's process, as the platform sees it."""
+
+    keeper_pid: int
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended; ``code`` is 128 + the signal's number when a signal ended it."""
+
+    code: int
+    signal: int | None
+    oom_killed: bool
+    reason: str
+    message: str
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command in a running container ended, with what it wrote to stdout and stderr."""
+
+    code: int
+    output: bytes
