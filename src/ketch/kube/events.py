@@ -1,0 +1,105 @@
+"""Events: what people see of an object's life. Telling is best effort; it never fails its caller."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+
+from ketch.kube.client import Client
+from ketch.kube.clock import Clock
+from ketch.kube.codec import format_time
+from ketch.kube.errors import AlreadyExists, APIError, NotFound, TransportError
+from ketch.kube.meta import KubeObject, ObjectMeta
+from ketch.kube.transport import MERGE_PATCH
+from ketch.kube.types.core import Event, EventSource, ObjectReference
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 4096
+_LONGEST_NAME = 253
+_LONGEST_MESSAGE = 1024
+
+
+def reference(obj: KubeObject) -> ObjectReference:
+    """A reference to ``obj`` as events and bindings carry it."""
+    return ObjectReference(
+        kind=obj.resource.kind,
+        api_version=obj.resource.api_version,
+        namespace=obj.metadata.namespace,
+        name=obj.metadata.name,
+        uid=obj.metadata.uid,
+        resource_version=obj.metadata.resource_version,
+    )
+
+
+class _Known:
+    """One event already told: its count, and the order of its writes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.turn = asyncio.Lock()
+
+
+class EventRecorder:
+    """Writes Events as ``component``. The same about the same object again raises the count of the first."""
+
+    def __init__(self, client: Client, component: str, clock: Clock, host: str = "") -> None:
+        self._client = client
+        self._clock = clock
+        self._source = EventSource(component=component, host=host)
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    async def record(self, obj: KubeObject, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
+        """Tell that ``reason`` happened to ``obj``; ``type`` is Normal or Warning."""
+        message = message[:_LONGEST_MESSAGE]
+        facts = (obj.metadata.uid, obj.metadata.namespace, self._source.component, type, reason, message)
+        digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
+        name = f"{obj.metadata.name[: _LONGEST_NAME - 17]}.{digest}"
+        known = self._known.setdefault(name, _Known())
+        self._known.move_to_end(name)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        try:
+            async with known.turn:
+                await self._write(self._event(obj, name, type, reason, message), known)
+        except (APIError, TransportError) as error:
+            log.info("event %s of %s not written: %s", reason, obj.key, error)
+
+    def _event(self, obj: KubeObject, name: str, kind: str, reason: str, message: str) -> Event:
+        now = self._clock.now().replace(microsecond=0)
+        return Event(
+            metadata=ObjectMeta(name=name, namespace=obj.metadata.namespace or "default"),
+            involved_object=reference(obj),
+            reason=reason,
+            message=message,
+            type=kind,
+            source=self._source,
+            count=1,
+            first_timestamp=now,
+            last_timestamp=now,
+            reporting_component=self._source.component,
+            reporting_instance=self._source.host,
+        )
+
+    async def _write(self, event: Event, known: _Known) -> None:
+        if known.count:
+            try:
+                await self._again(event, known.count + 1)
+            except NotFound:  # events expire
+                known.count = 0
+            else:
+                known.count += 1
+                return
+        try:
+            await self._client.create(event)
+            known.count = 1
+        except AlreadyExists:  # told by an earlier life of this process
+            older = await self._client.get(Event, event.metadata.name, event.metadata.namespace)
+            await self._again(event, older.count + 1)
+            known.count = older.count + 1
+
+    async def _again(self, event: Event, count: int) -> None:
+        last = format_time(event.last_timestamp or self._clock.now())
+        patch = {"count": count, "lastTimestamp": last}
+        name, namespace = event.metadata.name, event.metadata.namespace
+        await self._client.patch(Event, name, namespace, patch, content_type=MERGE_PATCH)
