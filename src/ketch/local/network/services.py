@@ -1,0 +1,169 @@
+"""Services' addresses in the kernel: which rules stand for which table, and the difference between two tables.
+
+One map leads from (address, protocol, port) to a chain of the Service's own, which sends each new connection to a
+random endpoint. A pod that reaches itself would see its own address as the sender: those connections come from the
+gateway instead. A Service without endpoints is not in the map; the kernel refuses its address by itself.
+"""
+
+import socket
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2s
+
+from ketch.local.network.addresses import GATEWAY
+from ketch.local.network.netlink import Message, Netlink
+from ketch.local.network.nftables import (
+    Hook,
+    Kind,
+    Register,
+    SetFlag,
+    batch,
+    delete_chain,
+    delete_rules,
+    delete_table,
+    element,
+    elements,
+    load_address,
+    load_payload,
+    load_protocol,
+    load_random,
+    look_up,
+    new_base_chain,
+    new_chain,
+    new_rule,
+    new_set,
+    new_table,
+    translate_destination,
+    translate_source,
+)
+from ketch.local.network.wire import Protocol, ServiceEntry
+
+TABLE, SERVICES, HAIRPIN = "ketch", "services", "hairpin"
+_SERVICES_NUMBER, _HAIRPIN_NUMBER, _FIRST_NUMBER = 1, 2, 3
+_BEFORE_ROUTING, _AFTER_ROUTING = -100, 100
+_NUMBERS: Mapping[Protocol, int] = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
+_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_SOURCE_ADDRESS, _DESTINATION_ADDRESS, _DESTINATION_PORT = 12, 16, 2
+
+Key = tuple[str, Protocol, int]
+Endpoints = tuple[tuple[str, int], ...]
+Table = Mapping[Key, Endpoints]
+
+
+def table_of(entries: Iterable[ServiceEntry]) -> Table:
+    """The table by key, without Services that have no endpoints; endpoints in one order, each once."""
+    return {
+        (entry.cluster_ip, entry.protocol, entry.port): tuple(sorted(set(entry.endpoints)))
+        for entry in entries
+        if entry.endpoints
+    }
+
+
+def _key(key: Key) -> bytes:
+    address, protocol, port = key
+    return socket.inet_aton(address) + struct.pack(">BxxxHxx", _NUMBERS[protocol], port)
+
+
+def _chain(key: Key) -> str:
+    return "service-" + blake2s("/".join(map(str, key)).encode(), digest_size=10).hexdigest()
+
+
+def _pair(address: str) -> bytes:
+    return socket.inet_aton(address) * 2
+
+
+def _addresses(table: Table) -> set[str]:
+    return {address for endpoints in table.values() for address, _ in endpoints}
+
+
+def frame() -> Sequence[Message]:
+    """The table anew, with no Service in it."""
+    dispatch = (
+        load_payload(Register.WORD0, _NETWORK_HEADER, _DESTINATION_ADDRESS, 4),
+        load_protocol(Register.WORD1),
+        load_payload(Register.WORD2, _TRANSPORT_HEADER, _DESTINATION_PORT, 2),
+        look_up(SERVICES, _SERVICES_NUMBER, Register.WORD0, Register.VERDICT),
+    )
+    to_itself = (
+        load_payload(Register.WIDE, _NETWORK_HEADER, _SOURCE_ADDRESS, 8),
+        look_up(HAIRPIN, _HAIRPIN_NUMBER, Register.WIDE),
+        load_address(Register.WIDE, GATEWAY),
+        translate_source(Register.WIDE),
+    )
+    return (
+        new_table(TABLE),
+        delete_table(TABLE),
+        new_table(TABLE),
+        new_set(TABLE, SERVICES, _SERVICES_NUMBER, key=12, value=0),
+        new_set(TABLE, HAIRPIN, _HAIRPIN_NUMBER, key=8),
+        new_base_chain(TABLE, "prerouting", Hook.PREROUTING, _BEFORE_ROUTING),
+        new_base_chain(TABLE, "output", Hook.OUTPUT, _BEFORE_ROUTING),
+        new_base_chain(TABLE, "postrouting", Hook.POSTROUTING, _AFTER_ROUTING),
+        new_rule(TABLE, "prerouting", dispatch),
+        new_rule(TABLE, "output", dispatch),
+        new_rule(TABLE, "postrouting", to_itself),
+    )
+
+
+def _choose(key: Key, endpoints: Endpoints, number: int) -> Sequence[Message]:
+    choices = [
+        element(struct.pack("=I", index), value=socket.inet_aton(address) + struct.pack(">Hxx", port))
+        for index, (address, port) in enumerate(endpoints)
+    ]
+    name = "__map%d"
+    flags = SetFlag.ANONYMOUS | SetFlag.CONSTANT
+    return (
+        new_set(TABLE, name, number, key=4, value=8, flags=flags),
+        *elements(Kind.NEW_ELEMENT, TABLE, name, number, choices),
+        new_rule(
+            TABLE,
+            _chain(key),
+            (
+                load_random(Register.WIDE, len(endpoints)),
+                look_up(name, number, Register.WIDE, Register.WIDE),
+                translate_destination(Register.WORD0, Register.WORD1),
+            ),
+        ),
+    )
+
+
+def difference(old: Table, new: Table) -> Sequence[Message]:
+    """What turns the rules for ``old`` into those for ``new``; empty when nothing changes."""
+    gone = [key for key in old if key not in new]
+    added = [key for key in new if key not in old]
+    changed = [key for key in new if key in old and new[key] != old[key]]
+    before, after = _addresses(old), _addresses(new)
+    unmapped = [element(_key(key), jump=_chain(key)) for key in gone]
+    mapped = [element(_key(key), jump=_chain(key)) for key in added]
+    messages: list[Message] = [new_chain(TABLE, _chain(key)) for key in added]
+    messages += [delete_rules(TABLE, _chain(key)) for key in changed]
+    for number, key in enumerate([*added, *changed], _FIRST_NUMBER):
+        messages += _choose(key, new[key], number)
+    messages += elements(Kind.DELETE_ELEMENT, TABLE, SERVICES, _SERVICES_NUMBER, unmapped)
+    messages += [delete_chain(TABLE, _chain(key)) for key in gone]
+    messages += elements(Kind.NEW_ELEMENT, TABLE, SERVICES, _SERVICES_NUMBER, mapped)
+    for kind, addresses in ((Kind.DELETE_ELEMENT, before - after), (Kind.NEW_ELEMENT, after - before)):
+        pairs = [element(_pair(address)) for address in sorted(addresses)]
+        messages += elements(kind, TABLE, HAIRPIN, _HAIRPIN_NUMBER, pairs)
+    return messages
+
+
+class KernelServices:
+    """The kernel's table of Services, through a netlink socket of the cluster's namespace."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._table: Table | None = None
+
+    def set(self, entries: Iterable[ServiceEntry]) -> None:
+        """Make the table so, in one transaction. Open connections go on where they are.
+
+        The first call replaces what an earlier process left, later ones send differences. Raises OSError.
+        """
+        new = table_of(entries)
+        head = () if self._table is not None else frame()
+        messages = (*head, *difference(self._table or {}, new))
+        if messages:
+            self._table = None
+            self._netlink.send(batch(messages))
+        self._table = new
