@@ -1,0 +1,220 @@
+"""Marshalling as grpc-gateway does it: messages from and to JSON.
+
+In: snake_case or camelCase names, unknown fields refused, enums by name or number, int64 by text or number, null means
+absent. Out: snake_case names, zero values omitted, enums by name, int64 as text, whole seconds in times.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+import orjson
+
+from ketch.kube.codec import format_time, parse_time
+from ketch.metadata.columns import EPOCH
+from ketch.pipelines.errors import InvalidInput
+
+M = TypeVar("M", bound="Message")
+Reader = Callable[[Any, str], Any]
+
+UNSET_TIME = "1970-01-01T00:00:00Z"
+_MAX_DEPTH = 100
+_INT64 = re.compile(r"-?\d{1,19}")
+
+
+class Message(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """A protobuf message; attributes carry the proto's names. Every field has its zero value as default."""
+
+
+@dataclass(frozen=True)
+class Enum:
+    """Marks a text field that carries an enum's names; ``names`` by number, 0 is the unset value."""
+
+    names: Mapping[int, str]
+
+
+class Int64:
+    """Marks a text field that carries a 64-bit integer."""
+
+
+class Time:
+    """Marks a text field that carries a moment."""
+
+
+def timestamp(moment: datetime | None) -> str:
+    """A moment in its wire form; the unset one is 1970, as upstream's clients expect."""
+    return UNSET_TIME if moment is None else format_time(moment.replace(microsecond=0))
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment that a message's time field carries; None when unset."""
+    moment = parse_time(text) if text else None
+    return None if moment == EPOCH else moment
+
+
+def plain(value: Any, budget: int = 2_000_000) -> Any:
+    """``value`` as protobuf's Struct would give it back: integral numbers are ints, keys are texts.
+
+    Raises InvalidInput for what no JSON can carry, for nesting without end and for YAML aliases that multiply.
+    """
+    left = budget
+
+    def walk(item: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if depth > _MAX_DEPTH or left < 0:
+            raise InvalidInput("the document is nested too deeply or is too large")
+        if isinstance(item, float):
+            return int(item) if item.is_integer() and abs(item) < 2**63 else item
+        if isinstance(item, dict):
+            entries = cast("dict[Any, Any]", item)
+            return {_key(key): walk(entry, depth + 1) for key, entry in entries.items()}
+        if isinstance(item, list):
+            return [walk(entry, depth + 1) for entry in cast("list[Any]", item)]
+        if item is None or isinstance(item, (str, int)):
+            return item
+        raise InvalidInput(f"{item!r} is not a JSON value")
+
+    return walk(value, 0)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    return orjson.dumps(key).decode() if isinstance(key, (int, float, bool)) or key is None else str(key)
+
+
+def decode(kind: type[M], body: Any, where: str = "") -> M:
+    """``body`` (decoded JSON) as a message. Raises InvalidInput, naming the field."""
+    if not isinstance(body, Mapping):
+        raise InvalidInput(f"{where or kind.__name__}: expected an object")
+    readers = _readers(kind)
+    values: dict[str, Any] = {}
+    for name, raw in cast("Mapping[str, Any]", body).items():
+        place = f"{where}.{name}" if where else name
+        found = readers.get(name)
+        if found is None:
+            raise InvalidInput(f'unknown field "{place}" in {kind.__name__}')
+        attribute, read = found
+        if raw is not None:
+            if attribute in values:
+                raise InvalidInput(f'field "{place}" is given twice')
+            values[attribute] = read(raw, place)
+    return kind(**values)
+
+
+def encode(message: Message) -> bytes:
+    """A message as JSON."""
+    return msgspec.json.encode(message)
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+@cache  # one table per message type, made on first use
+def _readers(kind: type[Message]) -> Mapping[str, tuple[str, Reader]]:
+    hints = get_type_hints(kind, include_extras=True)
+    table: dict[str, tuple[str, Reader]] = {}
+    for field in msgspec.structs.fields(kind):
+        entry = (field.name, _reader(hints[field.name]))
+        table[field.encode_name] = table[_camel(field.name)] = entry
+    return table
+
+
+def _reader(annotation: Any) -> Reader:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _marked(arguments[1])
+    if origin is not None and isinstance(origin, type):
+        if issubclass(origin, Mapping):
+            return _map_reader(_reader(arguments[1]))
+        if issubclass(origin, Sequence):
+            return _list_reader(_reader(arguments[0]))
+    if arguments:  # an optional message
+        return _reader(next(argument for argument in arguments if argument is not type(None)))
+    if isinstance(annotation, type) and issubclass(annotation, Message):
+        return lambda raw, where: decode(annotation, raw, where)
+    return {str: _text, bool: _bool, int: _int, Any: _any}[annotation]
+
+
+def _marked(mark: Any) -> Reader:
+    if isinstance(mark, Enum):
+        return _enum_reader(mark.names)
+    return _int64 if mark is Int64 else _time
+
+
+def _map_reader(read: Reader) -> Reader:
+    def read_map(raw: Any, where: str) -> Any:
+        if not isinstance(raw, Mapping):
+            raise InvalidInput(f'field "{where}": expected an object')
+        entries = cast("Mapping[str, Any]", raw)
+        return {key: read(value, f"{where}.{key}") for key, value in entries.items()}
+
+    return read_map
+
+
+def _list_reader(read: Reader) -> Reader:
+    def read_list(raw: Any, where: str) -> Any:
+        if not isinstance(raw, list):
+            raise InvalidInput(f'field "{where}": expected a list')
+        return [read(value, f"{where}[{index}]") for index, value in enumerate(cast("list[Any]", raw))]
+
+    return read_list
+
+
+def _enum_reader(names: Mapping[int, str]) -> Reader:
+    numbers = {name: number for number, name in names.items()}
+
+    def read_enum(raw: Any, where: str) -> str:
+        name = names.get(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+        if not isinstance(name, str) or name not in numbers:
+            raise InvalidInput(f'field "{where}": {raw!r} is none of {", ".join(numbers)}')
+        return name if numbers[name] else ""
+
+    return read_enum
+
+
+def _text(raw: Any, where: str) -> str:
+    if not isinstance(raw, str):
+        raise InvalidInput(f'field "{where}": expected a text')
+    return raw
+
+
+def _bool(raw: Any, where: str) -> bool:
+    if not isinstance(raw, bool):
+        raise InvalidInput(f'field "{where}": expected true or false')
+    return raw
+
+
+def _int(raw: Any, where: str) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int) or not -(2**31) <= raw < 2**31:
+        raise InvalidInput(f'field "{where}": expected a 32-bit integer')
+    return raw
+
+
+def _int64(raw: Any, where: str) -> str:
+    text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+    if not isinstance(text, str) or not _INT64.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+        raise InvalidInput(f'field "{where}": expected a 64-bit integer')
+    return "" if int(text) == 0 else text
+
+
+def _time(raw: Any, where: str) -> str:
+    try:
+        moment = parse_time(raw)
+        offset = moment.utcoffset()
+    except (ValueError, TypeError, AttributeError):
+        offset = None
+    if offset is None:
+        raise InvalidInput(f'field "{where}": expected a time such as 2026-01-31T12:00:00Z')
+    return raw
+
+
+def _any(raw: Any, where: str) -> Any:  # noqa: ARG001  # a reader's signature
+    return plain(raw)

@@ -1,0 +1,218 @@
+"""Lists by pages: filters, order and keyset paging as SQL, the same for every kind of row.
+
+A page is found by the position of the last row of the page before, never by counting rows: pages stay whole while rows
+come and go, and the last page costs what the first does. Ties are broken by id, so that the order is total.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    SQLColumnExpression,
+    and_,
+    func,
+    not_,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ketch.metadata.columns import EPOCH
+from ketch.metadata.tables import Base
+from ketch.pipelines.errors import InvalidInput
+
+R = TypeVar("R", bound=Base)
+
+EQUALS: Final = "EQUALS"
+NOT_EQUALS: Final = "NOT_EQUALS"
+GREATER_THAN: Final = "GREATER_THAN"
+GREATER_THAN_EQUALS: Final = "GREATER_THAN_EQUALS"
+LESS_THAN: Final = "LESS_THAN"
+LESS_THAN_EQUALS: Final = "LESS_THAN_EQUALS"
+IN: Final = "IN"
+IS_SUBSTRING: Final = "IS_SUBSTRING"
+
+TAG_PREFIX: Final = "tags."
+_SECOND = 1_000_000  # moments are stored in microseconds and compared in seconds
+
+Scalar = str | int | datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """``key operation value``; ``value`` is a tuple exactly when the operation is IN."""
+
+    operation: str
+    key: str
+    value: Scalar | tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page ended: the sort field's value there, and the row's id."""
+
+    value: str | int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which page of which rows in which order."""
+
+    size: int
+    sort_by: str = "created_at"
+    descending: bool = False
+    predicates: tuple[Predicate, ...] = ()
+    after: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """One page; ``total`` counts the rows of all pages, ``end`` is None on the last one."""
+
+    rows: Sequence[R]
+    total: int
+    end: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A field that is compared as text."""
+
+    column: SQLColumnExpression[str]
+
+    @property
+    def sort_key(self) -> SQLColumnExpression[Any]:
+        """What rows are ordered by."""
+        return self.column
+
+    def condition(self, predicate: Predicate) -> ColumnElement[bool]:
+        """The predicate as SQL."""
+        if isinstance(predicate.value, tuple):
+            return self.column.in_([_text(predicate, value) for value in predicate.value])
+        value = _text(predicate, predicate.value)
+        if predicate.operation == IS_SUBSTRING:
+            return self.column.icontains(value, autoescape=True)
+        return _compare(self.column, predicate.operation, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A field that is a moment; an unset one counts as 1970. Compared by whole seconds."""
+
+    column: SQLColumnExpression[Any]
+    nullable: bool = False
+
+    @property
+    def sort_key(self) -> ColumnElement[Any]:
+        """What rows are ordered by."""
+        number = type_coerce(self.column, BigInteger)
+        return func.coalesce(number, 0) if self.nullable else number
+
+    def condition(self, predicate: Predicate) -> ColumnElement[bool]:
+        """The predicate as SQL: comparisons of seconds become bounds in microseconds, which an index serves."""
+        if isinstance(predicate.value, tuple):
+            return or_(*(self._within(_second(predicate, value)) for value in predicate.value))
+        second, key = _second(predicate, predicate.value), self.sort_key
+        start, end = second * _SECOND, (second + 1) * _SECOND
+        match predicate.operation:
+            case "EQUALS":
+                return self._within(second)
+            case "NOT_EQUALS":
+                return not_(self._within(second))
+            case "GREATER_THAN":
+                return key >= end
+            case "GREATER_THAN_EQUALS":
+                return key >= start
+            case "LESS_THAN":
+                return key < start
+            case "LESS_THAN_EQUALS":
+                return key < end
+            case _:
+                raise InvalidInput(f"filter: {predicate.operation} does not apply to {predicate.key}, which is a time")
+
+    def _within(self, second: int) -> ColumnElement[bool]:
+        return and_(self.sort_key >= second * _SECOND, self.sort_key < (second + 1) * _SECOND)
+
+
+Field = Text | Time
+
+
+@dataclass(frozen=True)
+class Listing(Generic[R]):
+    """How rows of ``model`` are listed: which fields may be filtered and sorted by; ``tags`` may be filtered too."""
+
+    model: type[R]
+    id: SQLColumnExpression[str]
+    fields: Mapping[str, Field]
+    tags: ColumnElement[Any] | None = None
+
+    def field(self, key: str, purpose: str) -> Field:
+        """The field of that name. Raises InvalidInput."""
+        try:
+            return self.fields[key]
+        except KeyError:
+            known = ", ".join(self.fields)
+            raise InvalidInput(f"{purpose}: there is no field {key!r}; known are {known}") from None
+
+    async def page(self, session: AsyncSession, query: ListQuery, *scope: ColumnElement[bool]) -> Page[R]:
+        """The page of the rows within ``scope``."""
+        conditions = [*scope, *map(self._condition, query.predicates)]
+        key = self.field(query.sort_by, "sort_by").sort_key
+        rows = select(self.model, key).where(*conditions).limit(query.size + 1)
+        if query.after is not None:
+            here, there = tuple_(key, self.id), tuple_(query.after.value, query.after.id)
+            rows = rows.where(here < there if query.descending else here > there)
+        order = (key.desc(), self.id.desc()) if query.descending else (key, self.id)
+        found = (await session.execute(rows.order_by(*order))).tuples().all()
+        total = await session.scalar(select(func.count()).select_from(self.model).where(*conditions)) or 0
+        shown = found[: query.size]
+        end = Position(shown[-1][1], _id_of(shown[-1][0])) if len(found) > query.size else None
+        return Page([row[0] for row in shown], total, end)
+
+    def _condition(self, predicate: Predicate) -> ColumnElement[bool]:
+        if self.tags is not None and predicate.key.startswith(TAG_PREFIX):
+            if predicate.operation != EQUALS or not isinstance(predicate.value, str):
+                raise InvalidInput("filter: tags can only be compared by EQUALS with a string_value")
+            return self.tags[predicate.key.removeprefix(TAG_PREFIX)].as_string() == predicate.value
+        return self.field(predicate.key, "filter").condition(predicate)
+
+
+def _id_of(row: Any) -> str:
+    return row.id
+
+
+def _compare(column: SQLColumnExpression[Any], operation: str, value: Any) -> ColumnElement[bool]:
+    match operation:
+        case "EQUALS":
+            return column == value
+        case "NOT_EQUALS":
+            return column != value
+        case "GREATER_THAN":
+            return column > value
+        case "GREATER_THAN_EQUALS":
+            return column >= value
+        case "LESS_THAN":
+            return column < value
+        case _:
+            return column <= value
+
+
+def _text(predicate: Predicate, value: Scalar) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"filter: {predicate.key} is a text, compare it with string_value")
+    return value
+
+
+def _second(predicate: Predicate, value: Scalar) -> int:
+    if isinstance(value, datetime):
+        return int((value - EPOCH).total_seconds() // 1)
+    if isinstance(value, int):
+        return value
+    raise InvalidInput(f"filter: {predicate.key} is a time, compare it with timestamp_value or long_value")
