@@ -17,7 +17,7 @@ FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 class Call:
     """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter.
 
-    ``agent`` is the client's User-Agent, from which an unnamed field manager takes its name.
+    ``shape`` is what the answer is to be shown as (Table, ...), empty for as it is. ``agent`` is the client's User-Agent, from which an unnamed field manager takes its name.
     """
 
     user: UserInfo
@@ -26,7 +26,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     body: Any = None
     content_type: str = JSON_TYPE
-    accept: str = JSON_TYPE
+    shape: str = ""
     agent: str = ""
 
     def flag(self, name: str) -> bool:

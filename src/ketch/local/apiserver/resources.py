@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ketch.kube.errors import NotFound
@@ -51,10 +52,15 @@ class ServedResource:
     custom: bool = False
     deprecation: str = ""
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         """``v1`` or ``group/version``."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @cached_property
+    def as_stored(self) -> bool:
+        """Whether objects are served just as they are kept."""
+        return self.api_version == self.stored_api_version
 
     @property
     def qualified(self) -> str:

@@ -22,7 +22,7 @@ from ketch.local.apiserver.writing import WriteHandlers
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
-AGGREGATED = "as=APIGroupDiscoveryList"
+AGGREGATED = "APIGroupDiscoveryList"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Router:
             return TextAnswer("ok")
         match first:
             case "api" | "apis":
-                aggregated = path in ("/api", "/apis") and AGGREGATED in call.accept
+                aggregated = path in ("/api", "/apis") and call.shape == AGGREGATED
                 return ObjectAnswer(value=self._handlers.discovery.document(path, aggregated=aggregated))
             case "version":
                 return ObjectAnswer(value=VERSION)

@@ -4,12 +4,12 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.kube.transport import APPLY_PATCH, Transport
-from ketch.local.apiserver.auth.identity import LOOPBACK, UserInfo
-from ketch.local.apiserver.auth.pki import Authority
+from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
+from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
 from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.bootstrap import initial_objects
@@ -17,6 +17,8 @@ from ketch.local.apiserver.builtins import builtin_resources
 from ketch.local.apiserver.customresources import CustomResources
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import Discovery
+from ketch.local.apiserver.http.authentication import Authenticator
+from ketch.local.apiserver.http.front import Front
 from ketch.local.apiserver.inprocess import LocalTransport
 from ketch.local.apiserver.openapi import OpenAPI
 from ketch.local.apiserver.reading import ReadHandlers
@@ -34,6 +36,14 @@ from ketch.local.apiserver.writing import WriteHandlers
 MANAGER = "ketch-apiserver"
 
 
+class _Parts(NamedTuple):
+    """What runs between start and close."""
+
+    store: Store
+    router: Router
+    front: Front
+
+
 class APIServer:
     """One embedded cluster's API: objects in ``database``, keys and certificates in ``pki``.
 
@@ -46,8 +56,7 @@ class APIServer:
         self._clock = clock
         self._pki = pki
         self._authority: Authority | None = None
-        self._store: Store | None = None
-        self._router: Router | None = None
+        self._parts: _Parts | None = None
 
     async def __aenter__(self) -> "APIServer":
         await self.start()
@@ -65,7 +74,7 @@ class APIServer:
 
     async def start(self) -> None:
         """Open the store, begin to answer."""
-        store = self._store = Store(self._database)
+        store = Store(self._database)
         registry = Registry(builtin_resources())
         authorizer = Authorizer(store)
         strategies = Strategies()
@@ -97,9 +106,17 @@ class APIServer:
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
         )
-        self._router = Router(registry, authorizer, handlers)
-        self._custom = CustomResources(store, registry)
-        await self._bootstrap(self._router, registry)
+        router = Router(registry, authorizer, handlers)
+        front = Front(router, Authenticator(tokens, authorizer), self._clock)
+        self._parts = _Parts(store, router, front)
+        CustomResources(store, registry)
+        await self._bootstrap(router, registry)
+
+    @property
+    def _running(self) -> "_Parts":
+        if self._parts is None:
+            raise RuntimeError("the API server has not been started")
+        return self._parts
 
     async def _bootstrap(self, router: Router, registry: Registry) -> None:
         """Apply what every cluster begins with; a start that finds all in place writes nothing."""
@@ -118,17 +135,28 @@ class APIServer:
 
     def transport(self, user: UserInfo = LOOPBACK) -> Transport:
         """A transport within this process, as ``user``."""
-        if self._router is None:
-            raise RuntimeError("the API server has not been started")
-        return LocalTransport(self._router, user)
+        return LocalTransport(self._running.router, user)
 
     async def serve(self, sockets: Sequence[socket.socket], unix_socket: Path | None = None) -> None:
         """Answer on these listening sockets, and on a unix socket, with TLS; returns when ready, serves until close."""
+        await self._running.front.listen(sockets, unix_socket, self.authority.server_context())
+
+    def write_admin_kubeconfig(self, path: Path, server: str) -> None:
+        """A kubeconfig (mode 0600) for all rights, by which the API is reached at ``server`` (https://host:port)."""
+        user, groups = ADMINISTRATOR
+        self.authority.write_kubeconfig(path, server, self.authority.client_pair("admin", user, groups), user)
+
+    def write_node_kubeconfig(self, path: Path, server: str, node: str) -> None:
+        """A kubeconfig (mode 0600) for the agent of one node."""
+        user = f"system:node:{node}"
+        pair = self.authority.client_pair(f"node-{node}", user, (NODES,))
+        self.authority.write_kubeconfig(path, server, pair, user)
 
     async def close(self) -> None:
         """End watches, answer what is under way, close the store."""
-        if self._router is not None:
-            self._router.closed = True
-        if self._store is not None:
-            await self._store.close()
-            self._store = None
+        if self._parts is None:
+            return
+        parts, self._parts = self._parts, None
+        parts.router.closed = True
+        await parts.front.close()
+        await parts.store.close()

@@ -31,10 +31,14 @@ class Asked:
 
 @dataclass(slots=True)
 class WatchedEvent:
-    """One event. ``frames`` is where a front may keep its bytes of it, shared by all who see it the same way."""
+    """One event: a stored ``record``, or a ``value`` made for it.
+
+    ``frames`` is where a front may keep its bytes of it, shared by all who see it the same way.
+    """
 
     type: str
     value: Mapping[str, Any]
+    record: Record | None = None
     frames: dict[str, bytes] | None = None
 
 
@@ -60,7 +64,7 @@ class EventStream:
         """Queue what comes before the first change."""
         wanted, resource = self._wanted, self._resource
         if events := [
-            WatchedEvent("ADDED", as_served(resource, record.value))
+            WatchedEvent("ADDED", as_served(resource, record.value), record)
             for record in existing
             if wanted.matches is None or wanted.matches(record.value)
         ]:
@@ -138,5 +142,5 @@ def select_events(resource: ServedResource, wanted: Selection, changes: Sequence
             kind = "DELETED"
         else:
             continue
-        events.append(WatchedEvent(kind, as_served(resource, record.value), change.frames))
+        events.append(WatchedEvent(kind, as_served(resource, record.value), record, change.frames))
     return events

@@ -27,7 +27,7 @@ from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.reading import not_found, store_key
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.store.records import Record, StoreKey, WriteConflict
+from ketch.local.apiserver.store.records import Record, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context, Strategy
 
@@ -134,7 +134,8 @@ class WriteHandlers:
                 strategy.abandoned(made)
                 return None, made
             record = await self._store.put(key, _stamped(made), expected=None)
-        except BaseException:
+        except (APIError, StoreUnavailable):
+            # Not when cancelled: what is staged will be written, whoever still waits for it.
             strategy.abandoned(made)
             raise
         strategy.created(record.value)

@@ -1,0 +1,66 @@
+"""Who sends a request: by client certificate, bearer token, or nobody; and for whom they ask."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ketch.kube.errors import Unauthorized
+from ketch.local.apiserver.auth.identity import ANONYMOUS, AUTHENTICATED, MASTERS, UserInfo
+from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
+from ketch.local.apiserver.auth.tokens import ACCOUNTS, TokenError, Tokens
+from ketch.local.apiserver.router import forbidden
+
+ACCOUNT_PREFIX = "system:serviceaccount:"
+
+
+def certificate_user(certificate: Mapping[str, Any] | None) -> UserInfo | None:
+    """The user that a verified client certificate names (``SSLObject.getpeercert``), None without one."""
+    if not certificate:
+        return None
+    pairs: list[tuple[str, str]] = [pair for names in certificate.get("subject", ()) for pair in names]
+    name = next((value for key, value in pairs if key == "commonName"), "")
+    groups = [value for key, value in pairs if key == "organizationName"]
+    return UserInfo(name, (*groups, AUTHENTICATED)) if name else None
+
+
+class Authenticator:
+    """Finds the user of a request, and lets the mighty ask as somebody else."""
+
+    def __init__(self, tokens: Tokens, authorizer: Authorizer) -> None:
+        self._tokens = tokens
+        self._authorizer = authorizer
+
+    def user(self, headers: Mapping[str, str], peer: UserInfo | None) -> UserInfo:
+        """Who asks. Raises Unauthorized for credentials that are not good, Forbidden for an impersonation."""
+        user = peer or self._bearer(headers)
+        if "impersonate-user" in headers:
+            return self._impersonated(user, headers)
+        return user
+
+    def _bearer(self, headers: Mapping[str, str]) -> UserInfo:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if not scheme:
+            return ANONYMOUS
+        if scheme.lower() != "bearer":
+            raise Unauthorized("Unauthorized")
+        try:
+            return self._tokens.authenticate(token.strip())
+        except TokenError as error:
+            raise Unauthorized(f"Unauthorized: {error}") from error
+
+    def _impersonated(self, user: UserInfo, headers: Mapping[str, str]) -> UserInfo:
+        name = headers["impersonate-user"]
+        groups: Sequence[str] = [item for item in headers.get("impersonate-group", "").split("\n") if item]
+        asked = [self._attributes(name), *(Attributes("impersonate", resource="groups", name=item) for item in groups)]
+        for attributes in asked:
+            if MASTERS not in user.groups and not self._authorizer.allows(user, attributes):
+                raise forbidden(user, attributes)
+        if not groups and name.startswith(ACCOUNT_PREFIX):
+            namespace = name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
+            groups = [ACCOUNTS, f"{ACCOUNTS}:{namespace}"]
+        return UserInfo(name, (*groups, AUTHENTICATED), headers.get("impersonate-uid", ""))
+
+    def _attributes(self, name: str) -> Attributes:
+        if not name.startswith(ACCOUNT_PREFIX):
+            return Attributes("impersonate", resource="users", name=name)
+        namespace, _, account = name.removeprefix(ACCOUNT_PREFIX).partition(":")
+        return Attributes("impersonate", resource="serviceaccounts", namespace=namespace, name=account)
