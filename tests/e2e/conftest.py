@@ -1,0 +1,45 @@
+"""One platform for all end-to-end tests, and platforms of their own for those that break things."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import kfp
+import pytest
+from tests.e2e.platforms import Platform, start_platform
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """The platform that tests share: each test uses names, or a namespace, of its own."""
+    root = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))
+    started = start_platform(root)
+    yield started
+    started.ketch("down")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def own_platform() -> Iterator[Platform]:
+    """A platform for one test that breaks things."""
+    root = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))
+    started = start_platform(root)
+    yield started
+    started.ketch("down")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def namespace(platform: Platform, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace for one test."""
+    name = request.node.name.replace("_", "-").replace("[", "-").strip("]")[:50].strip("-").lower()
+    platform.kubectl("create", "namespace", name)
+    yield name
+    platform.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def kfp_client(platform: Platform) -> kfp.Client:
+    """The official client, told nothing but the one address."""
+    return kfp.Client(host=platform.address)

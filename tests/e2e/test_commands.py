@@ -1,0 +1,82 @@
+"""The command line on a running platform, and on what is not one."""
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.e2e.platforms import SCRIPTS, Platform, eventually
+
+pytestmark = pytest.mark.e2e
+
+
+def ketch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(SCRIPTS / "ketch"), *arguments]
+    return subprocess.run(command, check=False, text=True, capture_output=True, timeout=120)
+
+
+def test_status_tells_what_runs_and_where(platform: Platform):
+    result = platform.ketch("status")
+    assert result.returncode == 0
+    for word in ("ready", platform.address, platform.kubernetes, "control-plane", "node-agent", "gateway"):
+        assert word in result.stdout
+
+
+def test_a_second_platform_on_one_directory_is_refused(platform: Platform):
+    result = platform.ketch("up", "--port", "0", "--api-port", "0")
+    assert result.returncode == 3
+    assert "already runs" in result.stderr
+    assert platform.ketch("status").returncode == 0
+
+
+def test_a_port_in_use_is_named_and_nothing_is_left_behind(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = ketch("up", "--data-dir", str(tmp_path / "d"), "--port", str(port), "--api-port", "0")
+    assert result.returncode == 3
+    assert f"port {port} is in use" in result.stderr
+    assert "--port" in result.stderr
+    assert not (tmp_path / "d" / "run" / "supervisor.json").exists()
+
+
+def test_commands_without_a_platform_say_how_to_start_one(tmp_path: Path):
+    result = ketch("status", "--data-dir", str(tmp_path))
+    assert result.returncode == 3
+    assert "ketch up" in result.stderr
+    assert ketch("down", "--data-dir", str(tmp_path)).returncode == 0
+
+
+def test_doctor_finds_what_this_machine_has(platform: Platform):
+    result = platform.ketch("doctor")
+    assert result.returncode in (0, 1)
+    for word in ("bubblewrap", "network namespaces", "Traefik"):
+        assert word.lower() in result.stdout.lower()
+
+
+def test_down_ends_every_pod_and_process(own_platform: Platform):
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "left"},
+        "spec": {"containers": [{"name": "main", "image": "busybox", "command": ["sleep", "4242"]}]},
+    }
+    own_platform.apply(pod)
+    own_platform.kubectl("wait", "pod/left", "--for=condition=Ready", "--timeout=60s")
+    assert _processes("4242")
+    pids = [item["pid"] for item in own_platform.record()["processes"].values()]
+    assert own_platform.ketch("down").returncode == 0
+    eventually(lambda: not _processes("4242"), what="the pod's process ends")
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+def _processes(argument: str) -> list[str]:
+    """Processes of `sleep ARGUMENT`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[-2:-1] == [argument.encode()] and words[0].endswith(b"sleep"):
+            found.append(path.parent.name)
+    return found
