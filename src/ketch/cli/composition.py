@@ -18,6 +18,7 @@ from ketch.local.platform.supervisor import Endpoints, listen
 
 KUBERNETES_SOCKETS = ("kubernetes", "kubernetes6")
 PLATFORM_SOCKET = "platform"
+NODE_NAME = "local"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ def _named(names: Sequence[str], sockets: Sequence[socket.socket]) -> Mapping[st
 
 def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:
     """The platform's programs in the order in which they start. Raises GatewayMissing."""
-    kubernetes_port = addresses.kubernetes[0].getsockname()[1]
     routes = directory.run / "gateway"
     write_routes(routes, f"http://127.0.0.1:{addresses.platform.getsockname()[1]}")
     python = (sys.executable, "-m")
@@ -65,13 +65,22 @@ def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequen
     return (
         ProcessSpec(
             "control-plane",
-            (*python, "ketch.cli.controlplane", *data, "--api-port", str(kubernetes_port)),
+            (*python, "ketch.cli.controlplane", *data),
             sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
         ),
         ProcessSpec("network", (*python, "ketch.local.network.daemon", *data)),
         ProcessSpec("keeper", (*python, "ketch.local.sandbox.main", *data)),
         ProcessSpec(
-            "node-agent", (*python, "ketch.local.node.main", *data, "--kubeconfig", str(directory.node_kubeconfig))
+            "node-agent",
+            (
+                *python,
+                "ketch.local.node.main",
+                *data,
+                "--kubeconfig",
+                str(directory.node_kubeconfig),
+                "--node-name",
+                NODE_NAME,
+            ),
         ),
         gateway_process(
             gateway_executable(),

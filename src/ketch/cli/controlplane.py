@@ -1,0 +1,113 @@
+"""The control plane's process: API server, scheduler, controllers and platform APIs on one event loop.
+
+``python -m ketch.cli.controlplane --data-dir D``, started by the supervisor with its listening sockets. It may be
+killed at any time: what it acknowledged is on disk, and everything else is made again from that.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+import uvloop
+
+from ketch.cli.composition import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
+from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.manager import Manager
+from ketch.kube.rest import RESTClient
+from ketch.local import scheduler, workloads
+from ketch.local.apiserver.server import APIServer
+from ketch.local.apiserver.store.records import StoreCorrupt
+from ketch.local.platform.directory import DataDirectory
+from ketch.local.platform.process import announce_ready, inherited_sockets
+from ketch.metadata.database import Database, DatabaseUnusable
+from ketch.metadata.objects import ObjectStore
+from ketch.pipelines.setup import setup as setup_pipelines
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+GRACE_SECONDS = 3
+
+
+def _sockets(names: Sequence[str]) -> list[socket.socket]:
+    inherited = inherited_sockets()
+    return [socket.socket(fileno=inherited[name]) for name in names if name in inherited]
+
+
+def _write_kubeconfigs(api: APIServer, directory: DataDirectory, port: int) -> None:
+    server = f"https://localhost:{port}"
+    api.write_admin_kubeconfig(directory.kubeconfig, server)
+    api.write_node_kubeconfig(directory.node_kubeconfig, server, NODE_NAME)
+
+
+@asynccontextmanager
+async def _http(application: Any, sockets: list[socket.socket]) -> AsyncGenerator[None]:
+    """Serve the platform APIs on the inherited sockets."""
+    configuration = uvicorn.Config(
+        application,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    configuration.load()
+    server = uvicorn.Server(configuration)
+    server.lifespan = configuration.lifespan_class(configuration)
+    await server.startup(sockets=sockets)
+    try:
+        yield
+    finally:
+        await server.shutdown(sockets=sockets)
+
+
+async def _serve(directory: DataDirectory) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    kubernetes, platform = _sockets(KUBERNETES_SOCKETS), _sockets((PLATFORM_SOCKET,))
+    database = Database(f"sqlite+aiosqlite:///{directory.platform_database}")
+    async with APIServer(directory.kube_database, directory.pki) as api:
+        await api.serve(kubernetes, directory.api_socket)
+        _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
+        manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
+        scheduler.setup(manager)
+        workloads.setup(manager)
+        application = await setup_pipelines(manager, database, ObjectStore(directory.objects))
+        running = asyncio.create_task(manager.run())
+        async with _http(application, platform):
+            await manager.ready()
+            announce_ready()
+            gc.freeze()  # what lives now lives on: collections need not look at it again
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        outcome = await asyncio.gather(running, return_exceptions=True)
+        await database.close()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+
+
+def main() -> None:
+    """Run until SIGTERM. Exit code 1 where the data directory's databases cannot be used."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    try:
+        uvloop.run(_serve(DataDirectory(arguments.data_dir)))
+    except (StoreCorrupt, DatabaseUnusable) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
