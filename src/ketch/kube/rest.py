@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from ketch.kube.client import DeleteOptions, ObjectList, WatchEvent
 from ketch.kube.codec import decode
-from ketch.kube.meta import KubeObject
+from ketch.kube.errors import BadRequest
+from ketch.kube.meta import KubeObject, Resource
 from ketch.kube.transport import APPLY_PATCH, JSON_TYPE, Request, Transport
 
 K = TypeVar("K", bound=KubeObject)
@@ -34,8 +35,17 @@ def _options(options: DeleteOptions | None) -> dict[str, Any] | None:
     return {"kind": "DeleteOptions", "apiVersion": "v1"} | {k: value for k, value in body.items() if value is not None}
 
 
+def _named(resource: Resource, namespace: str, name: str, subresource: str = "") -> str:
+    """The path of one object. A name that would lead elsewhere (to the whole collection!) raises BadRequest."""
+    if not name or "/" in name or name in (".", ".."):
+        raise BadRequest(f"{resource.plural}: {name!r} is no resource name")
+    if resource.namespaced and not namespace:
+        raise BadRequest(f'{resource.plural} "{name}": an empty namespace may not be set')
+    return resource.path(namespace, name, subresource)
+
+
 def _path(obj: KubeObject, subresource: str = "") -> str:
-    return obj.resource.path(obj.metadata.namespace, obj.metadata.name, subresource)
+    return _named(obj.resource, obj.metadata.namespace, obj.metadata.name, subresource)
 
 
 def _applied(obj: KubeObject) -> dict[str, Any]:
@@ -56,7 +66,7 @@ class RESTClient:
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """The object, or NotFound."""
-        return decode(kind, await self._transport.request(Request("GET", kind.resource.path(namespace, name))))
+        return decode(kind, await self._transport.request(Request("GET", _named(kind.resource, namespace, name))))
 
     async def list(
         self,
@@ -155,7 +165,7 @@ class RESTClient:
         subresource: str = "",
     ) -> K:
         """Patch with one of the patch content types of ``ketch.kube.transport``."""
-        path = kind.resource.path(namespace, name, subresource)
+        path = _named(kind.resource, namespace, name, subresource)
         request = Request("PATCH", path, _query(fieldManager=manager), body, content_type)
         return decode(kind, await self._transport.request(request))
 
@@ -163,7 +173,7 @@ class RESTClient:
         self, kind: type[KubeObject], name: str, namespace: str = "", options: DeleteOptions | None = None
     ) -> None:
         """Delete; NotFound when absent, Conflict when a precondition fails. Returns before dependents are gone."""
-        path = kind.resource.path(namespace, name)
+        path = _named(kind.resource, namespace, name)
         await self._transport.request(Request("DELETE", path, body=_options(options)))
 
     async def delete_collection(
@@ -177,7 +187,7 @@ class RESTClient:
         self, kind: type[KubeObject], name: str, namespace: str, subresource: str, body: Mapping[str, Any]
     ) -> Any:
         """POST to a subresource (binding, eviction, token); the answer as JSON."""
-        path = kind.resource.path(namespace, name, subresource)
+        path = _named(kind.resource, namespace, name, subresource)
         return await self._transport.request(Request("POST", path, body=dict(body)))
 
     def logs(
