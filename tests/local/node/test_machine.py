@@ -1,0 +1,505 @@
+"""The pod's state machine: facts in, orders out, without a loop. Invariants are checked after every event."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ketch.kube.codec import decode
+from ketch.kube.types.core import Pod
+from ketch.local.node.pods import events, orders
+from ketch.local.node.pods.containers import AdoptedRun, Stage, Termination
+from ketch.local.node.pods.events import Hook, ProbeKind
+from ketch.local.node.pods.machine import PodMachine
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+EAGER = 0.05
+
+
+def a_pod(*containers, inits=(), policy="Always", **spec):
+    mains = [{"name": "main", "image": "python:3", **each} for each in containers or ({},)]
+    return decode(
+        Pod,
+        {
+            "metadata": {"name": "web", "namespace": "default", "uid": "u1", "generation": 1},
+            "spec": {
+                "containers": mains,
+                "initContainers": [{"image": "python:3", **each} for each in inits],
+                "restartPolicy": policy,
+                "terminationGracePeriodSeconds": 30,
+                **spec,
+            },
+            "status": {"phase": "Pending", "qosClass": "BestEffort"},
+        },
+    )
+
+
+def deleted(pod, at, grace):
+    raw = pod.to_json()
+    raw["metadata"] |= {
+        "deletionTimestamp": (at + timedelta(seconds=grace)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "deletionGracePeriodSeconds": grace,
+    }
+    return decode(Pod, raw)
+
+
+class Play:
+    """Drives a machine and stands for the world: what it orders happens when the test says so."""
+
+    def __init__(self, pod, adopted=None):
+        self.now = START
+        self.pod = pod
+        self.machine = PodMachine(pod, "192.0.2.1", START, adopted)
+        self.all = []
+        self.wake = None
+        self.status = self.machine.reported
+        self.last = []
+        self.failed_starts = 0
+
+    def feed(self, event):
+        self.failed_starts += isinstance(event, events.StartFailed)
+        self.last = self.machine.handle(event, self.now)
+        for order in self.last:
+            self.all.append(order)
+            if isinstance(order, orders.Wake):
+                self.wake = order.at
+            if isinstance(order, orders.ReportStatus):
+                self.status = order.status
+        self.check()
+        return self.last
+
+    def check(self):
+        """What holds whatever happens."""
+        started = self.of(orders.StartContainer)
+        assert len(started) - len(set(started)) <= self.failed_starts
+        assert sum(isinstance(order, orders.Forget) for order in self.all) <= 1
+        assert sum(isinstance(order, orders.RemovePod) for order in self.all) <= 1
+        terminal = self.status.phase in ("Succeeded", "Failed")
+        assert not (terminal and any(each.alive for each in self.machine.containers))
+        released = any(isinstance(order, orders.Release) for order in self.all)
+        assert not (released and any(each.alive for each in self.machine.containers))
+        wake = [order for order in self.last if isinstance(order, orders.Wake)]
+        assert all(order.at > self.now for order in wake)
+
+    def of(self, kind):
+        return [order for order in self.all if isinstance(order, kind)]
+
+    def fresh(self, kind):
+        return [order for order in self.last if isinstance(order, kind)]
+
+    def begin(self):
+        """Until containers may start."""
+        self.feed(events.PodChanged(self.pod))
+        for image in self.machine.images:
+            self.feed(events.ImageReady(image, "sha256:1"))
+        self.feed(events.VolumesReady())
+        return self.feed(events.NetworkAttached("10.244.0.5"))
+
+    def started(self, name="main"):
+        return self.feed(events.ContainerStarted(name, self.machine.container(name).attempt, self.now))
+
+    def exited(self, code=0, name="main", reason=None):
+        reason = reason or ("Completed" if code == 0 else "Error")
+        return self.feed(events.ContainerExited(name, self.machine.container(name).attempt, code, reason, self.now))
+
+    def after(self, seconds):
+        """Let time pass, waking the machine whenever it asked for it."""
+        until = self.now + timedelta(seconds=seconds)
+        issued = []
+        while self.wake is not None and self.wake <= until:
+            self.now, self.wake = self.wake, None
+            issued += self.feed(events.TimerDue())
+        self.now = until
+        return issued
+
+    def probed(self, kind, success, message="no"):
+        each = self.machine.container("main")
+        return self.feed(events.ProbeDone("main", each.attempt, kind, success, message))
+
+    @property
+    def reasons(self):
+        return [(order.reason, order.message) for order in self.of(orders.Announce)]
+
+    def state(self, name="main"):
+        statuses = (*self.status.init_container_statuses, *self.status.container_statuses)
+        return next(each for each in statuses if each.name == name)
+
+    def condition(self, kind):
+        return next(each for each in self.status.conditions if each.type == kind)
+
+
+def test_everything_a_container_needs_is_asked_for_at_once():
+    play = Play(a_pod())
+    asked = play.feed(events.PodChanged(play.pod))
+    assert [type(order) for order in asked] == [
+        orders.ReportStatus,
+        orders.AttachNetwork,
+        orders.PrepareVolumes,
+        orders.ResolveImage,
+    ]
+    assert play.state().state.waiting.reason == "ContainerCreating"
+    assert play.feed(events.PodChanged(play.pod)) == []
+
+
+def test_a_container_starts_once_when_the_last_need_is_met_and_the_pod_runs():
+    play = Play(a_pod())
+    assert orders.StartContainer("main", 0) in play.begin()
+    assert play.feed(events.PodChanged(play.pod)) == []
+    play.started()
+    assert (play.status.phase, play.status.pod_ip, play.state().ready) == ("Running", "10.244.0.5", True)
+    kinds = ("PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready")
+    assert [play.condition(kind).status for kind in kinds] == ["True"] * 4
+    assert ("Started", "Started container main") in play.reasons
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "phase", "again"),
+    [
+        pytest.param("Never", 0, "Succeeded", False, id="never, success"),
+        pytest.param("Never", 1, "Failed", False, id="never, failure"),
+        pytest.param("OnFailure", 0, "Succeeded", False, id="on failure, success"),
+        pytest.param("OnFailure", 1, "Running", True, id="on failure, failure"),
+        pytest.param("Always", 0, "Running", True, id="always, success"),
+        pytest.param("Always", 1, "Running", True, id="always, failure"),
+    ],
+)
+def test_what_follows_an_exit(policy, code, phase, again):
+    play = Play(a_pod(policy=policy))
+    play.begin()
+    play.started()
+    play.exited(code)
+    assert play.status.phase == phase
+    assert bool(play.fresh(orders.StartContainer)) is again
+    assert bool(play.fresh(orders.Release)) is not again
+
+
+def test_crashes_are_followed_by_pauses_that_double_and_end_at_five_minutes():
+    play = Play(a_pod())
+    play.begin()
+    pauses = []
+    for crash in range(9):
+        play.started()
+        before = play.now
+        if not [order for order in play.exited(1) if isinstance(order, orders.StartContainer)]:
+            waiting = play.state().state.waiting
+            assert waiting.reason == "CrashLoopBackOff"
+            assert play.state().last_state.terminated.exit_code == 1
+            while not play.fresh(orders.StartContainer):
+                play.now, play.wake = play.wake, None
+                play.feed(events.TimerDue())
+        pauses.append((play.now - before).total_seconds())
+        assert play.state().restart_count == crash
+    assert pauses == [0, 10, 20, 40, 80, 160, 300, 300, 300]
+
+
+def test_a_long_run_makes_the_next_crash_the_first():
+    play = Play(a_pod())
+    play.begin()
+    for _ in range(4):
+        play.started()
+        play.exited(1)
+        play.after(300)
+    play.started()
+    play.after(601)
+    play.exited(1)
+    assert play.fresh(orders.StartContainer)
+
+
+def test_init_containers_run_one_after_the_other_before_the_rest():
+    play = Play(a_pod(inits=({"name": "first"}, {"name": "second"})))
+    play.begin()
+    assert play.fresh(orders.StartContainer) == [orders.StartContainer("first", 0)]
+    play.started("first")
+    assert (play.status.phase, play.state().state.waiting.reason) == ("Pending", "PodInitializing")
+    assert play.condition("Initialized").message == "containers with incomplete status: [first second]"
+    assert orders.StartContainer("second", 0) in play.exited(0, "first")
+    play.started("second")
+    assert orders.StartContainer("main", 0) in play.exited(0, "second")
+    play.started()
+    assert (play.status.phase, play.condition("Initialized").status) == ("Running", "True")
+
+
+@pytest.mark.parametrize(
+    ("policy", "phase"), [pytest.param("Never", "Failed", id="never"), pytest.param("Always", "Pending", id="always")]
+)
+def test_a_failed_init_container(policy, phase):
+    play = Play(a_pod(inits=({"name": "first"},), policy=policy))
+    play.begin()
+    play.started("first")
+    play.exited(2, "first")
+    assert play.status.phase == phase
+    assert play.state().state.waiting.reason == "PodInitializing"
+
+
+def test_a_sidecar_starts_first_lasts_to_the_end_and_does_not_count_for_success():
+    play = Play(a_pod(inits=({"name": "proxy", "restartPolicy": "Always"},), policy="Never"))
+    play.begin()
+    assert play.fresh(orders.StartContainer) == [orders.StartContainer("proxy", 0)]
+    assert orders.StartContainer("main", 0) in play.started("proxy")
+    play.started()
+    assert orders.Signal("proxy", 0) in play.exited(0)
+    assert play.status.phase == "Running"
+    play.exited(143, "proxy")
+    assert play.status.phase == "Succeeded"
+
+
+def test_a_sidecar_that_dies_is_started_again_although_the_pod_never_restarts():
+    play = Play(a_pod(inits=({"name": "proxy", "restartPolicy": "Always"},), policy="Never"))
+    play.begin()
+    play.started("proxy")
+    play.started()
+    assert orders.StartContainer("proxy", 1) in play.exited(1, "proxy")
+
+
+def test_an_image_that_cannot_be_had_is_tried_again():
+    play = Play(a_pod())
+    play.feed(events.PodChanged(play.pod))
+    play.feed(events.ImageFailed("python:3", "nothing here is called python:3"))
+    assert play.state().state.waiting.reason == "ErrImagePull"
+    play.after(3)
+    waiting = play.state().state.waiting
+    assert waiting.reason == "ImagePullBackOff"
+    assert waiting.message == 'Back-off pulling image "python:3": ErrImagePull: nothing here is called python:3'
+    assert orders.ResolveImage("python:3") in play.after(8)
+
+
+def test_a_missing_config_map_is_told_and_tried_again_when_it_appears():
+    play = Play(a_pod())
+    play.begin()
+    play.feed(events.StartFailed("main", 0, "CreateContainerConfigError", 'configmap "c" not found'))
+    waiting = play.state().state.waiting
+    assert (waiting.reason, waiting.message) == ("CreateContainerConfigError", 'configmap "c" not found')
+    assert play.feed(events.ReferencesChanged())[0] == orders.StartContainer("main", 0)
+
+
+def test_a_volume_that_fails_is_announced_once_and_tried_again():
+    play = Play(a_pod())
+    play.feed(events.PodChanged(play.pod))
+    for _ in range(3):
+        play.feed(events.VolumesFailed("no volume"))
+        play.after(120)
+    assert play.reasons.count(("FailedMount", "no volume")) == 1
+    assert len(play.of(orders.PrepareVolumes)) == 4
+
+
+def test_deletion_goes_by_signal_then_kill_then_status_then_removal():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    assert orders.Signal("main", 0) in play.feed(events.PodChanged(deleted(play.pod, play.now, 30)))
+    assert play.after(29.9) == []
+    assert orders.Kill("main", 0) in play.after(0.2)
+    assert [type(order) for order in play.exited(137)] == [orders.ReportStatus, orders.Release]
+    assert play.status.phase == "Failed"
+    assert orders.RemovePod() in play.feed(events.Released())
+    assert play.feed(events.PodGone()) == [orders.Forget()]
+
+
+def test_pre_stop_comes_before_the_signal_and_its_time_counts():
+    hook = {"lifecycle": {"preStop": {"exec": {"command": ["drain"]}}}}
+    play = Play(a_pod(hook))
+    play.begin()
+    play.started()
+    play.feed(events.PodChanged(deleted(play.pod, play.now, 30)))
+    assert play.fresh(orders.RunHook) == [orders.RunHook("main", 0, Hook.PRE_STOP)]
+    assert not play.of(orders.Signal)
+    play.after(10)
+    assert orders.Signal("main", 0) in play.feed(events.HookDone("main", 0, Hook.PRE_STOP))
+    assert orders.Kill("main", 0) in play.after(20)
+
+
+def test_a_hook_that_never_ends_leaves_two_seconds_after_the_signal():
+    play = Play(a_pod({"lifecycle": {"preStop": {"exec": {"command": ["drain"]}}}}))
+    play.begin()
+    play.started()
+    play.feed(events.PodChanged(deleted(play.pod, play.now, 30)))
+    issued = play.after(31)
+    assert orders.Signal("main", 0) in issued
+    assert orders.Kill("main", 0) not in issued
+    assert orders.Kill("main", 0) in play.after(1)
+
+
+def test_a_shorter_grace_period_later_wins():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    play.feed(events.PodChanged(deleted(play.pod, play.now, 30)))
+    play.after(1)
+    play.feed(events.PodChanged(deleted(play.pod, play.now, 1)))
+    assert orders.Kill("main", 0) in play.after(1)
+
+
+def test_a_pod_deleted_by_force_is_killed_soon_and_forgotten():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    play.feed(events.PodGone())
+    assert orders.Kill("main", 0) in play.after(2)
+    play.exited(137)
+    assert play.feed(events.Released())[-1] == orders.Forget()
+    assert not play.of(orders.RemovePod)
+
+
+def test_a_start_in_flight_when_the_pod_is_deleted_is_ended_when_it_arrives():
+    play = Play(a_pod())
+    play.begin()
+    assert not [
+        o for o in play.feed(events.PodChanged(deleted(play.pod, play.now, 5))) if isinstance(o, orders.Release)
+    ]
+    assert orders.Signal("main", 0) in play.started()
+
+
+def test_a_pod_deleted_before_it_began_goes_at_once():
+    play = Play(a_pod())
+    play.feed(events.PodChanged(play.pod))
+    issued = play.feed(events.PodChanged(deleted(play.pod, play.now, 30)))
+    assert orders.Release() in issued
+    assert orders.RemovePod() in play.feed(events.Released())
+
+
+def test_the_active_deadline_makes_the_pod_fail_once_its_containers_are_gone():
+    play = Play(a_pod(activeDeadlineSeconds=60))
+    play.begin()
+    play.started()
+    assert orders.Signal("main", 0) in play.after(60)
+    assert play.status.phase == "Running"
+    play.exited(0)
+    assert (play.status.phase, play.status.reason) == ("Failed", "DeadlineExceeded")
+
+
+READINESS = {"readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 10, "failureThreshold": 3}}
+
+
+def test_readiness_is_sought_eagerly_and_lost_only_by_the_threshold():
+    play = Play(a_pod(READINESS))
+    play.begin()
+    assert orders.RunProbe("main", 0, ProbeKind.READINESS) in play.started()
+    assert not play.state().ready
+    play.probed(ProbeKind.READINESS, success=False)
+    assert orders.RunProbe("main", 0, ProbeKind.READINESS) in play.after(EAGER)
+    play.probed(ProbeKind.READINESS, success=True)
+    assert play.state().ready
+    for _ in range(3):
+        assert play.state().ready
+        play.after(10)
+        play.probed(ProbeKind.READINESS, success=False)
+    assert not play.state().ready
+    assert play.condition("Ready").message == "containers with unready status: [main]"
+    assert [reason for reason, _ in play.reasons].count("Unhealthy") == 4
+
+
+def test_liveness_kills_at_the_threshold_and_the_container_comes_back():
+    play = Play(a_pod({"livenessProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 5, "failureThreshold": 2}}))
+    play.begin()
+    play.started()
+    play.probed(ProbeKind.LIVENESS, success=False)
+    assert not play.of(orders.Signal)
+    play.after(5)
+    play.probed(ProbeKind.LIVENESS, success=False)
+    assert play.fresh(orders.Signal) == [orders.Signal("main", 0)]
+    assert ("Killing", "Container main failed liveness probe, will be restarted") in play.reasons
+    assert orders.StartContainer("main", 1) in play.exited(143)
+
+
+def test_the_startup_probe_holds_back_the_others():
+    probes = {"startupProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 10, "failureThreshold": 3}, **READINESS}
+    play = Play(a_pod(probes))
+    play.begin()
+    assert [order.kind for order in play.started() if isinstance(order, orders.RunProbe)] == [ProbeKind.STARTUP]
+    assert play.state().started is False
+    play.probed(ProbeKind.STARTUP, success=True)
+    assert [order.kind for order in play.fresh(orders.RunProbe)] == [ProbeKind.READINESS]
+    assert play.state().started is True
+
+
+def test_a_startup_probe_that_fails_often_enough_restarts_the_container():
+    play = Play(a_pod({"startupProbe": {"tcpSocket": {"port": 80}, "periodSeconds": 10, "failureThreshold": 2}}))
+    play.begin()
+    play.started()
+    for _ in range(200):
+        if play.of(orders.Signal):
+            break
+        play.probed(ProbeKind.STARTUP, success=False)
+        play.after(0.5)
+    assert 10 <= (play.now - START).total_seconds() <= 12
+
+
+def test_a_failed_post_start_hook_ends_the_run():
+    play = Play(a_pod({"lifecycle": {"postStart": {"exec": {"command": ["x"]}}}}))
+    play.begin()
+    assert orders.RunHook("main", 0, Hook.POST_START) in play.started()
+    assert not play.state().ready
+    assert orders.Signal("main", 0) in play.feed(events.HookDone("main", 0, Hook.POST_START, "it broke"))
+
+
+def test_a_changed_image_restarts_the_container_by_the_new_one():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    raw = play.pod.to_json()
+    raw["spec"]["containers"][0]["image"] = "python:4"
+    issued = play.feed(events.PodChanged(decode(Pod, raw)))
+    assert orders.ResolveImage("python:4") in issued
+    assert orders.Signal("main", 0) in issued
+    play.feed(events.ImageReady("python:4", "sha256:2"))
+    assert orders.StartContainer("main", 1) in play.exited(143)
+
+
+def test_answers_about_an_earlier_run_change_nothing():
+    play = Play(a_pod(READINESS))
+    play.begin()
+    play.started()
+    play.exited(1)
+    play.started()
+    before = play.status
+    play.feed(events.ContainerExited("main", 0, 9, "Error", play.now))
+    play.feed(events.ProbeDone("main", 0, ProbeKind.READINESS, success=True))
+    assert play.status == before
+
+
+def run(attempt=0, code=None, at=START):
+    end = None if code is None else Termination(code, "Error" if code else "Completed", at, at)
+    return AdoptedRun(attempt, "python:3", "sha256:1", at, end)
+
+
+def test_a_running_container_is_adopted_and_not_started_again():
+    play = Play(a_pod(), {"main": [run(0, 1), run(1)]})
+    play.begin()
+    assert not play.of(orders.StartContainer)
+    assert (play.status.phase, play.state().restart_count) == ("Running", 1)
+    assert play.state().last_state.terminated.exit_code == 1
+
+
+def test_an_end_that_nobody_saw_is_adopted():
+    play = Play(a_pod(policy="Never"), {"main": [run(0, 3)]})
+    play.feed(events.PodChanged(play.pod))
+    assert play.status.phase == "Failed"
+    assert play.state().state.terminated.exit_code == 3
+    assert not play.of(orders.StartContainer)
+
+
+def test_the_back_off_goes_on_after_a_restart_of_the_agent():
+    play = Play(a_pod(), {"main": [run(0, 1), run(1, 1), run(2, 1)]})
+    play.begin()
+    assert play.state().state.waiting.reason == "CrashLoopBackOff"
+    assert not play.of(orders.StartContainer)
+    assert orders.StartContainer("main", 3) in play.after(20)
+
+
+def test_a_pod_that_has_ended_is_left_as_it_is_until_it_is_deleted():
+    raw = a_pod().to_json()
+    raw["status"]["phase"] = "Succeeded"
+    pod = decode(Pod, raw)
+    play = Play(pod)
+    assert play.feed(events.PodChanged(pod)) == [orders.Release()]
+    assert play.feed(events.Released()) == []
+    assert play.feed(events.PodGone()) == [orders.Forget()]
+
+
+def test_eviction_fails_the_pod():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    assert orders.Signal("main", 0) in play.feed(events.Evicted("disk"))
+    play.exited(143)
+    assert (play.status.phase, play.status.reason, play.status.message) == ("Failed", "Evicted", "disk")
+    assert play.machine.container("main").stage is Stage.EXITED
