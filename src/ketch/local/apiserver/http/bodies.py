@@ -8,6 +8,7 @@ import orjson
 
 from ketch.kube.errors import BadRequest, UnsupportedMedia
 from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, JSON_TYPE, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from ketch.local.apiserver.protobuf import decoding as protobuf
 
 YAML_TYPES = frozenset({APPLY_PATCH, "application/yaml"})
 JSON_TYPES = frozenset({JSON_TYPE, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH})
@@ -24,6 +25,8 @@ def decode(body: bytes, media_type: str) -> Any:
     """The value of a body; None when there is none. Raises BadRequest, UnsupportedMedia."""
     if not body:
         return None
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decode(body)
     if media_type not in JSON_TYPES and media_type not in YAML_TYPES:
         accepted = ", ".join(sorted(JSON_TYPES | YAML_TYPES))
         raise UnsupportedMedia(

@@ -7,7 +7,19 @@ from typing import Any
 from ketch.kube.codec import decode, parse_time
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import from_label_selector
-from ketch.local.apiserver.tables.columns import AGE, NAME, NONE, UNKNOWN, Column, Obj, at, duration, field, joined, since
+from ketch.local.apiserver.tables.columns import (
+    AGE,
+    NAME,
+    NONE,
+    UNKNOWN,
+    Column,
+    Obj,
+    at,
+    duration,
+    field,
+    joined,
+    since,
+)
 
 Columns = Sequence[Column]
 
