@@ -1,0 +1,148 @@
+"""The two documents that pass between Ketch and a step: ExecutorInput in, ExecutorOutput out (protojson, camelCase)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
+
+import msgspec
+
+from ketch.pipelines.ir.spec import ArtifactType, ComponentSpec
+from ketch.pipelines.layout import TaskPlace, remote_uri
+from ketch.pipelines.values import Artifact, ValueProblem, Values, check_output, parse_output, plain
+
+SCHEMA_VERSION: Final = "0.0.1"
+GENERIC: Final = "system.Artifact"
+
+ReadFile = Callable[[str], bytes | None]
+"""Content of a file in the task's directory by its name; None when there is none."""
+
+
+class OutputProblem(Exception):
+    """The step ended well but did not leave what its component promises."""
+
+
+class _ArtifactDocument(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    uri: str = ""
+    metadata: Mapping[str, Any] = {}
+    type: ArtifactType | None = None
+    custom_path: str = msgspec.field(default="", name="custom_path")
+    custom_path_camel: str = msgspec.field(default="", name="customPath")
+
+
+class _ArtifactList(msgspec.Struct, frozen=True):
+    artifacts: tuple[_ArtifactDocument, ...] = ()
+
+
+class _OutputDocument(msgspec.Struct, frozen=True, rename="camel"):
+    parameter_values: Mapping[str, Any] = {}
+    artifacts: Mapping[str, _ArtifactList] = {}
+
+
+def schema_title(kind: ArtifactType) -> str:
+    """The type's title; a schema written out counts as a plain artifact."""
+    return kind.schema_title or GENERIC
+
+
+def planned_outputs(component: ComponentSpec, place: TaskPlace) -> Mapping[str, Artifact]:
+    """The output artifacts as the step is told to make them."""
+    return {
+        name: Artifact(
+            id="",
+            name=name,
+            type=schema_title(output.artifact_type),
+            uri=place.artifact_uri(name),
+            metadata=plain({**output.metadata}),
+        )
+        for name, output in component.output_definitions.artifacts.items()
+    }
+
+
+def executor_input(component: ComponentSpec, inputs: Values, place: TaskPlace) -> Mapping[str, Any]:
+    """The ExecutorInput: what ``{{$}}`` stands for. Empty parts are left out, as protojson does."""
+    given: dict[str, Any] = {}
+    if inputs.parameters:
+        given["parameterValues"] = plain(inputs.parameters)
+    if inputs.artifacts:
+        given["artifacts"] = {
+            key: {"artifacts": [_artifact_json(artifact, artifact.id) for artifact in artifacts]}
+            for key, artifacts in inputs.artifacts.items()
+        }
+    outputs: dict[str, Any] = {}
+    if component.output_definitions.parameters:
+        names = component.output_definitions.parameters
+        outputs["parameters"] = {name: {"outputFile": place.parameter_file(name)} for name in names}
+    artifacts = planned_outputs(component, place)
+    if artifacts:
+        outputs["artifacts"] = {
+            name: {"artifacts": [_artifact_json(artifact, name)]} for name, artifact in artifacts.items()
+        }
+    return {"inputs": given, "outputs": {**outputs, "outputFile": place.output_file}}
+
+
+def _artifact_json(artifact: Artifact, name: str) -> Mapping[str, Any]:
+    return {
+        "name": name,
+        "type": {"schemaTitle": artifact.type, "schemaVersion": SCHEMA_VERSION},
+        "uri": artifact.uri,
+        "metadata": plain(artifact.metadata),
+    }
+
+
+def read_outputs(
+    component: ComponentSpec,
+    place: TaskPlace,
+    document: bytes | None,
+    read_file: ReadFile,
+    new_id: Callable[[str, int], str],
+) -> Values:
+    """What a step that ended well left behind: its output document first, parameter files for the rest.
+
+    ``new_id`` gives the id of the artifact at a key and position. Raises OutputProblem.
+    """
+    try:
+        result = msgspec.json.decode(document, type=_OutputDocument) if document else _OutputDocument()
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OutputProblem(f"the step's output document cannot be read: {error}") from error
+    try:
+        parameters = {
+            name: check_output(result.parameter_values[name], output.parameter_type, name)
+            if name in result.parameter_values
+            else parse_output(_parameter_text(name, place, read_file), output.parameter_type, name)
+            for name, output in component.output_definitions.parameters.items()
+        }
+    except ValueProblem as error:
+        raise OutputProblem(str(error)) from error
+    planned = planned_outputs(component, place)
+    artifacts: dict[str, tuple[Artifact, ...]] = {}
+    for name, plan in planned.items():
+        written = result.artifacts[name].artifacts if name in result.artifacts else ()
+        documents = written or (_ArtifactDocument(name=name, uri=plan.uri),)
+        artifacts[name] = tuple(_merge(plan, each, new_id(name, position)) for position, each in enumerate(documents))
+    return Values(parameters, artifacts)
+
+
+def _parameter_text(name: str, place: TaskPlace, read_file: ReadFile) -> str:
+    content = read_file(name)
+    if content is None:
+        path = place.parameter_file(name)
+        raise OutputProblem(f'failed to read output parameter "{name}": the step did not write {path}')
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise OutputProblem(f'output parameter "{name}" is not UTF-8 text') from error
+
+
+def _merge(plan: Artifact, written: _ArtifactDocument, artifact_id: str) -> Artifact:
+    uri = written.uri or plan.uri
+    custom = written.custom_path or written.custom_path_camel
+    if custom:
+        kept = remote_uri(custom)
+        if kept is None:
+            raise OutputProblem(
+                f'output artifact "{plan.name}" was written to {custom}, which is gone with the step; '
+                f"write it below the artifact's own path"
+            )
+        uri = kept
+    kind = schema_title(written.type) if written.type and written.type.schema_title else plan.type
+    metadata = cast("Mapping[str, Any]", plain({**plan.metadata, **written.metadata}))
+    return Artifact(id=artifact_id, name=plan.name, type=kind, uri=uri, metadata=metadata)

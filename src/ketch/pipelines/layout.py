@@ -1,0 +1,72 @@
+"""Where a task's outputs are: as URIs, as paths that the step sees, as keys of the object store.
+
+``<root>/<pipeline>/<run id>/<task>/<salt>/<output>``; the salt is the task's id with its attempt, so that iterations
+and attempts never share a place. The SDK maps bucket URIs to local paths by fixed prefixes, and takes the task's root from
+the output file's directory; everything a step leaves behind therefore lies in that one directory.
+"""
+
+import posixpath
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ketch.metadata.objects import key_of
+
+OUTPUT_FILE: Final = "executor_output.json"
+
+_PREFIXES: Final[Mapping[str, str]] = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
+_MODEL_IMAGE: Final = "oci://"
+
+
+class TaskPlace(msgspec.Struct, frozen=True):
+    """The directory of one attempt of a task."""
+
+    uri: str
+
+    @property
+    def path(self) -> str:
+        """As the step sees it."""
+        return local_path(self.uri)
+
+    @property
+    def key(self) -> str | None:
+        """As the object store knows it; None when the root is no bucket it stands in for."""
+        return key_of(self.uri)
+
+    @property
+    def output_file(self) -> str:
+        """Where the SDK's executor writes its output document, as the step sees it."""
+        return f"{self.path}/{OUTPUT_FILE}"
+
+    def artifact_uri(self, name: str) -> str:
+        """The URI of an output artifact."""
+        return f"{self.uri}/{name}"
+
+    def parameter_file(self, name: str) -> str:
+        """Where the step may write an output parameter as text."""
+        return f"{self.path}/{name}"
+
+
+def place_of(root: str, pipeline: str, run_id: str, task: str, salt: str) -> TaskPlace:
+    """The directory of an attempt below a pipeline root, whose query string is no part of any place."""
+    return TaskPlace("/".join([root.partition("?")[0].rstrip("/"), pipeline, run_id, task, salt]))
+
+
+def local_path(uri: str) -> str:
+    """The path at which the SDK expects an artifact's data; a URI it maps nowhere stays as it is."""
+    for scheme, prefix in _PREFIXES.items():
+        if uri.startswith(scheme):
+            return prefix + uri[len(scheme) :]
+    if uri.startswith(_MODEL_IMAGE):
+        return f"/oci/{uri[len(_MODEL_IMAGE) :].replace('/', '_')}"
+    return uri
+
+
+def remote_uri(path: str) -> str | None:
+    """The URI that a path the step sees stands for; None when it is not below one of the SDK's prefixes."""
+    normal = posixpath.normpath(path)
+    for scheme, prefix in _PREFIXES.items():
+        if normal.startswith(prefix):
+            return scheme + normal[len(prefix) :]
+    return None
