@@ -1,0 +1,104 @@
+"""The network daemon: ``python -m ketch.local.network.daemon --data-dir D``."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+
+from ketch.local.network.cluster import Cluster, establish
+from ketch.local.network.isolated import IsolatedNetwork
+from ketch.local.network.namespaces import NotPermitted
+from ketch.local.network.networks import HostNetwork, Network
+from ketch.local.network.server import ControlServer
+from ketch.local.network.wire import SOCKET_NAME
+
+_LOG = logging.getLogger(__name__)
+_BACKLOG = 256
+_READY_FD = "KETCH_READY_FD"
+
+
+def _control_socket(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(mask)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _tell_ready() -> None:
+    """Write the line that the supervisor waits for, if there is one."""
+    number = os.environ.pop(_READY_FD, None)
+    if number is not None:
+        with contextlib.suppress(OSError):
+            os.write(int(number), b"ready\n")
+            os.close(int(number))
+
+
+def _inhabited(namespaces: set[int]) -> bool:
+    """Whether any process that we may look at lives in one of these network namespaces."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (process / "ns" / "net").stat().st_ino in namespaces:
+                    return True
+    return False
+
+
+async def _serve(network: Network, listener: socket.socket) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(ControlServer(network).serve(listener))
+    _tell_ready()
+    try:
+        await stop.wait()
+    finally:
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        await network.close()
+
+
+async def _serve_isolated(cluster: Cluster, data_directory: Path) -> None:
+    path = data_directory / "run" / SOCKET_NAME
+    if not path.is_socket():
+        cluster.holder.drop("socket:control")
+    network = IsolatedNetwork(cluster, data_directory / "run")
+    await network.start()
+    await _serve(network, cluster.keep_socket("control", lambda: _control_socket(path), inside=False))
+    # Pods that live on keep their network, and the next daemon finds it.
+    if not _inhabited(network.namespaces()):
+        cluster.holder.end()
+        path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Find or make the cluster's network and serve it until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m ketch.local.network.daemon", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True, help="the platform's data directory")
+    data_directory: Path = parser.parse_args().data_dir.resolve()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    run = data_directory / "run"
+    run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        cluster = establish(run)
+    except NotPermitted as error:
+        _LOG.warning("pods share the host's network: %s", error)
+        asyncio.run(_serve(HostNetwork(str(error)), _control_socket(run / SOCKET_NAME)))
+    else:
+        asyncio.run(_serve_isolated(cluster, data_directory))
+
+
+if __name__ == "__main__":
+    main()
