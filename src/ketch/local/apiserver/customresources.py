@@ -1,19 +1,27 @@
 """Serving what CustomResourceDefinitions define."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ketch.local.apiserver.resources import PrinterColumn, Registry, ServedResource
+from ketch.kube.errors import NotFound
+from ketch.local.apiserver.auth.identity import LOOPBACK
+from ketch.local.apiserver.deletion import DeleteHandlers
+from ketch.local.apiserver.requests import Call, Target
+from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
-from ketch.local.apiserver.store.records import Change
+from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.writing import CRD_STORAGE
+from ketch.local.apiserver.strategies.definitions import CLEANUP
+from ketch.local.apiserver.writing import CRD_STORAGE, WriteHandlers
 
 
 def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
     """The resources that a definition asks for, in priority of their versions as written."""
     spec = definition["spec"]
     names, group = spec["names"], spec["group"]
+    ending = _ending(definition)
     stored = next(version["name"] for version in spec["versions"] if version.get("storage"))
     for version in spec["versions"]:
         if not version.get("served"):
@@ -42,6 +50,7 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
             stored_api_version=f"{group}/{stored}",
             short_names=tuple(names.get("shortNames") or ()),
             categories=tuple(names.get("categories") or ()),
+            verbs=tuple(verb for verb in OBJECT_VERBS if verb != "create") if ending else OBJECT_VERBS,
             has_status="status" in subresources,
             has_scale="scale" in subresources,
             scale_paths=subresources.get("scale") or {},
@@ -53,22 +62,75 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
 
 
 class CustomResources:
-    """Keeps the registry true to the definitions in the store."""
+    """Keeps the registry true to the definitions in the store, and empties what deleted ones leave behind."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store, registry: Registry, writes: WriteHandlers, deletes: DeleteHandlers) -> None:
+        self._store = store
         self._registry = registry
+        self._writes = writes
+        self._deletes = deletes
+        self._cleaning: dict[str, asyncio.Task[None]] = {}
         for record in store.list(CRD_STORAGE):
-            self._install(record.value)
+            self._take(record.value)
         store.observe(CRD_STORAGE, self._changed)
-
-    def _install(self, definition: Mapping[str, Any]) -> None:
-        spec = definition["spec"]
-        self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition))
 
     def _changed(self, change: Change) -> None:
         """Called in the turn in which the definition's write is answered: who created it may use it at once."""
-        value = change.record.value
+        value, before = change.record.value, change.previous.value if change.previous else None
         if change.deleted:
             self._registry.remove(value["spec"]["group"], value["spec"]["names"]["plural"])
-        elif change.previous is None or change.previous.value["spec"] != value["spec"]:
-            self._install(value)
+        elif before is None or before["spec"] != value["spec"] or _ending(before) != _ending(value):
+            self._take(value)
+
+    def _take(self, definition: Mapping[str, Any]) -> None:
+        spec, name = definition["spec"], definition["metadata"]["name"]
+        self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition))
+        if _ending(definition) and name not in self._cleaning:
+            task = asyncio.get_running_loop().create_task(self._clean(name, definition))
+            self._cleaning[name] = task
+            task.add_done_callback(lambda _: self._cleaning.pop(name, None))
+
+    async def _clean(self, name: str, definition: Mapping[str, Any]) -> None:
+        """Delete a definition's objects; when the last is gone, let the definition go."""
+        spec = definition["spec"]
+        group, plural = spec["group"], spec["names"]["plural"]
+        storage = f"{group}/{plural}"
+        resource = next((item for item in served_versions(definition)), None)
+        if resource is not None:
+            watcher, _ = self._store.watch(storage, None, None)
+            try:
+                for record in tuple(self._store.list(storage)):
+                    await self._delete(resource, record.key)
+                while self._store.count(storage) and not watcher.closed:
+                    await watcher.changes()
+            finally:
+                self._store.unwatch(watcher)
+        await self._release(name)
+
+    async def _delete(self, resource: ServedResource, key: StoreKey) -> None:
+        group, version, plural = resource.group, resource.version, resource.plural
+        target = Target(group, version, plural, key.namespace, key.name, "", "delete")
+        with contextlib.suppress(NotFound):
+            await self._deletes.delete(Call(LOOPBACK, "DELETE", ""), target, resource)
+
+    async def _release(self, name: str) -> None:
+        target = Target("apiextensions.k8s.io", "v1", "customresourcedefinitions", "", name, "", "update")
+        resource = self._registry.find(target.group, target.version, target.plural)
+
+        def change(newest: Mapping[str, Any]) -> dict[str, Any]:
+            finalizers = [item for item in newest["metadata"].get("finalizers") or () if item != CLEANUP]
+            return {**newest, "metadata": {**newest["metadata"], "finalizers": finalizers}}
+
+        with contextlib.suppress(NotFound):
+            await self._writes.rewrite(Call(LOOPBACK, "PUT", ""), target, resource, change)
+
+    async def close(self) -> None:
+        """Stop cleaning; the next start goes on."""
+        tasks = tuple(self._cleaning.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _ending(definition: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in definition["metadata"]

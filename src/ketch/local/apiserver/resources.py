@@ -1,5 +1,6 @@
 """Which resources are served: the built-in table, and whatever CustomResourceDefinitions add at run time."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,6 +74,18 @@ class ServedResource:
         return self.verbs != CREATE_ONLY
 
 
+_VERSION = re.compile(r"^v(\d+)(?:(alpha|beta)(\d+))?$")
+
+
+def version_priority(version: str) -> tuple[Any, ...]:
+    """A sort key: stable versions before beta before alpha, newer before older, other names last."""
+    found = _VERSION.match(version)
+    if found is None:
+        return 1, version
+    stage = {None: 0, "beta": 1, "alpha": 2}[found[2]]
+    return 0, stage, -int(found[1]), -int(found[3] or 0)
+
+
 class Registry:
     """All served resources, found by group, version and plural."""
 
@@ -91,6 +104,7 @@ class Registry:
         versions = self._versions.setdefault(resource.group, [])
         if resource.version not in versions:
             versions.append(resource.version)
+            versions.sort(key=version_priority)
 
     def find(self, group: str, version: str, plural: str) -> ServedResource:
         """The resource. Raises NotFound, worded as for an unknown path."""
@@ -126,7 +140,9 @@ class Registry:
         """Serve these versions of a custom resource and no others of it."""
         self.remove(group, plural, keep_generation=True)
         for resource in versions:
-            self._add(resource)
+            taken = self._resources.get((group, resource.version, plural))
+            if taken is None or taken.custom:
+                self._add(resource)
         self.generation += 1
 
     def remove(self, group: str, plural: str, *, keep_generation: bool = False) -> None:

@@ -96,11 +96,7 @@ def selection(resource: ServedResource, namespace: str, name: str, label_text: s
     known = FIELDS.get(resource.storage, frozenset())
     for requirement in fields:
         if requirement.key not in COMMON_FIELDS | known and requirement.key not in resource.selectable_fields:
-            raise BadRequest(
-                f'Unable to find "{resource.group}/{resource.version}, Resource={resource.plural}" that match '
-                f'label selector "{label_text}", field selector "{field_text}": '
-                f"field label not supported: {requirement.key}"
-            )
+            raise BadRequest(f"field label not supported: {requirement.key}")
     wanted_namespace: str | None = namespace or None
     wanted_name = name or None
     rest: list[Requirement] = []

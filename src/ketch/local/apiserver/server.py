@@ -42,6 +42,7 @@ class _Parts(NamedTuple):
     store: Store
     router: Router
     front: Front
+    custom: CustomResources
 
 
 class APIServer:
@@ -108,8 +109,7 @@ class APIServer:
         )
         router = Router(registry, authorizer, handlers)
         front = Front(router, Authenticator(tokens, authorizer), self._clock)
-        self._parts = _Parts(store, router, front)
-        CustomResources(store, registry)
+        self._parts = _Parts(store, router, front, CustomResources(store, registry, writes, deletes))
         await self._bootstrap(router, registry)
 
     @property
@@ -159,4 +159,5 @@ class APIServer:
         parts, self._parts = self._parts, None
         parts.router.closed = True
         await parts.front.close()
+        await parts.custom.close()
         await parts.store.close()

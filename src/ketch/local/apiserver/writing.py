@@ -111,6 +111,8 @@ class WriteHandlers:
         self, call: Call, target: Target, resource: ServedResource, obj: Obj, own: Callable[[Obj], Obj]
     ) -> tuple[Record | None, Obj]:
         strategy, context = self._strategy_for(resource), self._context_for(call)
+        if "create" not in resource.verbs:
+            raise MethodNotAllowed("create not allowed while custom resource definition is terminating")
         made = as_stored(resource, fresh(obj))
         if resource.has_status:
             made.pop("status", None)
@@ -246,9 +248,11 @@ class WriteHandlers:
                     return made
 
                 try:
-                    return await self._create(call, target, resource, fresh(first), own)
+                    answer = await self._create(call, target, resource, fresh(first), own)
                 except AlreadyExists:
                     continue
+                answer.warnings = warnings
+                return answer
             record, value = await self.rewrite(call, target, resource, change)
             return ObjectAnswer(resource, record, as_served(resource, value), warnings=warnings)
         raise conflict(resource, target.name, MODIFIED)
@@ -336,11 +340,12 @@ class WriteHandlers:
                 f'fieldValidation: unsupported value "{mode}": supported values: "Ignore", "Strict", "Warn"'
             )
         pruned, unknown = resource.schema.prune(obj)
+        deprecated = (resource.deprecation,) if resource.deprecation else ()
         if not unknown or mode == "Ignore":
-            return pruned, ()
+            return pruned, deprecated
         messages = tuple(f'unknown field "{path}"' for path in unknown)
         if mode == "Warn":
-            return pruned, messages
+            return pruned, (*deprecated, *messages)
         shown = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
         raise BadRequest(f"{shown}strict decoding error: {', '.join(messages)}")
 

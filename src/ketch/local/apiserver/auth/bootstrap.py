@@ -62,6 +62,7 @@ def _node_rules() -> Iterator[dict[str, Any]]:
     yield _rule([""], ["pods"], [*READ, "delete"])
     yield _rule([""], ["configmaps", "secrets", "services", "endpoints", "serviceaccounts"], READ)
     yield _rule([""], ["persistentvolumes", "persistentvolumeclaims", "namespaces"], READ)
+    yield _rule([""], ["persistentvolumes"], ["patch", "update"])
     yield _rule([""], ["serviceaccounts/token"], ["create"])
     yield _rule(["", "events.k8s.io"], ["events"], ["create", "patch", "update"])
     yield _rule(["discovery.k8s.io"], ["endpointslices"], READ)

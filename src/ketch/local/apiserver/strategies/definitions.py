@@ -12,6 +12,8 @@ from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 TYPES = ["array", "boolean", "integer", "number", "object", "string"]
+PROTECTED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
+APPROVED = "api-approved.kubernetes.io"
 LIST_TYPES = ["atomic", "map", "set"]
 
 
@@ -43,7 +45,7 @@ class DefinitionStrategy(Strategy):
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Names, versions and structural schemas."""
         spec = obj["spec"]
-        causes = _name_causes(obj["metadata"].get("name", ""), spec)
+        causes = _name_causes(obj["metadata"].get("name", ""), obj["metadata"].get("annotations"), spec)
         if spec.get("scope") not in ("Namespaced", "Cluster"):
             causes.append(unsupported("spec.scope", spec.get("scope"), ["Cluster", "Namespaced"]))
         versions = spec.get("versions") or []
@@ -77,11 +79,14 @@ def _stored_versions(spec: Mapping[str, Any]) -> list[str]:
     return [version["name"] for version in spec.get("versions") or () if version.get("storage")]
 
 
-def _name_causes(name: str, spec: Mapping[str, Any]) -> list[Cause]:
+def _name_causes(name: str, annotations: Mapping[str, str] | None, spec: Mapping[str, Any]) -> list[Cause]:
     causes: list[Cause] = []
     group, names = spec.get("group", ""), spec.get("names") or {}
     if not DNS_SUBDOMAIN.match(group) or "." not in group:
         causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
+    if PROTECTED.search(group) and not (annotations or {}).get(APPROVED):
+        message = "protected groups must have approval annotation " + APPROVED
+        causes.append(Cause("FieldValueRequired", f"Required value: {message}", f"metadata.annotations[{APPROVED}]"))
     plural = names.get("plural", "")
     if name != f"{plural}.{group}":
         message = 'must be spec.names.plural+"."+spec.group'
