@@ -1,6 +1,6 @@
 """The two documents that pass between Ketch and a step: ExecutorInput in, ExecutorOutput out (protojson, camelCase)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -11,9 +11,6 @@ from ketch.pipelines.values import Artifact, ValueProblem, Values, check_output,
 
 SCHEMA_VERSION: Final = "0.0.1"
 GENERIC: Final = "system.Artifact"
-
-ReadFile = Callable[[str], bytes | None]
-"""Content of a file in the task's directory by its name; None when there is none."""
 
 
 class OutputProblem(Exception):
@@ -88,41 +85,43 @@ def _artifact_json(artifact: Artifact, name: str) -> Mapping[str, Any]:
     }
 
 
-def read_outputs(
-    component: ComponentSpec,
-    place: TaskPlace,
-    document: bytes | None,
-    read_file: ReadFile,
-    new_id: Callable[[str, int], str],
-) -> Values:
-    """What a step that ended well left behind: its output document first, parameter files for the rest.
+class StepOutput:
+    """What a step that ended well wrote: its output document, and what else has to be read."""
 
-    ``new_id`` gives the id of the artifact at a key and position. Raises OutputProblem.
-    """
-    try:
-        result = msgspec.json.decode(document, type=_OutputDocument) if document else _OutputDocument()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise OutputProblem(f"the step's output document cannot be read: {error}") from error
-    try:
-        parameters = {
-            name: check_output(result.parameter_values[name], output.parameter_type, name)
-            if name in result.parameter_values
-            else parse_output(_parameter_text(name, place, read_file), output.parameter_type, name)
-            for name, output in component.output_definitions.parameters.items()
-        }
-    except ValueProblem as error:
-        raise OutputProblem(str(error)) from error
-    planned = planned_outputs(component, place)
-    artifacts: dict[str, tuple[Artifact, ...]] = {}
-    for name, plan in planned.items():
-        written = result.artifacts[name].artifacts if name in result.artifacts else ()
-        documents = written or (_ArtifactDocument(name=name, uri=plan.uri),)
-        artifacts[name] = tuple(_merge(plan, each, new_id(name, position)) for position, each in enumerate(documents))
-    return Values(parameters, artifacts)
+    def __init__(self, component: ComponentSpec, place: TaskPlace, document: bytes | None) -> None:
+        self._component, self._place = component, place
+        try:
+            self._document = msgspec.json.decode(document, type=_OutputDocument) if document else _OutputDocument()
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise OutputProblem(f"the step's output document cannot be read: {error}") from error
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The output parameters that must be in files of their own, by name."""
+        names = self._component.output_definitions.parameters
+        return [name for name in names if name not in self._document.parameter_values]
+
+    def values(self, files: Mapping[str, bytes | None], new_id: Callable[[str, int], str]) -> Values:
+        """The task's outputs; ``new_id`` gives the id of the artifact at a key and position. Raises OutputProblem."""
+        given, definitions = self._document.parameter_values, self._component.output_definitions
+        try:
+            parameters = {
+                name: check_output(given[name], output.parameter_type, name)
+                if name in given
+                else parse_output(_text(name, self._place, files.get(name)), output.parameter_type, name)
+                for name, output in definitions.parameters.items()
+            }
+        except ValueProblem as error:
+            raise OutputProblem(str(error)) from error
+        artifacts: dict[str, tuple[Artifact, ...]] = {}
+        for name, plan in planned_outputs(self._component, self._place).items():
+            listed = self._document.artifacts.get(name, _ArtifactList()).artifacts
+            written = listed or (_ArtifactDocument(uri=plan.uri),)
+            artifacts[name] = tuple(_merge(plan, each, new_id(name, position)) for position, each in enumerate(written))
+        return Values(parameters, artifacts)
 
 
-def _parameter_text(name: str, place: TaskPlace, read_file: ReadFile) -> str:
-    content = read_file(name)
+def _text(name: str, place: TaskPlace, content: bytes | None) -> str:
     if content is None:
         path = place.parameter_file(name)
         raise OutputProblem(f'failed to read output parameter "{name}": the step did not write {path}')

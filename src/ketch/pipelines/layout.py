@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from ketch.metadata.objects import key_of
+from ketch.metadata.objects import KeyOutside, key_of
 
 OUTPUT_FILE: Final = "executor_output.json"
 
@@ -31,8 +31,8 @@ class TaskPlace(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str | None:
-        """As the object store knows it; None when the root is no bucket it stands in for."""
-        return key_of(self.uri)
+        """As the object store knows it; None when the root is in no bucket that it holds."""
+        return object_key(self.uri)
 
     @property
     def output_file(self) -> str:
@@ -51,6 +51,14 @@ class TaskPlace(msgspec.Struct, frozen=True):
 def place_of(root: str, pipeline: str, run_id: str, task: str, salt: str) -> TaskPlace:
     """The directory of an attempt below a pipeline root, whose query string is no part of any place."""
     return TaskPlace("/".join([root.partition("?")[0].rstrip("/"), pipeline, run_id, task, salt]))
+
+
+def object_key(uri: str) -> str | None:
+    """The object store's key of a URI; None when it names no place there."""
+    try:
+        return key_of(uri)
+    except KeyOutside:
+        return None
 
 
 def local_path(uri: str) -> str:

@@ -17,6 +17,11 @@ _TOKEN = re.compile(r"\{\{\$(?P<body>(?:\.[^{}]*?)?)\}\}")
 _STEP = re.compile(r"\.([A-Za-z_]+)|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
 _STRUCTURES = ('{"Concat":', '{"IfPresent":')
 
+Quote = tuple[Callable[[str], str], Callable[[str], str]]
+"""How the specification's own text and the values put into it are quoted."""
+
+_AS_IS: Quote = (str, str)
+
 
 class PlaceholderError(ValueError):
     """A placeholder names something that does not exist, or a structure is malformed."""
@@ -64,19 +69,25 @@ def expand(value: Any, scope: Scope) -> Any:
     return value
 
 
-def expand_text(text: str, scope: Scope) -> str:
-    """``text`` with its placeholders replaced. Raises PlaceholderError."""
+def expand_text(text: str, scope: Scope, quote: Quote | None = None) -> str:
+    """``text`` with its placeholders replaced, both by the rules of ``quote``. Raises PlaceholderError."""
+    literal, data = quote or _AS_IS
     if "{{$" not in text:
-        return text
-    return _TOKEN.sub(lambda found: _replacement(found["body"], scope), text)
+        return literal(text)
+    parts: list[str] = []
+    position = 0
+    for found in _TOKEN.finditer(text):
+        parts += [literal(text[position : found.start()]), data(_replacement(found["body"], scope))]
+        position = found.end()
+    return "".join([*parts, literal(text[position:])])
 
 
-def expand_command(words: Sequence[str], scope: Scope) -> tuple[str, ...]:
+def expand_command(words: Sequence[str], scope: Scope, quote: Quote | None = None) -> tuple[str, ...]:
     """A command line: structures are resolved (one may become several words, or none), then placeholders."""
     result: list[str] = []
     for word in words:
         resolved = _resolve_structure(_structure(word), scope)
-        result += [expand_text(part, scope) for part in (resolved if isinstance(resolved, list) else [resolved])]
+        result += [expand_text(part, scope, quote) for part in (resolved if isinstance(resolved, list) else [resolved])]
     return tuple(result)
 
 
