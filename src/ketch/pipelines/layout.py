@@ -1,8 +1,8 @@
 """Where a task's outputs are: as URIs, as paths that the step sees, as keys of the object store.
 
 ``<root>/<pipeline>/<run id>/<task>/<salt>/<output>``; the salt is the task's id with its attempt, so that iterations
-and attempts never share a place. The SDK maps bucket URIs to local paths by fixed prefixes, and takes the task's root from
-the output file's directory; everything a step leaves behind therefore lies in that one directory.
+and attempts never share a place. The SDK maps bucket URIs to local paths by fixed prefixes, and takes the task's root
+from the output file's directory; everything a step leaves behind therefore lies in that one directory.
 """
 
 import posixpath
@@ -48,9 +48,11 @@ class TaskPlace(msgspec.Struct, frozen=True):
         return f"{self.path}/{name}"
 
 
-def place_of(root: str, pipeline: str, run_id: str, task: str, salt: str) -> TaskPlace:
-    """The directory of an attempt below a pipeline root, whose query string is no part of any place."""
-    return TaskPlace("/".join([root.partition("?")[0].rstrip("/"), pipeline, run_id, task, salt]))
+def place_of(root: str, pipeline: str, run_id: str, task: tuple[str, str], attempt: int) -> TaskPlace:
+    """The directory of an attempt of ``task`` (name, id); the root's query string is no part of any place."""
+    name, identity = task
+    salt = f"{identity}-{attempt}" if attempt else identity
+    return TaskPlace("/".join([root.partition("?")[0].rstrip("/"), pipeline, run_id, name, salt]))
 
 
 def object_key(uri: str) -> str | None:

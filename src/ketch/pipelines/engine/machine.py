@@ -252,7 +252,8 @@ class Machine:
         if node.kind == CONTAINER and node.attempt < policy.max_retry_count:
             delay = _backoff(policy, node.attempt)
             node.attempt += 1
-            self._orders.append(Launch(task_id=node.id, attempt=node.attempt, delay=delay, error=error))
+            why = error or "the step failed"
+            self._orders.append(Launch(task_id=node.id, attempt=node.attempt, delay=delay, error=why))
         else:
             self._fail(node, error)
 
