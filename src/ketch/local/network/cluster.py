@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ketch.local.network.addresses import LAST_POD
 from ketch.local.network.holding import Held, Holder
@@ -15,6 +16,7 @@ from ketch.local.network.namespaces import (
     CLONE_NEWUSER,
     NamespaceThread,
     NotPermitted,
+    Step,
     become_root_of_own,
     enter,
     needs_user_namespace,
@@ -119,7 +121,7 @@ def establish(run: Path) -> Cluster:
 def _adopt(holder: Holder, held: Mapping[str, Held]) -> Cluster:
     user, cluster = held.get(USER), held[CLUSTER].descriptor
     if cluster is None:
-        raise NotPermitted("the holder of the cluster's network lost its namespace")
+        raise NotPermitted(Step.NETWORK_NAMESPACE, "the holder of the cluster's network lost its namespace")
     user_namespace = user.descriptor if user is not None else None
     if user_namespace is not None:
         enter(user_namespace, CLONE_NEWUSER)
@@ -129,26 +131,47 @@ def _adopt(holder: Holder, held: Mapping[str, Held]) -> Cluster:
 
 
 def _make(run: Path) -> Cluster:
-    user_namespace, step = None, "a user namespace"
+    made = make_namespaces()
+    try:
+        holder = Holder.start(run)
+    except OSError as error:
+        raise NotPermitted(Step.NETWORK_NAMESPACE, str(error)) from error
+    if made.user_namespace is not None:
+        holder.put(USER, "", made.user_namespace)
+    holder.put(CLUSTER, "", made.cluster)
+    return Cluster(holder, made.thread, made.pods, made.user_namespace, {})
+
+
+class Namespaces(NamedTuple):
+    """New namespaces, and the threads that live in the cluster's."""
+
+    user_namespace: int | None
+    cluster: int
+    thread: NamespaceThread
+    pods: PodMaker
+
+
+def make_namespaces() -> Namespaces:
+    """Make the cluster's namespace, and try whether a pod's can be joined to it. Raises NotPermitted.
+
+    An ordinary user's process (single-threaded yet) enters a user namespace for that, for good.
+    """
+    user_namespace, step = None, Step.USER_NAMESPACE
     try:
         if needs_user_namespace():
             become_root_of_own()
             user_namespace = open_namespace("user")
-        step = "a network namespace"
+        step = Step.NETWORK_NAMESPACE
         thread = NamespaceThread("cluster")
         cluster = thread.call(_new_cluster_namespace)
-        step = "the cluster's addresses and routes"
+        step = Step.ROUTING
         thread.call(_furnish)
-        step = "a pod's interfaces"
-        maker = PodMaker(cluster)
-        os.close(maker.thread.call(lambda: maker.make(LAST_POD)))
+        step = Step.INTERFACES
+        pods = PodMaker(cluster)
+        os.close(pods.thread.call(lambda: pods.make(LAST_POD)))
     except OSError as error:
-        raise NotPermitted(f"cannot make {step}: {error}") from error
-    holder = Holder.start(run)
-    if user_namespace is not None:
-        holder.put(USER, "", user_namespace)
-    holder.put(CLUSTER, "", cluster)
-    return Cluster(holder, thread, maker, user_namespace, {})
+        raise NotPermitted(step, error.strerror or str(error)) from error
+    return Namespaces(user_namespace, cluster, thread, pods)
 
 
 def _new_cluster_namespace() -> int:

@@ -10,6 +10,7 @@ import signal
 import socket
 from pathlib import Path
 
+from ketch.local.network.capabilities import advice
 from ketch.local.network.cluster import Cluster, establish
 from ketch.local.network.isolated import IsolatedNetwork
 from ketch.local.network.namespaces import NotPermitted
@@ -72,12 +73,14 @@ async def _serve_isolated(cluster: Cluster, data_directory: Path) -> None:
     path = data_directory / "run" / SOCKET_NAME
     if not path.is_socket():
         cluster.holder.drop("socket:control")
-    network = IsolatedNetwork(cluster, data_directory / "run")
+    network = IsolatedNetwork(cluster, data_directory / "run", os.environ)
     await network.start()
+    cluster.holder.watch(asyncio.get_running_loop())
     await _serve(network, cluster.keep_socket("control", lambda: _control_socket(path), inside=False))
     # Pods that live on keep their network, and the next daemon finds it.
     if not _inhabited(network.namespaces()):
         cluster.holder.end()
+        network.forget()
         path.unlink(missing_ok=True)
 
 
@@ -94,8 +97,9 @@ def main() -> None:
     try:
         cluster = establish(run)
     except NotPermitted as error:
-        _LOG.warning("pods share the host's network: %s", error)
-        asyncio.run(_serve(HostNetwork(str(error)), _control_socket(run / SOCKET_NAME)))
+        reason = f"{error}: {advice(error.step)}"
+        _LOG.warning("pods share the host's network: %s", reason)
+        asyncio.run(_serve(HostNetwork(reason), _control_socket(run / SOCKET_NAME)))
     else:
         asyncio.run(_serve_isolated(cluster, data_directory))
 

@@ -1,7 +1,10 @@
 """The daemon's side of the holder: finding it, starting it, giving it what must live on."""
 
+import asyncio
 import contextlib
+import errno
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,6 +18,7 @@ from ketch.local.network import holder
 
 SOCKET_NAME, RECORD_NAME = "holder.sock", "network.json"
 _ANSWER_SECONDS = 10.0
+_LOG = logging.getLogger(__name__)
 
 
 class Held(NamedTuple):
@@ -33,83 +37,121 @@ def start_ticks(pid: int) -> int | None:
     return int(stat.rpartition(")")[2].split()[19])
 
 
+def _connect(run: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(_ANSWER_SECONDS)
+    try:
+        connection.connect(str(run / SOCKET_NAME))
+    except (ConnectionRefusedError, FileNotFoundError):
+        connection.close()
+        return None
+    return connection
+
+
+def _launch(run: Path) -> socket.socket:
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", holder.__file__, str(run / SOCKET_NAME)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd="/",
+    )
+    if process.stdout is None or process.stdout.readline() != b"ready\n":
+        raise OSError(errno.ECHILD, "the holder of the cluster's network does not start")
+    process.stdout.close()
+    process.returncode = 0  # it outlives us: nobody waits for it
+    connection = _connect(run)
+    if connection is None:
+        raise OSError(errno.ECHILD, "the holder of the cluster's network does not answer")
+    record = {"holder": {"pid": process.pid, "start": start_ticks(process.pid)}}
+    temporary = run / f"{RECORD_NAME}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(record))
+    temporary.replace(run / RECORD_NAME)
+    return connection
+
+
 class Holder:
-    """A connection to the running holder of a data directory."""
+    """A connection to the holder of a data directory; one that was killed is replaced, with all it kept."""
 
     def __init__(self, run: Path, connection: socket.socket) -> None:
         self._run = run
         self._connection = connection
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        self.pid = int.from_bytes(credentials[:4], sys.byteorder)
+        self._kept: dict[str, Held] = {}
 
     @classmethod
     def find(cls, run: Path) -> "Holder | None":
         """The holder that an earlier daemon of this directory started, if it lives."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.settimeout(_ANSWER_SECONDS)
-        try:
-            connection.connect(str(run / SOCKET_NAME))
-        except (ConnectionRefusedError, FileNotFoundError):
-            connection.close()
-            return None
-        return cls(run, connection)
+        connection = _connect(run)
+        return None if connection is None else cls(run, connection)
 
     @classmethod
     def start(cls, run: Path) -> "Holder":
         """Start a holder for this directory and record its process. Raises OSError when it does not come up."""
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", holder.__file__, str(run / SOCKET_NAME)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            cwd="/",
-        )
-        if process.stdout is None or process.stdout.readline() != b"ready\n":
-            raise OSError("the holder of the cluster's network does not start")
-        process.stdout.close()
-        process.returncode = 0  # it outlives us: nobody waits for it
-        found = cls.find(run)
-        if found is None:
-            raise OSError("the holder of the cluster's network does not answer")
-        record = {"holder": {"pid": found.pid, "start": start_ticks(found.pid)}}
-        temporary = run / f"{RECORD_NAME}.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(record))
-        temporary.replace(run / RECORD_NAME)
-        return found
+        return cls(run, _launch(run))
+
+    @property
+    def pid(self) -> int:
+        """The holder's process id."""
+        credentials = self._connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], sys.byteorder)
 
     def put(self, key: str, value: str = "", descriptor: int | None = None) -> None:
-        """Keep a copy of ``descriptor`` and ``value`` under ``key``, in place of what was there."""
-        self._ask({"op": "put", "key": key, "value": value}, descriptor)
-        self._connection.recv(holder.PACKET)
+        """Keep a copy of ``descriptor`` and ``value`` under ``key``, in place of what was there.
+
+        The caller's own stays open until it is dropped: a new holder would be given it again.
+        """
+        self._kept[key] = Held(value, descriptor)
+        self._tell({"op": "put", "key": key, "value": value}, descriptor)
 
     def drop(self, key: str) -> None:
         """Let go of what is kept under ``key``."""
-        self._ask({"op": "drop", "key": key})
-        self._connection.recv(holder.PACKET)
+        self._kept.pop(key, None)
+        self._tell({"op": "drop", "key": key})
 
     def entries(self) -> Mapping[str, Held]:
         """Everything that is kept."""
-        self._ask({"op": "list"})
-        entries: dict[str, Held] = {}
+        self._send({"op": "list"})
         while True:
             packet, descriptors, _, _ = socket.recv_fds(self._connection, holder.PACKET, 1, socket.MSG_CMSG_CLOEXEC)
             if packet in (b"{}", b""):
-                return entries
+                return dict(self._kept)
             entry = json.loads(packet)
-            entries[entry["key"]] = Held(entry["value"], descriptors[0] if descriptors else None)
+            self._kept[entry["key"]] = Held(entry["value"], descriptors[0] if descriptors else None)
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Replace the holder as soon as it is gone. To be called from the loop's thread."""
+        loop.add_reader(self._connection.fileno(), self._gone, loop)
 
     def end(self) -> None:
         """End the holder; what nobody else uses of what it keeps is gone."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        self.close()
+        self._connection.close()
         for name in (SOCKET_NAME, RECORD_NAME):
             (self._run / name).unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Close the connection; the holder lives on."""
-        self._connection.close()
+    def _gone(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._connection.fileno())
+        self._replace()
+        self.watch(loop)
 
-    def _ask(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
+    def _replace(self) -> None:
+        _LOG.warning("the holder of the cluster's network was killed: starting another")
+        old, self._connection = self._connection, _launch(self._run)
+        old.close()
+        for key, (value, descriptor) in self._kept.items():
+            self._send({"op": "put", "key": key, "value": value}, descriptor)
+            self._connection.recv(holder.PACKET)
+
+    def _tell(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
+        try:
+            self._send(request, descriptor)
+            if self._connection.recv(holder.PACKET):
+                return
+        except ConnectionError:
+            pass
+        self._replace()
+
+    def _send(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
         packet = json.dumps(request).encode()
         socket.send_fds(self._connection, [packet], [] if descriptor is None else [descriptor])
 

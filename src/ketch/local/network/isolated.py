@@ -1,38 +1,98 @@
 """The isolated network: each pod in its own namespace, joined by the cluster's."""
 
 import asyncio
+import contextlib
+import logging
+import os
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ketch.local.network.addresses import DNS_ADDRESS, GATEWAY, POD_NETWORK, PROXY_PORT, SERVICE_NETWORK
+import msgspec
+
+from ketch.local.network.addresses import (
+    API_ADDRESS,
+    API_PORT,
+    DNS_ADDRESS,
+    DNS_PORT,
+    GATEWAY,
+    POD_NETWORK,
+    PROXY_PORT,
+    SERVICE_NETWORK,
+)
 from ketch.local.network.cluster import Cluster
+from ketch.local.network.dns.server import NameServer
 from ketch.local.network.netlink import NETLINK_NETFILTER, Netlink
 from ketch.local.network.networks import connect_socket
+from ketch.local.network.outbound.proxy import Proxy
+from ketch.local.network.outbound.upstream import upstreams
 from ketch.local.network.pods import Pods
+from ketch.local.network.relay import Streams, serve_relay
 from ketch.local.network.services import KernelServices
+from ketch.local.network.userspace import UserspaceServices
 from ketch.local.network.wire import NetworkInfo, ServiceEntry
+
+API_SOCKET_NAME, TABLES_NAME = "api.sock", "network-tables.json"
+_BACKLOG = 512
+_LOG = logging.getLogger(__name__)
+
+
+class Tables(msgspec.Struct):
+    """What the daemon was told last, kept for its successor."""
+
+    services: tuple[ServiceEntry, ...] = ()
+    names: Mapping[str, tuple[str, ...]] = {}
 
 
 def _tcp_socket() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 
 
+def _listening(address: str, port: int) -> socket.socket:
+    listener = _tcp_socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind((address, port))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _datagrams(address: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.bind((address, port))
+    return bound
+
+
 class IsolatedNetwork:
     """Composes the pods' places, the Services' addresses, the names and the way outside."""
 
-    def __init__(self, cluster: Cluster, run: Path) -> None:
+    def __init__(self, cluster: Cluster, run: Path, environment: Mapping[str, str]) -> None:
         self.info = NetworkInfo(
             "isolated", str(POD_NETWORK), str(SERVICE_NETWORK), DNS_ADDRESS, f"http://{GATEWAY}:{PROXY_PORT}"
         )
         self.user_namespace = cluster.user_namespace
         self._cluster = cluster
+        self._run = run
         self._pods = Pods(cluster)
-        self._services = KernelServices(cluster.thread.call(lambda: Netlink(NETLINK_NETFILTER)))
+        self._names = NameServer()
+        self._proxy = Proxy(upstreams(environment))
+        self._api: asyncio.Server | None = None
+        self._kernel: KernelServices | None = None
+        self._userspace = UserspaceServices(cluster.thread)
+        self._tables = Tables()
+        self._setting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Serve what pods need."""
+        """Serve what pods need, with the tables that the daemon before this one had."""
+        keep = self._cluster.keep_socket
+        await self._names.start(
+            keep("dns-udp", lambda: _datagrams(DNS_ADDRESS, DNS_PORT)),
+            keep("dns-tcp", lambda: _listening(DNS_ADDRESS, DNS_PORT)),
+        )
+        await self._proxy.start(keep("proxy", lambda: _listening(GATEWAY, PROXY_PORT)))
+        self._api = await serve_relay(keep("api", lambda: _listening(API_ADDRESS, API_PORT)), self._reach_api)
         self._pods.prepare()
+        await self._resume()
 
     async def attach(self, pod: str) -> tuple[str, int | None]:
         """The pod's address and namespace."""
@@ -49,10 +109,17 @@ class IsolatedNetwork:
 
     async def set_services(self, entries: Iterable[ServiceEntry]) -> None:
         """Set the table of Services."""
-        await self._cluster.thread.run(lambda: self._services.set(entries))
+        kept = tuple(entry for entry in entries if entry.cluster_ip not in (API_ADDRESS, DNS_ADDRESS))
+        async with self._setting:
+            await self._program(kept)
+            self._tables.services = kept
+            self._save()
 
     async def set_names(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Set the table of names."""
+        self._names.set_names(names)
+        self._tables.names = names
+        self._save()
 
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
         """A connection made in the cluster's namespace."""
@@ -65,4 +132,45 @@ class IsolatedNetwork:
     async def close(self) -> None:
         """Stop serving."""
         await self._pods.close()
+        await self._names.close()
+        await self._proxy.close()
+        self._userspace.close()
+        if self._api is not None:
+            self._api.close()
         self._cluster.thread.close()
+
+    def forget(self) -> None:
+        """Remove what is kept for a successor."""
+        (self._run / TABLES_NAME).unlink(missing_ok=True)
+
+    async def _program(self, entries: tuple[ServiceEntry, ...]) -> None:
+        if self._kernel is not None:
+            kernel = self._kernel
+            await self._cluster.thread.run(lambda: kernel.set(entries))
+        else:
+            await self._userspace.set(entries)
+
+    async def _resume(self) -> None:
+        """Take over the tables. Where they were lost, the kernel's stays as it is until the next is set."""
+        told = False
+        if self._cluster.held:
+            with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+                self._tables = msgspec.json.decode((self._run / TABLES_NAME).read_bytes(), type=Tables)
+                told = True
+            self._names.set_names(self._tables.names)
+        try:
+            self._kernel = KernelServices(await self._cluster.thread.run(lambda: Netlink(NETLINK_NETFILTER)))
+            if told or not self._cluster.held:
+                await self._program(self._tables.services)
+        except OSError as error:
+            _LOG.warning("no nftables (%s): Services are relayed by this process", error)
+            self._kernel = None
+            await self._program(self._tables.services)
+
+    def _save(self) -> None:
+        temporary = self._run / f"{TABLES_NAME}.{os.getpid()}.tmp"
+        temporary.write_bytes(msgspec.json.encode(self._tables))
+        temporary.replace(self._run / TABLES_NAME)
+
+    async def _reach_api(self) -> Streams:
+        return await asyncio.open_unix_connection(self._run / API_SOCKET_NAME)

@@ -5,6 +5,7 @@ import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,8 +15,23 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
 
+class Step(StrEnum):
+    """What an isolated network needs of the machine, in the order in which it is made."""
+
+    USER_NAMESPACE = "user namespaces"
+    NETWORK_NAMESPACE = "network namespaces"
+    ROUTING = "addresses and routing"
+    INTERFACES = "virtual interfaces"
+    TRANSLATION = "address translation"
+
+
 class NotPermitted(Exception):
-    """This machine does not let us make namespaces; the message says which step failed and how."""
+    """This machine does not let us make a network of our own: ``step`` failed, the message says how."""
+
+    def __init__(self, step: Step, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+        self.step = step
+        self.why = why
 
 
 def _call(name: str, *arguments: int) -> None:

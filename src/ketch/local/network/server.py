@@ -81,7 +81,8 @@ class ControlServer:
 
     async def _answer(self, message: bytes) -> Answer:
         network = self._network
-        match msgspec.json.decode(message, type=Request):
+        request: Request = msgspec.json.decode(message, type=Request)
+        match request:
             case InfoRequest():
                 return Answer(Reply(info=network.info))
             case UserNamespaceRequest():

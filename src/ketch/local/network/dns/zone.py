@@ -1,0 +1,57 @@
+"""The table of the cluster's names. Pure."""
+
+import random
+from collections.abc import Mapping
+
+from ketch.local.network.addresses import CLUSTER_DOMAIN
+from ketch.local.network.dns.message import Answer, Code, QueryType
+
+REVERSE_DOMAIN = "in-addr.arpa"
+_REVERSE_OF_OURS = ("244.10.in-addr.arpa", "96.10.in-addr.arpa")
+_ADDRESS_TYPES = (QueryType.A, QueryType.ANY)
+
+
+def _reverse(address: str) -> str:
+    return ".".join((*reversed(address.split(".")), REVERSE_DOMAIN))
+
+
+def _below(name: str, domain: str) -> bool:
+    return name == domain or name.endswith(f".{domain}")
+
+
+class Zone:
+    """Names of the cluster's domain with their addresses, and the way back from addresses to names."""
+
+    def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
+        self._names = {name.lower(): addresses for name, addresses in names.items()}
+        self._parents: set[str] = {CLUSTER_DOMAIN}
+        self._reverse: dict[str, str] = {}
+        for name, addresses in self._names.items():
+            parent = name.partition(".")[2]
+            while parent and parent not in self._parents:
+                self._parents.add(parent)
+                parent = parent.partition(".")[2]
+            for address in addresses:
+                # The name with the most labels says most: a pod's own, rather than its Service's.
+                known = self._reverse.get(_reverse(address), "")
+                if (name.count("."), name) > (known.count("."), known):
+                    self._reverse[_reverse(address)] = name
+
+    def answer(self, name: str, kind: int) -> Answer | None:
+        """What the cluster knows of ``name``; None when it is none of its business."""
+        if any(_below(name, domain) for domain in _REVERSE_OF_OURS):
+            return self._backwards(name, kind)
+        if not _below(name, CLUSTER_DOMAIN):
+            return None
+        addresses = self._names.get(name)
+        if addresses is None:
+            return Answer(Code.OK if name in self._parents else Code.NAME_ERROR)
+        if kind not in _ADDRESS_TYPES:
+            return Answer(Code.OK)
+        return Answer(Code.OK, random.sample(addresses, len(addresses)))
+
+    def _backwards(self, name: str, kind: int) -> Answer:
+        found = self._reverse.get(name)
+        if found is None:
+            return Answer(Code.NAME_ERROR)
+        return Answer(Code.OK, (found,) if kind in (QueryType.PTR, QueryType.ANY) else ())
