@@ -127,11 +127,7 @@ class WriteHandlers:
         strategy.prepare_create(made, context)
         try:
             self._check(resource, strategy, made, None, context)
-            made = (
-                own(made)
-                if call.content_type == APPLY_PATCH
-                else patches.take_ownership(None, made, resource.schema, self._manager(call, resource, "", context))
-            )
+            made = own(made) if call.content_type == APPLY_PATCH else self._owned(call, resource, made, context)
             if call.dry_run:
                 strategy.abandoned(made)
                 return None, made
@@ -142,6 +138,12 @@ class WriteHandlers:
             raise
         strategy.created(record.value)
         return record, record.value
+
+    def _owned(self, call: Call, resource: ServedResource, made: Obj, context: Context) -> Obj:
+        """A new object, owned by its creator but for the status, which is the server's."""
+        rest = {name: item for name, item in made.items() if name != "status" or not resource.has_status}
+        owned = patches.take_ownership(None, rest, resource.schema, self._manager(call, resource, "", context))
+        return {**made, "metadata": owned["metadata"]}
 
     def _check_namespace(self, resource: ServedResource, namespace: str, name: str) -> None:
         if not resource.namespaced:
@@ -221,6 +223,7 @@ class WriteHandlers:
         if body["metadata"].get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
         applied, warnings = self._understood(call, resource, body)
+        applied = _applicable(resource, applied, target.subresource)
         force = call.flag("force")
         subresource = target.subresource
 
@@ -376,6 +379,17 @@ def _stamped(obj: Obj) -> Callable[[int], Obj]:
 def _may_go(strategy: Strategy, obj: Mapping[str, Any]) -> bool:
     meta = obj["metadata"]
     return not (meta.get("finalizers") or meta.get("deletionGracePeriodSeconds") or strategy.deletion_hooks(obj))
+
+
+def _applicable(resource: ServedResource, applied: Obj, subresource: str) -> Obj:
+    """What of an applied object counts where status is a subresource: all but it, or it alone."""
+    if subresource == "status":
+        names = ("name", "namespace", "uid", "resourceVersion")
+        meta = {name: applied["metadata"][name] for name in names if name in applied["metadata"]}
+        return {**{name: applied[name] for name in ("apiVersion", "kind", "status") if name in applied}, "metadata": meta}
+    if resource.has_status:
+        return {name: item for name, item in applied.items() if name != "status"}
+    return applied
 
 
 def _take(obj: Obj, old: Mapping[str, Any], name: str) -> None:

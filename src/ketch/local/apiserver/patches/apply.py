@@ -108,10 +108,6 @@ def apply(
     """
     node = schema.node
     mine = difference(field_set(node, applied), NOT_OWNED)
-    if manager.subresource == "status":
-        mine = {key: below for key, below in mine.items() if key == "f:status"}
-    else:
-        mine.pop("f:status", None)
     if live is None:
         return with_entry(dict(applied), (), manager.entry(mine))
     everyone = entries(live)
