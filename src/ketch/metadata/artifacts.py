@@ -51,7 +51,7 @@ class ArtifactStore:
             .order_by(ArtifactTask.task_id, ArtifactTask.role, ArtifactTask.key, ArtifactTask.position)
         )
         async with self.database.session() as session:
-            return [(link, artifact) for link, artifact in (await session.execute(query)).tuples()]
+            return [(link, artifact) for link, artifact in await session.execute(query)]
 
     async def links_of(self, artifact_id: str) -> Sequence[ArtifactTask]:
         """Who made the artifact and who read it, makers first."""
