@@ -15,7 +15,7 @@ _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _NESTED = 0x8000
 _ERROR = 2
 _HEADER, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=HH")
-_BUFFER = 64 << 20
+_BUFFER, _OVERHEAD = 64 << 20, 512
 
 
 class Message(NamedTuple):
@@ -41,6 +41,11 @@ def text(kind: int, value: str) -> bytes:
     return attribute(kind, value.encode() + b"\0")
 
 
+def size_of(messages: Iterable[Message]) -> int:
+    """Bytes that the messages take in a packet."""
+    return sum(_HEADER.size + len(message.body) + 3 for message in messages)
+
+
 class Netlink:
     """A netlink socket; it speaks to the namespace of the thread that made it, whoever uses it later."""
 
@@ -48,8 +53,13 @@ class Netlink:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
-        for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+        for forced, option in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, _BUFFER)
+            except PermissionError:  # for the machine's root alone
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+        self.room = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - _OVERHEAD
+        """Bytes that one packet may have."""
         self._sequence = 0
 
     def send(self, messages: Sequence[Message]) -> None:

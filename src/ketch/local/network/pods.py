@@ -66,7 +66,7 @@ class Pods:
         """The pod's place, the same until it is detached. Raises OSError."""
         if (place := self._attached.get(pod)) is not None:
             return place
-        if self._pool:
+        if self._pool and pod not in self._waiting:
             place = self._pool.popleft()
             self._give(pod, place)
             self.prepare()

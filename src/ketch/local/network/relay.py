@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 
 _CHUNK = 1 << 16
+_NO_LINGERING = struct.pack("ii", 1, 0)
 _LOG = logging.getLogger(__name__)
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -23,6 +25,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def close_stream(writer: asyncio.StreamWriter, *, abruptly: bool = False) -> None:
     """Close a connection; ``abruptly``: the other side sees a reset."""
     if abruptly:
+        closing: socket.socket = writer.get_extra_info("socket")
+        if closing.family == socket.AF_INET:
+            closing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         writer.transport.abort()
     writer.close()
     with contextlib.suppress(OSError):

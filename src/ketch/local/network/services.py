@@ -5,13 +5,14 @@ random endpoint. A pod that reaches itself would see its own address as the send
 gateway instead. A Service without endpoints is not in the map; the kernel refuses its address by itself.
 """
 
+import errno
 import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2s
 
 from ketch.local.network.addresses import GATEWAY
-from ketch.local.network.netlink import Message, Netlink
+from ketch.local.network.netlink import Message, Netlink, size_of
 from ketch.local.network.nftables import (
     Hook,
     Kind,
@@ -156,14 +157,36 @@ class KernelServices:
         self._table: Table | None = None
 
     def set(self, entries: Iterable[ServiceEntry]) -> None:
-        """Make the table so, in one transaction. Open connections go on where they are.
+        """Make the table so. Open connections go on where they are. Raises OSError.
 
-        The first call replaces what an earlier process left, later ones send differences. Raises OSError.
+        The first call replaces what an earlier process left, later ones send differences: in one transaction, or in
+        several where the kernel takes no packet of that size.
         """
         new = table_of(entries)
-        head = () if self._table is not None else frame()
-        messages = (*head, *difference(self._table or {}, new))
+        if self._table is None:
+            messages = (*frame(), *difference({}, new))
+            if size_of(messages) <= self._netlink.room:
+                self._send(messages, new)
+                return
+            self._send(frame(), {})
+        self._reach(self._table or {}, new)
+
+    def _reach(self, old: Table, new: Table) -> None:
+        messages = difference(old, new)
+        if size_of(messages) <= self._netlink.room:
+            self._send(messages, new)
+            return
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if len(keys) == 1:
+            raise OSError(errno.EMSGSIZE, f"too many endpoints behind {keys[0][0]}:{keys[0][2]} for this kernel")
+        first = set(keys[: len(keys) // 2])
+        kept = {key: endpoints for key, endpoints in old.items() if key not in first}
+        halfway = kept | {key: endpoints for key, endpoints in new.items() if key in first}
+        self._reach(old, halfway)
+        self._reach(halfway, new)
+
+    def _send(self, messages: Sequence[Message], reached: Table) -> None:
         if messages:
-            self._table = None
+            self._table = None  # unknown, should the kernel refuse
             self._netlink.send(batch(messages))
-        self._table = new
+        self._table = reached
