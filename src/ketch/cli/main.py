@@ -2,6 +2,7 @@
 
 import typer
 
+from ketch.cli.doctor import doctor
 from ketch.cli.run import run
 from ketch.cli.status import logs, status
 from ketch.cli.up import down, up
@@ -17,6 +18,7 @@ application = typer.Typer(
 application.command()(up)
 application.command()(down)
 application.command()(status)
+application.command()(doctor)
 application.command()(logs)
 application.command()(run)
 
