@@ -30,6 +30,7 @@ SLICE_SIZE = 100
 ENDPOINTS_SIZE = 1000
 """The most addresses of one Endpoints object."""
 BY_SERVICE = "endpoints.service"
+BY_LABEL = "endpoints.label"
 
 
 class Place(NamedTuple):
@@ -61,8 +62,9 @@ def target(port: ServicePort, pod: Pod) -> int | None:
 def places(service: Service, pods: Iterable[Pod]) -> list[Place]:
     """Where the service can be found: pods that have an address and have not ended."""
     found: list[Place] = []
-    for pod in sorted(pods, key=lambda each: each.metadata.name):
-        if not pod.status.pod_ip or is_terminal(pod) or not selects(service, pod.metadata.labels):
+    serving = [pod for pod in pods if pod.status.pod_ip and not is_terminal(pod)]
+    for pod in sorted(serving, key=lambda each: each.metadata.name):
+        if not selects(service, pod.metadata.labels):
             continue
         ports = tuple(
             EndpointPort(name=port.name, port=number, protocol=port.protocol or "TCP", app_protocol=port.app_protocol)
@@ -172,6 +174,7 @@ class EndpointsReconciler:
         self._slices = manager.informer(EndpointSlice)
         self._endpoints = manager.informer(Endpoints)
         self._slices.add_index(BY_SERVICE, _service_of)
+        self._pods.add_index(BY_LABEL, _labels_of)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One pass."""
@@ -181,7 +184,7 @@ class EndpointsReconciler:
             return Result()
         if not service.spec.selector or service.metadata.deletion_timestamp is not None:
             return Result()
-        found = places(service, self._pods.list(key.namespace))
+        found = places(service, self._candidates(service))
         wanted = {each.metadata.name: each for each in slices(service, found)}
         for old in self._owned(key):
             if old.metadata.name not in wanted:
@@ -195,6 +198,11 @@ class EndpointsReconciler:
         if known is None or known.subsets != older.subsets or not _labelled(known, older):
             await self._client.apply(older, manager=MANAGER)
         return Result()
+
+    def _candidates(self, service: Service) -> list[Pod]:
+        """Pods with the rarest label of the selector, so that other pods of the namespace cost nothing."""
+        namespace, pairs = service.metadata.namespace, service.spec.selector.items()
+        return min((self._pods.by_index(BY_LABEL, _label(namespace, *pair)) for pair in pairs), key=len)
 
     def _owned(self, key: ObjectKey) -> list[EndpointSlice]:
         return [
@@ -226,6 +234,15 @@ def _labelled(known: Endpoints, wanted: Endpoints) -> bool:
 def _service_of(each: EndpointSlice) -> Iterator[str]:
     if name := each.metadata.labels.get(SERVICE_NAME_LABEL):
         yield str(ObjectKey(each.metadata.namespace, name))
+
+
+def _label(namespace: str, name: str, value: str) -> str:
+    return f"{namespace}/{name}={value}"
+
+
+def _labels_of(pod: Pod) -> Iterator[str]:
+    for pair in pod.metadata.labels.items():
+        yield _label(pod.metadata.namespace, *pair)
 
 
 def setup(manager: Manager) -> None:
