@@ -22,7 +22,7 @@ from ketch.pipelines.pods import pod_name
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CONTAINER, IMPORTER, PENDING, RUNNING, advance_run, advance_task
 from ketch.pipelines.tables import Run, Task
-from ketch.pipelines.values import Artifact, Values
+from ketch.pipelines.values import NOTHING, Artifact, Values
 
 UNKNOWN: Final = 2
 """google.rpc.Code of a failure that has no better one."""
@@ -138,7 +138,7 @@ class _Writing:
             state=PENDING,
             created_at=self.now + timedelta(microseconds=self.created),  # keeps the order of creation
             inputs=_values_json(order.inputs),
-            outputs={},
+            outputs=_values_json(NOTHING),
             attempt=0,
             failed_pods=[],
             pod_name="",
@@ -163,7 +163,7 @@ class _Writing:
             advance_task(row, PENDING, self.now, _status(order.error))
 
     def reopen(self, row: Task, order: Reopen) -> None:
-        row.outputs, row.started_at = {}, None
+        row.outputs, row.started_at = _values_json(NOTHING), None
         advance_task(row, order.state, self.now)
 
     async def finish(self, row: Task, order: Finish) -> None:
