@@ -140,7 +140,6 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     _permitted(ordinary=ordinary)
     directory = Path(tempfile.mkdtemp(prefix="ketch-net-", dir="/tmp"))
     made = Daemon(directory, ordinary=ordinary)
-    made.environment = getattr(request.node.get_closest_marker("environment"), "kwargs", {})
     try:
         made.start()
         yield made

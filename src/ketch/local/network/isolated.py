@@ -85,6 +85,7 @@ class IsolatedNetwork:
     async def start(self) -> None:
         """Serve what pods need, with the tables that the daemon before this one had."""
         keep = self._cluster.keep_socket
+        await self._resume()  # first: questions that came meanwhile are waiting in the sockets
         await self._names.start(
             keep("dns-udp", lambda: _datagrams(DNS_ADDRESS, DNS_PORT)),
             keep("dns-tcp", lambda: _listening(DNS_ADDRESS, DNS_PORT)),
@@ -92,7 +93,6 @@ class IsolatedNetwork:
         await self._proxy.start(keep("proxy", lambda: _listening(GATEWAY, PROXY_PORT)))
         self._api = await serve_relay(keep("api", lambda: _listening(API_ADDRESS, API_PORT)), self._reach_api)
         self._pods.prepare()
-        await self._resume()
 
     async def attach(self, pod: str) -> tuple[str, int | None]:
         """The pod's address and namespace."""
