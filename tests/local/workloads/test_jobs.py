@@ -1,0 +1,197 @@
+"""Jobs on the real API server, their pods played."""
+
+import msgspec
+import pytest
+from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.local.workloads.test_counting import a_job
+
+from ketch.kube.client import DeleteOptions
+from ketch.kube.conditions import find
+from ketch.kube.meta import ObjectKey
+from ketch.kube.types.batch import Job
+from ketch.kube.types.pods import Pod
+from ketch.local.workloads import expiry, jobs
+from ketch.local.workloads.counting import TRACKING
+
+KEY = ObjectKey(NAMESPACE, "job")
+
+
+@pytest.fixture
+async def world(tmp_path):
+    async with a_world(tmp_path, jobs.setup, expiry.setup) as world:
+        yield world
+
+
+async def start(world, **spec) -> None:
+    await world.client.create(a_job(**spec))
+    await world.settle()
+
+
+async def running(world) -> list[Pod]:
+    pods = [pod for pod in await world.all(Pod) if pod.metadata.deletion_timestamp is None]
+    return [pod for pod in pods if pod.status.phase not in ("Succeeded", "Failed")]
+
+
+async def status(world):
+    return (await world.get(Job, "job")).status
+
+
+async def end(world, *phases: str) -> None:
+    for pod, phase in zip(await running(world), phases, strict=False):
+        await world.play(pod, phase)
+    await world.settle()
+
+
+def kinds(status) -> list[str]:
+    return [each.type for each in status.conditions if each.status == "True"]
+
+
+async def test_it_runs_to_completion(world):
+    await start(world)
+    assert len(await running(world)) == 2
+    await world.play_all()
+    now = await status(world)
+    assert (now.active, now.ready, now.succeeded) == (2, 2, 0)
+    assert now.start_time == world.now()
+    await end(world, "Succeeded", "Succeeded")
+    assert len(await running(world)) == 1
+    await end(world, "Succeeded")
+    now = await status(world)
+    assert (now.active, now.succeeded, now.failed) == (0, 3, 0)
+    assert kinds(now) == ["SuccessCriteriaMet", "Complete"]
+    assert now.completion_time == world.now()
+    assert all(TRACKING not in pod.metadata.finalizers for pod in await world.all(Pod))
+    assert await world.events("Completed") == ["Job completed"]
+    assert await world.settles("jobs", KEY)
+
+
+async def test_a_failed_pod_is_tried_again_after_a_back_off_that_grows(world):
+    await start(world, parallelism=1, completions=1)
+    for wait in (10, 20, 40):
+        await end(world, "Failed")
+        await world.pass_time(wait - 1)
+        assert await running(world) == []
+        await world.pass_time(2)
+        assert len(await running(world)) == 1
+    assert (await status(world)).failed == 3
+    await end(world, "Succeeded")
+    assert kinds(await status(world)) == ["SuccessCriteriaMet", "Complete"]
+
+
+async def test_too_many_failures_end_it_and_its_other_pods(world):
+    await start(world, backoff_limit=0)
+    await end(world, "Failed")
+    now = await status(world)
+    assert (now.failed, now.active) == (1, 0)
+    assert kinds(now) == ["FailureTarget", "Failed"]
+    assert find(now.conditions, "Failed").reason == "BackoffLimitExceeded"
+    assert await running(world) == []
+    assert await world.events("BackoffLimitExceeded") == ["Job has reached the specified backoff limit"]
+    assert now.completion_time is None
+
+
+async def test_the_deadline_ends_it(world):
+    await start(world, active_deadline_seconds=60)
+    await world.pass_time(59)
+    assert len(await running(world)) == 2
+    await world.pass_time(2)
+    assert find((await status(world)).conditions, "Failed").reason == "DeadlineExceeded"
+    assert await running(world) == []
+
+
+async def test_the_failure_policy_ends_it_at_once(world):
+    rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}]
+    await start(world, pod_failure_policy={"rules": rules})
+    await world.play((await running(world))[0], "Failed", exit_code=42)
+    await world.settle()
+    assert find((await status(world)).conditions, "Failed").reason == "PodFailurePolicy"
+
+
+async def test_suspended_it_has_no_pods_and_none_of_them_counts(world):
+    await start(world)
+    await world.edit(Job, "job", {"spec": {"suspend": True}})
+    await world.settle()
+    now = await status(world)
+    assert (await running(world), now.active, now.failed, now.start_time) == ([], 0, 0, None)
+    assert kinds(now) == ["Suspended"]
+    await world.edit(Job, "job", {"spec": {"suspend": False}})
+    await world.settle()
+    assert len(await running(world)) == 2
+    assert kinds(await status(world)) == []
+    assert len(await world.events("Resumed")) == 1
+
+
+async def test_an_indexed_job_runs_each_index_once(world):
+    await start(world, parallelism=3, completion_mode="Indexed")
+    pods = await running(world)
+    assert [pod.metadata.labels["batch.kubernetes.io/job-completion-index"] for pod in pods] == ["0", "1", "2"]
+    assert [pod.spec.hostname for pod in pods] == ["job-0", "job-1", "job-2"]
+    assert [pod.spec.containers[0].env[0].value for pod in pods] == ["0", "1", "2"]
+    await end(world, "Succeeded", "Failed", "Succeeded")
+    assert (await status(world)).completed_indexes == "0,2"
+    await world.pass_time(11)
+    (again,) = await running(world)
+    assert again.spec.hostname == "job-1"
+    await end(world, "Succeeded")
+    assert ((await status(world)).completed_indexes, (await status(world)).succeeded) == ("0-2", 3)
+
+
+async def test_a_deleted_pod_counts_as_failed_and_is_replaced(world):
+    await start(world, parallelism=1, completions=1)
+    await world.delete(Pod, (await running(world))[0].metadata.name)
+    await world.pass_time(11)
+    assert (await status(world)).failed == 1
+    assert len(await running(world)) == 1
+
+
+async def test_no_end_is_lost_over_a_restart(tmp_path):
+    async with a_world(tmp_path, jobs.setup) as world:
+        await start(world)
+    async with a_world(tmp_path) as world:  # nobody looks
+        for pod in await running(world):
+            await world.play(pod, "Succeeded")
+            await world.delete(Pod, pod.metadata.name)
+        assert len(await world.all(Pod)) == 2  # the finalizer holds them
+    async with a_world(tmp_path, jobs.setup) as world:
+        await world.settle()
+        assert (await status(world)).succeeded == 2
+        assert len(await world.all(Pod)) == 1
+
+
+async def test_two_hundred_pods_each_count_once(world):
+    await start(world, parallelism=200, completions=200)
+    assert len(await running(world)) == 200
+    await world.play_all("Succeeded")
+    await world.settle()
+    assert (await status(world)).succeeded == 200
+    assert len(await world.all(Pod)) == 200
+
+
+async def test_it_goes_when_its_time_is_up(world):
+    await start(world, completions=1, ttl_seconds_after_finished=100)
+    await end(world, "Succeeded")
+    await world.pass_time(99)
+    assert (await world.get(Job, "job")).metadata.deletion_timestamp is None
+    await world.pass_time(2)
+    job = await world.get(Job, "job")
+    assert job.metadata.finalizers == ("foregroundDeletion",)
+
+
+async def test_pods_of_a_job_that_is_gone_are_let_go(world):
+    await start(world)
+    await world.delete(Job, "job", options=DeleteOptions(propagation="Background"))
+    await world.settle()
+    assert await world.get(Job, "job") is None
+    assert all(TRACKING not in pod.metadata.finalizers for pod in await world.all(Pod))
+    assert await world.settles("jobs", KEY, ObjectKey(NAMESPACE, "never"))
+
+
+async def test_a_job_of_another_controller_is_left_alone(world):
+    await start(world, managed_by="example.com/other")
+    assert await world.all(Pod) == []
+
+
+async def test_a_loose_pod_is_not_taken_by_an_automatic_selector(world):
+    await world.client.create(msgspec.structs.replace(a_pod("loose", {"job-name": "job"})))
+    await start(world)
+    assert len(await running(world)) == 3
