@@ -24,7 +24,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def close_stream(writer: asyncio.StreamWriter, *, abruptly: bool = False) -> None:
     """Close a connection; ``abruptly``: the other side sees a reset."""
-    if abruptly:
+    if abruptly and not writer.transport.is_closing():
         closing: socket.socket = writer.get_extra_info("socket")
         if closing.family == socket.AF_INET:
             closing.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)

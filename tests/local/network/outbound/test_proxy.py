@@ -92,3 +92,18 @@ async def test_the_hosts_own_proxy_is_used_wherever_it_stands(isolated, pod, ups
     assert heads[1].startswith(b"GET http://there.invalid/x HTTP/1.1\r\n")
     assert all(b"Proxy-Authorization: Basic bWU6d29yZA==\r\n" in head for head in heads)
     assert len(heads) == 2
+
+
+async def test_a_package_index_on_the_machine_is_reached_by_another_name(isolated, pod, upstream):
+    port = upstream[0].rpartition(":")[2]
+    isolated.kill()
+    isolated.environment = {"PIP_INDEX_URL": f"http://localhost:{port}/simple"}
+    isolated.start()
+    caller = await pod("caller")
+    named = f"GET http://host.ketch.internal:{port}/simple HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    assert "hello" in await asyncio.to_thread(caller.run, THROUGH.format(request=named))
+    other = f"GET http://host.ketch.internal:{int(port) - 1}/ HTTP/1.1\r\n\r\n".encode()
+    assert " 502 " in await asyncio.to_thread(caller.run, THROUGH.format(request=other))
+    loopback = f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode()
+    assert " 403 " in await asyncio.to_thread(caller.run, THROUGH.format(request=loopback))
+    assert upstream[1][0].startswith(b"GET /simple HTTP/1.1\r\n")

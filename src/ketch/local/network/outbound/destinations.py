@@ -7,6 +7,12 @@ from collections.abc import Sequence
 
 from ketch.local.network.addresses import CLUSTER_DOMAIN, POD_NETWORK, SERVICE_NETWORK
 
+HOST_ALIAS = "host.ketch.internal"
+"""This machine, in the addresses of package indexes that it serves to itself."""
+
+Places = frozenset[tuple[str, int]]
+"""Hosts with ports."""
+
 _ANY_PORT = 9
 _OURS = "belongs to the cluster: exclude it with no_proxy"
 _MACHINES = "is an address of this machine, which pods do not reach"
@@ -52,8 +58,13 @@ def check_name(host: str) -> None:
         raise Refused(f"{host} {_OURS}")
 
 
-async def reachable_addresses(host: str, port: int) -> Sequence[str]:
-    """The addresses of ``host``, every one of them allowed. Raises Refused, and OSError when there is none."""
+async def reachable_addresses(host: str, port: int, declared: Places = frozenset()) -> Sequence[str]:
+    """The addresses of ``host``, every one of them allowed. Raises Refused, and OSError when there is none.
+
+    Places that are ``declared`` are allowed wherever they are; HOST_ALIAS is this machine in them.
+    """
+    if (host, port) in declared:
+        return ("127.0.0.1",) if host == HOST_ALIAS else (host,)
     check_name(host)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = tuple(dict.fromkeys(str(item[4][0]) for item in found))

@@ -8,7 +8,7 @@ import ssl
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ketch.local.network.outbound.destinations import Refused, check_name, reachable_addresses
+from ketch.local.network.outbound.destinations import Places, Refused, check_name, reachable_addresses
 from ketch.local.network.outbound.upstream import Upstream, Upstreams
 from ketch.local.network.relay import Streams, close_stream, join
 
@@ -64,10 +64,11 @@ def rewrite_head(line: bytes, head: bytes, authorization: str = "") -> bytes:
 
 
 class Proxy:
-    """Serves the proxy's clients; ``upstreams`` are what the host itself uses."""
+    """Serves the proxy's clients; ``upstreams`` and the ``declared`` package indexes are what the host itself uses."""
 
-    def __init__(self, upstreams: Upstreams) -> None:
+    def __init__(self, upstreams: Upstreams, declared: Places = frozenset()) -> None:
         self._upstreams = upstreams
+        self._declared = declared
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -87,7 +88,7 @@ class Proxy:
             await close_stream(writer)
             return
         try:
-            await self._carry(head.removesuffix(b"\r\n\r\n"), (reader, writer))
+            server = await self._reach(head.removesuffix(b"\r\n\r\n"), writer)
         except BadRequest as error:
             await _answer(writer, "400 Bad Request", str(error))
         except Refused as error:
@@ -96,15 +97,20 @@ class Proxy:
             await _answer(writer, "504 Gateway Timeout", "the server does not answer")
         except OSError as error:
             await _answer(writer, "502 Bad Gateway", f"cannot connect: {error.strerror or error}")
+        else:
+            await join((reader, writer), server)
 
-    async def _carry(self, head: bytes, client: Streams) -> None:
+    async def _reach(self, head: bytes, client: asyncio.StreamWriter) -> Streams:
+        """The connection that the request asks for, with everything said on it that is not the client's to say."""
         line = head.partition(b"\r\n")[0]
         target = parse_target(line)
         upstream = self._upstreams.towards(target.host, secure=target.tunnel)
+        if (target.host, target.port) in self._declared:
+            upstream = None
         if upstream is None:
-            server = await _connect_directly(target)
+            server = await _connect_directly(target, self._declared)
             if target.tunnel:
-                client[1].write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
                 server[1].write(rewrite_head(target.rewritten, head))
         else:
@@ -115,12 +121,12 @@ class Proxy:
                 server[1].write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{extra}\r\n".encode())
             else:
                 server[1].write(rewrite_head(line, head, upstream.authorization))
-        await join(client, server)
+        return server
 
 
-async def _connect_directly(target: Target) -> Streams:
+async def _connect_directly(target: Target, declared: Places) -> Streams:
     failure: OSError = OSError("it has no address")
-    for address in await reachable_addresses(target.host, target.port):
+    for address in await reachable_addresses(target.host, target.port, declared):
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 return await asyncio.open_connection(address, target.port)
