@@ -11,6 +11,7 @@ from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
+from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
 from ketch.local.apiserver.openapi import OpenAPI
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
@@ -36,6 +37,7 @@ class Handlers:
     reviews: Reviews
     discovery: Discovery
     openapi: OpenAPI
+    metrics: Metrics
 
 
 def forbidden(user: UserInfo, asked: Attributes) -> Forbidden:
@@ -142,12 +144,16 @@ class Router:
             case "api" | "apis":
                 aggregated = path in ("/api", "/apis") and call.shape == AGGREGATED
                 return ObjectAnswer(value=self._handlers.discovery.document(path, aggregated=aggregated))
+            case "metrics":
+                return TextAnswer(self._handlers.metrics.text(), CONTENT_TYPE)
             case "version":
                 return ObjectAnswer(value=VERSION)
             case "openapi":
                 return self._openapi(path)
             case "":
-                return ObjectAnswer(value={"paths": ["/api", "/apis", *HEALTH_PATHS, "/openapi/v3", "/version"]})
+                return ObjectAnswer(
+                    value={"paths": ["/api", "/apis", *HEALTH_PATHS, "/metrics", "/openapi/v3", "/version"]}
+                )
             case _:
                 raise NotFound(UNKNOWN_PATH)
 

@@ -20,6 +20,7 @@ from ketch.local.apiserver.discovery import Discovery
 from ketch.local.apiserver.http.authentication import Authenticator
 from ketch.local.apiserver.http.front import Front
 from ketch.local.apiserver.inprocess import LocalTransport
+from ketch.local.apiserver.metrics import Metrics
 from ketch.local.apiserver.openapi import OpenAPI
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call
@@ -98,6 +99,7 @@ class APIServer:
         reads = ReadHandlers(store, self._clock)
         writes = WriteHandlers(store, self._clock, strategies.find, context)
         deletes = DeleteHandlers(store, reads, strategies.find, context)
+        metrics = Metrics(store)
         handlers = Handlers(
             reads=reads,
             writes=writes,
@@ -106,9 +108,10 @@ class APIServer:
             reviews=Reviews(authorizer, tokens),
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
+            metrics=metrics,
         )
         router = Router(registry, authorizer, handlers)
-        front = Front(router, Authenticator(tokens, authorizer), self._clock)
+        front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
         self._parts = _Parts(store, router, front, CustomResources(store, registry, writes, deletes))
         await self._bootstrap(router, registry)
 

@@ -386,7 +386,10 @@ def _applicable(resource: ServedResource, applied: Obj, subresource: str) -> Obj
     if subresource == "status":
         names = ("name", "namespace", "uid", "resourceVersion")
         meta = {name: applied["metadata"][name] for name in names if name in applied["metadata"]}
-        return {**{name: applied[name] for name in ("apiVersion", "kind", "status") if name in applied}, "metadata": meta}
+        return {
+            **{name: applied[name] for name in ("apiVersion", "kind", "status") if name in applied},
+            "metadata": meta,
+        }
     if resource.has_status:
         return {name: item for name, item in applied.items() if name != "status"}
     return applied

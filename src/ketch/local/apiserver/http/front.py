@@ -5,7 +5,6 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from ketch.local.apiserver.http import bodies, encoding, guard
 from ketch.local.apiserver.http.accept import DISCOVERY, JSON, Form, negotiate, not_acceptable
 from ketch.local.apiserver.http.authentication import Authenticator
 from ketch.local.apiserver.http.connection import Connection, HTTPRequest
+from ketch.local.apiserver.metrics import Metrics
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
 from ketch.local.apiserver.watching import EventStream
@@ -36,16 +36,16 @@ def _split(target: str) -> tuple[str, dict[str, str]]:
 
 
 class Front:
-    """Listeners and their connections. ``requests`` counts answers by method and code."""
+    """Listeners and their connections."""
 
-    def __init__(self, router: Router, authenticator: Authenticator, clock: Clock) -> None:
+    def __init__(self, router: Router, authenticator: Authenticator, metrics: Metrics, clock: Clock) -> None:
         self._router = router
         self._authenticator = authenticator
         self._clock = clock
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._streams: set[EventStream] = set()
-        self.requests: Counter[tuple[str, int]] = Counter()
+        self._requests = metrics.requests
 
     async def listen(self, sockets: Sequence[socket.socket], unix_socket: Path | None, context: ssl.SSLContext) -> None:
         """Begin to serve on listening sockets, and on a unix socket that is made here."""
@@ -132,7 +132,7 @@ class Front:
         connection: Connection,
         extra: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.requests[request.method, code] += 1
+        self._requests[request.method, code] += 1
         if not request.keep_alive:
             extra = [*extra, ("connection", "close")]
         start = encoding.head(code, content_type, len(body), extra)
@@ -173,7 +173,7 @@ class Front:
     async def _stream(
         self, content_type: str, chunks: AsyncIterator[bytes], request: HTTPRequest, connection: Connection
     ) -> None:
-        self.requests[request.method, 200] += 1
+        self._requests[request.method, 200] += 1
         connection.write(encoding.head(200, content_type, None))
         async for data in chunks:
             if data:
@@ -185,7 +185,7 @@ class Front:
         self, answer: WatchAnswer, form: Form, call: Call, request: HTTPRequest, connection: Connection
     ) -> None:
         include, resource = call.query.get("includeObject", "Metadata"), answer.resource
-        self.requests["WATCH", 200] += 1
+        self._requests["WATCH", 200] += 1
         connection.write(encoding.head(200, form.media_type, None))
         try:
             async with answer.events as stream:
