@@ -6,7 +6,8 @@ cycle, components do not contain themselves, names are safe as path segments.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -28,7 +29,7 @@ _STRATEGIES = frozenset(
     {"", "TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", ALL_UPSTREAM_TASKS_COMPLETED}
 )
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)s$")
-_OUTSIDE = re.compile(r"^(.*?) - at `\$\.?(.*)`$", re.DOTALL)
+_PLACE = re.compile(r" - at `\$[^`]*`$")
 
 
 class SpecError(ValueError):
@@ -47,10 +48,42 @@ def read(document: Mapping[str, Any]) -> PipelineSpec:
     try:
         spec = msgspec.convert(document, PipelineSpec)
     except msgspec.ValidationError as error:
-        found = _OUTSIDE.match(str(error))
-        raise SpecError(found[2] if found else "", found[1] if found else str(error)) from error
+        raise _located(PipelineSpec, document, "") from error
     _check(spec)
     return spec
+
+
+def _located(kind: Any, value: Any, path: str) -> SpecError:
+    """The innermost field that does not convert to its type; ``value`` as a whole does not."""
+    for part, inner_kind, inner in _parts(kind, value):
+        try:
+            msgspec.convert(inner, inner_kind)
+        except msgspec.ValidationError:
+            return _located(inner_kind, inner, f"{path}.{part}" if path else part)
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return SpecError(path, _PLACE.sub("", str(error)))
+    return SpecError(path, "cannot be read")
+
+
+def _parts(kind: Any, value: Any) -> Iterator[tuple[str, Any, Any]]:
+    """The fields, entries or elements of ``value`` that ``kind`` gives a type to."""
+    alternatives = [each for each in get_args(kind) if each not in (NoneType, msgspec.UnsetType)]
+    if get_origin(kind) in (Union, UnionType) and len(alternatives) == 1:
+        kind = alternatives[0]
+    if isinstance(value, dict):
+        entries = cast("dict[str, Any]", value)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            hints = get_type_hints(kind)
+            for field in msgspec.structs.fields(kind):
+                if field.encode_name in entries:
+                    yield field.encode_name, hints[field.name], entries[field.encode_name]
+        elif get_origin(kind) is Mapping:
+            yield from ((str(key), get_args(kind)[1], item) for key, item in entries.items())
+    elif isinstance(value, list) and get_origin(kind) is tuple:
+        elements = cast("list[Any]", value)
+        yield from ((str(index), get_args(kind)[0], item) for index, item in enumerate(elements))
 
 
 def seconds(duration: str) -> float:
