@@ -22,7 +22,7 @@ server.bind(("", 5000))
 print("up", flush=True)
 while True:
     data, peer = server.recvfrom(100)
-    server.sendto(b"udp " + data, peer)
+    server.sendto(b"{name} " + data, peer)
 """
 
 UDP_ASK = """
@@ -32,6 +32,19 @@ client.settimeout(5)
 client.connect(("{host}", 500))
 client.send(b"hello")
 print(client.recv(100).decode())
+"""
+
+UDP_GO_ON_ASKING = """
+import socket, sys
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(5)
+client.connect(("{host}", 500))
+for _ in sys.stdin:
+    try:
+        client.send(b"hello")
+        print(client.recv(100).decode(), flush=True)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
 """
 
 
@@ -89,9 +102,27 @@ async def test_tables_follow_one_another(isolated, pod):
 
 async def test_datagrams_are_translated_too(isolated, pod):
     server, caller = await pod("server"), await pod("caller")
-    assert server.start(UDP_SERVE).stdout.readline() == "up\n"
+    assert server.start(UDP_SERVE.format(name="server")).stdout.readline() == "up\n"
     await isolated.client.set_services([ServiceEntry(ADDRESS, 500, "UDP", ((server.ip, 5000),))])
-    assert caller.run(UDP_ASK.format(host=ADDRESS)) == "udp hello"
+    assert caller.run(UDP_ASK.format(host=ADDRESS)) == "server hello"
+
+
+async def test_datagrams_of_one_sender_follow_the_table(isolated, pod):
+    one, two, caller = [await pod(name) for name in ("one", "two", "caller")]
+    for server in (one, two):
+        assert server.start(UDP_SERVE.format(name=server.name)).stdout.readline() == "up\n"
+    asking = caller.start(UDP_GO_ON_ASKING.format(host=ADDRESS))
+
+    async def answer(*endpoints: tuple[str, int]) -> str:
+        await isolated.client.set_services([ServiceEntry(ADDRESS, 500, "UDP", endpoints)])
+        asking.stdin.write("\n")
+        asking.stdin.flush()
+        return asking.stdout.readline().strip()
+
+    assert await answer() == "ConnectionRefusedError"
+    assert await answer((one.ip, 5000)) == "one hello"
+    assert await answer((two.ip, 5000)) == "two hello"
+    assert await answer() == "ConnectionRefusedError"
 
 
 async def test_large_tables_are_taken(isolated, pod):

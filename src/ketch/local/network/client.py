@@ -50,9 +50,10 @@ class NetworkClient:
     Every request may be repeated without harm, so one that broke off is.
     """
 
-    def __init__(self, socket_path: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, socket_path: Path, clock: Clock = SYSTEM_CLOCK, patience: float = PATIENCE) -> None:
         self._path = socket_path
         self._clock = clock
+        self._patience = patience
 
     async def info(self) -> NetworkInfo:
         """How pods are connected on this machine."""
@@ -90,7 +91,7 @@ class NetworkClient:
 
     async def connect(self, ip: str, port: int, timeout: float = 5.0) -> socket.socket:
         """A TCP connection, made inside the cluster's network, non-blocking. Raises OSError as connecting does."""
-        reply, descriptors = await self._ask(ConnectRequest(ip, port, timeout))
+        reply, descriptors = await self._ask(ConnectRequest(ip, port, timeout), timeout)
         if reply.errno:
             raise OSError(reply.errno, f"cannot connect to {ip}:{port}: {os.strerror(reply.errno)}")
         if not descriptors:
@@ -99,17 +100,19 @@ class NetworkClient:
         connection.setblocking(False)
         return connection
 
-    async def _ask(self, request: Request) -> tuple[Reply, Sequence[int]]:
-        message = msgspec.json.encode(request) + b"\n"
-        deadline = self._clock.monotonic() + PATIENCE
-        while True:
-            try:
-                reply, descriptors = await _exchange(self._path, message)
-                break
-            except (ConnectionError, FileNotFoundError) as error:
-                if self._clock.monotonic() > deadline:
-                    raise NetworkUnavailable(f"the network daemon does not answer on {self._path}: {error}") from error
-                await self._clock.sleep(RETRY_PAUSE)
+    async def _ask(self, request: Request, timeout: float = 0.0) -> tuple[Reply, Sequence[int]]:
+        message, trouble = msgspec.json.encode(request) + b"\n", "it took too long"
+        try:
+            async with asyncio.timeout(self._patience + timeout):
+                while True:
+                    try:
+                        reply, descriptors = await _exchange(self._path, message)
+                        break
+                    except (ConnectionError, FileNotFoundError) as error:
+                        trouble = str(error)
+                    await self._clock.sleep(RETRY_PAUSE)
+        except TimeoutError as error:
+            raise NetworkUnavailable(f"the network daemon does not answer on {self._path}: {trouble}") from error
         if reply.error and not reply.errno:
             raise NetworkError(reply.error)
         return reply, descriptors

@@ -102,6 +102,8 @@ def main() -> None:
         asyncio.run(_serve(HostNetwork(reason), _control_socket(run / SOCKET_NAME)))
     else:
         asyncio.run(_serve_isolated(cluster, data_directory))
+    logging.shutdown()
+    os._exit(0)  # the host's resolver may keep a thread for many seconds: it is not waited for
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Run by path with the standard library alone (``python -I -S holder.py SOCKET``), in a session of its own. It knows
 nothing of what it keeps. Requests and answers are packets: ``{"op": "put"|"drop"|"list", "key", "value"}`` with the
-descriptor beside; a list is answered by one packet per entry and an empty one.
+descriptor beside. Only a list is answered, by one packet per entry and an empty one: what was sent is in the kernel's
+hands, and arrives also from a daemon that is killed the moment after.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ class Store:
                 for key, (value, descriptor) in self._entries.items():
                     entry = json.dumps({"key": key, "value": value}).encode()
                     socket.send_fds(connection, [entry], [] if descriptor is None else [descriptor])
-        connection.send(b"{}")
+                connection.send(b"{}")
         return True
 
     def _drop(self, key: str) -> None:

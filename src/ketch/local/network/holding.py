@@ -140,16 +140,12 @@ class Holder:
         old.close()
         for key, (value, descriptor) in self._kept.items():
             self._send({"op": "put", "key": key, "value": value}, descriptor)
-            self._connection.recv(holder.PACKET)
 
     def _tell(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
         try:
             self._send(request, descriptor)
-            if self._connection.recv(holder.PACKET):
-                return
         except ConnectionError:
-            pass
-        self._replace()
+            self._replace()
 
     def _send(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
         packet = json.dumps(request).encode()

@@ -64,6 +64,18 @@ def _datagrams(address: str, port: int) -> socket.socket:
     return bound
 
 
+def _set_in_kernel(kernel: KernelServices, entries: Iterable[ServiceEntry]) -> None:
+    """Set the table, a second time from the ground where a difference does not fit; else remove what there is."""
+    try:
+        try:
+            kernel.set(entries)
+        except OSError:
+            kernel.set(entries)
+    except OSError:
+        kernel.remove()
+        raise
+
+
 class IsolatedNetwork:
     """Composes the pods' places, the Services' addresses, the names and the way outside."""
 
@@ -145,11 +157,16 @@ class IsolatedNetwork:
         (self._run / TABLES_NAME).unlink(missing_ok=True)
 
     async def _program(self, entries: tuple[ServiceEntry, ...]) -> None:
-        if self._kernel is not None:
-            kernel = self._kernel
-            await self._cluster.thread.run(lambda: kernel.set(entries))
-        else:
-            await self._userspace.set(entries)
+        kernel = self._kernel
+        if kernel is not None:
+            try:
+                await self._cluster.thread.run(lambda: _set_in_kernel(kernel, entries))
+            except OSError as error:
+                _LOG.warning("Services are relayed by this process, as the kernel does not do it: %s", error)
+                self._kernel = None
+            else:
+                return
+        await self._userspace.set(entries)
 
     async def _resume(self) -> None:
         """Take over the tables. Where they were lost, the kernel's stays as it is until the next is set."""
@@ -161,11 +178,9 @@ class IsolatedNetwork:
             self._names.set_names(self._tables.names)
         try:
             self._kernel = KernelServices(await self._cluster.thread.run(lambda: Netlink(NETLINK_NETFILTER)))
-            if told or not self._cluster.held:
-                await self._program(self._tables.services)
         except OSError as error:
-            _LOG.warning("no nftables (%s): Services are relayed by this process", error)
-            self._kernel = None
+            _LOG.warning("Services are relayed by this process, as the kernel does not do it: %s", error)
+        if told or not self._cluster.held:
             await self._program(self._tables.services)
 
     def _save(self) -> None:

@@ -5,6 +5,7 @@ random endpoint. A pod that reaches itself would see its own address as the send
 gateway instead. A Service without endpoints is not in the map; the kernel refuses its address by itself.
 """
 
+import contextlib
 import errno
 import socket
 import struct
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2s
 
 from ketch.local.network.addresses import GATEWAY
+from ketch.local.network.flows import delete_flows
 from ketch.local.network.netlink import Message, Netlink, size_of
 from ketch.local.network.nftables import (
     Hook,
@@ -75,6 +77,10 @@ def _pair(address: str) -> bytes:
 
 def _addresses(table: Table) -> set[str]:
     return {address for endpoints in table.values() for address, _ in endpoints}
+
+
+def _differing(old: Table, new: Table) -> Sequence[Key]:
+    return [key for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
 def frame() -> Sequence[Message]:
@@ -171,12 +177,18 @@ class KernelServices:
             self._send(frame(), {})
         self._reach(self._table or {}, new)
 
+    def remove(self) -> None:
+        """Leave no Service in the kernel."""
+        self._table = None
+        with contextlib.suppress(OSError):
+            self._netlink.send(batch([new_table(TABLE), delete_table(TABLE)]))
+
     def _reach(self, old: Table, new: Table) -> None:
         messages = difference(old, new)
         if size_of(messages) <= self._netlink.room:
             self._send(messages, new)
             return
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        keys = _differing(old, new)
         if len(keys) == 1:
             raise OSError(errno.EMSGSIZE, f"too many endpoints behind {keys[0][0]}:{keys[0][2]} for this kernel")
         first = set(keys[: len(keys) // 2])
@@ -187,6 +199,14 @@ class KernelServices:
 
     def _send(self, messages: Sequence[Message], reached: Table) -> None:
         if messages:
-            self._table = None  # unknown, should the kernel refuse
+            before, self._table = self._table or {}, None  # unknown, should the kernel refuse
             self._netlink.send(batch(messages))
+            for address, protocol, port in _differing(before, reached):
+                if protocol == "UDP":
+                    self._forget_flows(address, port)
         self._table = reached
+
+    def _forget_flows(self, address: str, port: int) -> None:
+        """Datagrams that a client goes on sending are translated anew, not to where they went before."""
+        with contextlib.suppress(OSError):  # an older kernel: they are forgotten after a while
+            self._netlink.send([delete_flows(socket.IPPROTO_UDP, address, port)])
