@@ -85,12 +85,12 @@ class World:
 
     async def settle(self) -> None:
         """Until nothing is left to do."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(5):
             await self.manager.idle()
 
     async def until(self, holds: Callable[[], Any]) -> None:
         """Until the (async) condition holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(5):
             while not await holds():
                 await self.clock.sleep(0)
 

@@ -33,11 +33,24 @@ BY_SERVICE = "endpoints.service"
 BY_LABEL = "endpoints.label"
 
 
+class Port(NamedTuple):
+    """One port of a service as it is on a pod: hashable, to group pods by it."""
+
+    number: int
+    name: str = ""
+    protocol: str = "TCP"
+    app_protocol: str | None = None
+
+    def told(self) -> EndpointPort:
+        """As the API has it."""
+        return EndpointPort(port=self.number, name=self.name, protocol=self.protocol, app_protocol=self.app_protocol)
+
+
 class Place(NamedTuple):
     """One pod behind a service, with the service's ports as they are there."""
 
     pod: Pod
-    ports: tuple[EndpointPort, ...]
+    ports: tuple[Port, ...]
 
 
 def selects(service: Service, labels: Mapping[str, str]) -> bool:
@@ -67,13 +80,17 @@ def places(service: Service, pods: Iterable[Pod]) -> list[Place]:
         if not selects(service, pod.metadata.labels):
             continue
         ports = tuple(
-            EndpointPort(name=port.name, port=number, protocol=port.protocol or "TCP", app_protocol=port.app_protocol)
+            Port(number, port.name, port.protocol or "TCP", port.app_protocol)
             for port in service.spec.ports
             if (number := target(port, pod)) is not None
         )
         if ports or not service.spec.ports:
             found.append(Place(pod, ports))
     return found
+
+
+def _told(ports: Iterable[Port]) -> tuple[EndpointPort, ...]:
+    return tuple(port.told() for port in ports)
 
 
 def endpoint(service: Service, pod: Pod) -> Endpoint:
@@ -97,36 +114,34 @@ def _reference(pod: Pod) -> ObjectReference:
 
 def slices(service: Service, found: Sequence[Place]) -> list[EndpointSlice]:
     """The slices that should exist: one for each set of port numbers, and more where it gets too long."""
-    by_ports: dict[tuple[EndpointPort, ...], list[Pod]] = {}
+    by_ports: dict[tuple[Port, ...], list[Pod]] = {}
     for place in found:
         by_ports.setdefault(place.ports, []).append(place.pod)
     if not by_ports:
         by_ports[()] = []
     made: list[EndpointSlice] = []
-    for ports, pods in sorted(by_ports.items(), key=lambda item: str(item[0])):
+    for ports, pods in sorted(by_ports.items(), key=lambda item: item[0]):
         for begin in range(0, max(1, len(pods)), SLICE_SIZE):
             part = pods[begin : begin + SLICE_SIZE]
             made.append(_slice(service, len(made), ports, [endpoint(service, pod) for pod in part]))
     return made
 
 
-def _slice(
-    service: Service, number: int, ports: tuple[EndpointPort, ...], endpoints: Sequence[Endpoint]
-) -> EndpointSlice:
+def _slice(service: Service, number: int, ports: tuple[Port, ...], endpoints: Sequence[Endpoint]) -> EndpointSlice:
     """Named after the service and its number among the slices, so that no pass makes one twice."""
     name = service.metadata.name
     labels = {**service.metadata.labels, SERVICE_NAME_LABEL: name, MANAGED_BY_LABEL: MANAGED_BY}
     if service.spec.cluster_ip == HEADLESS:
         labels[HEADLESS_LABEL] = ""
     meta = ObjectMeta(name=f"{name}-{number}" if number else name, labels=labels)
-    made = EndpointSlice(metadata=meta, address_type="IPv4", endpoints=tuple(endpoints), ports=ports)
+    made = EndpointSlice(metadata=meta, address_type="IPv4", endpoints=tuple(endpoints), ports=_told(ports))
     return controlled_by(service, made)
 
 
 def subsets(service: Service, found: Sequence[Place]) -> tuple[EndpointSubset, ...]:
     """The same in the older form; pods that are being deleted are left out."""
-    ready: dict[tuple[EndpointPort, ...], list[EndpointAddress]] = {}
-    unready: dict[tuple[EndpointPort, ...], list[EndpointAddress]] = {}
+    ready: dict[tuple[Port, ...], list[EndpointAddress]] = {}
+    unready: dict[tuple[Port, ...], list[EndpointAddress]] = {}
     for place in found[:ENDPOINTS_SIZE]:
         told = endpoint(service, place.pod)
         if told.conditions.terminating and not service.spec.publish_not_ready_addresses:
@@ -140,7 +155,7 @@ def subsets(service: Service, found: Sequence[Place]) -> tuple[EndpointSubset, .
         (ready if told.conditions.ready else unready).setdefault(place.ports, []).append(address)
     return tuple(
         EndpointSubset(
-            addresses=tuple(ready.get(ports, ())), not_ready_addresses=tuple(unready.get(ports, ())), ports=ports
+            addresses=tuple(ready.get(ports, ())), not_ready_addresses=tuple(unready.get(ports, ())), ports=_told(ports)
         )
         for ports in sorted({*ready, *unready}, key=str)
     )
