@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +15,7 @@ import pytest
 from ketch.kube.transport import Request
 from ketch.local.apiserver.http import guard
 from ketch.local.apiserver.http.accept import PARTIAL, TABLE, negotiate
+from ketch.local.apiserver.store import collection
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 TABLES = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -40,8 +42,8 @@ class Web:
     async def __call__(
         self, method: str, path: str, body: Any = None, *, known: bool = True, **headers: str
     ) -> tuple[int, Any, Mapping[str, str]]:
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        data = body if isinstance(body, bytes | io.BytesIO) or body is None else json.dumps(body).encode()
+        named = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
         url = self._server + path
         async with self._sessions[known].request(method, url, data=data, headers=named) as response:
             raw = await response.read()
@@ -84,10 +86,11 @@ async def test_a_round(web: Web) -> None:
 
 
 async def test_the_unix_socket_serves_the_same(served: Any) -> None:
-    connector = aiohttp.UnixConnector(str(served.unix_socket))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.get("https://localhost/version", ssl=context(served)) as response:
-            assert (await response.json())["major"] == "1"
+    path, secured = str(served.unix_socket), context(served)
+    reader, writer = await asyncio.open_unix_connection(path, ssl=secured, server_hostname="localhost")
+    writer.write(b"GET /version HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    assert b'"major":"1"' in await reader.read()
+    writer.close()
     assert served.unix_socket.stat().st_mode & 0o777 == 0o600
 
 
@@ -120,7 +123,7 @@ async def test_alias_bombs_and_giants_are_refused(web: Web) -> None:
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
     code, status, _ = await web("POST", MAPS, "\n".join(lines).encode(), content_type="application/yaml")
     assert (code, status["message"]) == (400, "the body of the request holds too many values")
-    code, status, _ = await web("POST", MAPS, b"x" * (4 << 20))
+    code, status, _ = await web("POST", MAPS, io.BytesIO(b"x" * (4 << 20)))
     assert (code, status["reason"]) == (413, "RequestEntityTooLarge")
 
 
@@ -217,8 +220,10 @@ async def test_watching(web: Web, served: Any) -> None:
             assert await response.content.read() == b""
 
 
-async def test_a_watch_that_is_too_old_is_an_error_event(web: Web, served: Any) -> None:
-    await web("POST", MAPS, {"metadata": {"name": "a"}})
+async def test_a_watch_that_is_too_old_is_an_error_event(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "HISTORY", 1)
+    for name in "abc":
+        await web("POST", MAPS, {"metadata": {"name": name}})
     path = f"{MAPS}?watch=true&resourceVersion=1"
     code, text, _ = await web("GET", path)
     event = text if isinstance(text, dict) else json.loads(text)
