@@ -1,8 +1,9 @@
 """Services without the kernel's help, on loopback addresses."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -61,19 +62,22 @@ async def test_an_endpoint_that_refuses_is_a_reset(services):
         await ask(18081)
 
 
-async def test_datagrams_find_their_way_back(services):
+@contextlib.contextmanager
+def a_socket(port: int | None = 0) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.setblocking(False)
+        if port is not None:
+            made.bind(("127.0.0.1", port))
+        yield made
+
+
+async def test_datagrams_find_their_way_back_and_follow_the_table(services):
     loop = asyncio.get_running_loop()
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
-    ):
-        server.bind(("127.0.0.1", 0))
-        for end in (server, client):
-            end.setblocking(False)
-        await services.set([ServiceEntry(ADDRESS, 18082, "UDP", (server.getsockname(),))])
-        client.connect((ADDRESS, 18082))
-        for word in (b"one", b"two"):
-            await loop.sock_sendall(client, word)
-            data, sender = await loop.sock_recvfrom(server, 100)
+    with a_socket() as one, a_socket() as two, a_socket(None) as client:
+        for server in (one, one, two):
+            await services.set([ServiceEntry(ADDRESS, 18082, "UDP", (server.getsockname(),))])
+            client.connect((ADDRESS, 18082))
+            await loop.sock_sendall(client, b"word")
+            data, sender = await asyncio.wait_for(loop.sock_recvfrom(server, 100), 10)
             await loop.sock_sendto(server, data.upper(), sender)
-            assert await asyncio.wait_for(loop.sock_recv(client, 100), 10) == word.upper()
+            assert await asyncio.wait_for(loop.sock_recv(client, 100), 10) == b"WORD"

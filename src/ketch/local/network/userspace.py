@@ -64,13 +64,24 @@ class _Relay:
             loop = asyncio.get_running_loop()
             self._front, _ = await loop.create_datagram_endpoint(lambda: _Front(self), sock=datagrams)
 
+    def redirect(self, endpoints: Endpoints) -> None:
+        """Lead new connections, and all datagrams, to other endpoints."""
+        if endpoints != self.endpoints:
+            self.endpoints = endpoints
+            self._forget_senders()
+
+    def _forget_senders(self) -> None:
+        for back in self._senders.values():
+            back.close()
+        self._senders.clear()
+
     def close(self) -> None:
         """Listen no more; open connections go on."""
         if self._server is not None:
             self._server.close()
-        for transport in (self._front, *self._senders.values()):
-            if transport is not None:
-                transport.close()
+        if self._front is not None:
+            self._front.close()
+        self._forget_senders()
 
     def _socket(self, kind: socket.SocketKind) -> socket.socket:
         made = socket.socket(socket.AF_INET, kind)
@@ -134,7 +145,7 @@ class UserspaceServices:
             self._relays.pop(key).close()
         for key, endpoints in table.items():
             if (relay := self._relays.get(key)) is not None:
-                relay.endpoints = endpoints
+                relay.redirect(endpoints)
                 continue
             relay = _Relay(key, endpoints, self._thread)
             await relay.start()
