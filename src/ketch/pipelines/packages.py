@@ -25,22 +25,29 @@ _FOREIGN: Final = frozenset({"-r", "--requirement", "-e", "--editable"})
 
 
 class Packages(msgspec.Struct, frozen=True):
-    """Requirements in the order given, and the indexes to look them up in (the first is the main one)."""
+    """Requirements in the order given, and the indexes to look them up in (the first is the main one).
+
+    ``alone`` are those of the requirements that are installed without their dependencies.
+    """
 
     requirements: tuple[str, ...] = ()
     index_urls: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 def packages_of(command: Sequence[str]) -> Packages:
     """What the command's ``python3 -m pip install`` lines ask for; nothing when it has none or is not understood."""
     requirements: dict[str, None] = {}
     indexes: dict[str, None] = {}
+    alone: list[str] = []
     for word in command:
         if "-m pip install" not in word:
             continue
         for line in _install_lines(word):
-            _read_line(line, requirements, indexes)
-    return Packages(tuple(requirements), tuple(indexes))
+            found = _read_line(line, indexes)
+            requirements |= dict.fromkeys(found)
+            alone += found if "--no-deps" in line else ()
+    return Packages(tuple(requirements), tuple(indexes), tuple(alone))
 
 
 def _install_lines(script: str) -> list[list[str]]:
@@ -63,7 +70,9 @@ def _install_lines(script: str) -> list[list[str]]:
     return lines
 
 
-def _read_line(line: list[str], requirements: dict[str, None], indexes: dict[str, None]) -> None:
+def _read_line(line: list[str], indexes: dict[str, None]) -> list[str]:
+    """The requirements of one line; its indexes are added to ``indexes``."""
+    requirements: list[str] = []
     words = iter(line)
     for word in words:
         option, equals, value = word.partition("=")
@@ -77,4 +86,5 @@ def _read_line(line: list[str], requirements: dict[str, None], indexes: dict[str
             if equals and option in _INDEX_OPTIONS:
                 indexes[value] = None
         else:
-            requirements[word] = None
+            requirements.append(word)
+    return requirements

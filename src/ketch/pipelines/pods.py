@@ -35,6 +35,7 @@ TASK_LABEL: Final = "pipelines.kubeflow.org/task-id"
 COMPONENT_LABEL: Final = "pipelines.kubeflow.org/v2_component"
 PATH_ANNOTATION: Final = "pipelines.kubeflow.org/task-path"
 PACKAGES_ANNOTATION: Final = "environment.ketch.dev/packages"
+ALONE_ANNOTATION: Final = "environment.ketch.dev/packages-without-dependencies"
 INDEXES_ANNOTATION: Final = "environment.ketch.dev/index-urls"
 OBJECTS_DRIVER: Final = "objects.ketch.dev"
 MAIN: Final = "main"
@@ -159,6 +160,8 @@ def _annotations(step: Step) -> Mapping[str, str]:
     annotations = {PATH_ANNOTATION: step.path}
     if packages.requirements:
         annotations[PACKAGES_ANNOTATION] = to_json(packages.requirements)
+    if packages.alone:
+        annotations[ALONE_ANNOTATION] = to_json(packages.alone)
     if packages.index_urls:
         annotations[INDEXES_ANNOTATION] = to_json(packages.index_urls)
     return annotations

@@ -6,6 +6,7 @@ names. So a step's pod is made once whatever dies in between, and a pass costs w
 """
 
 import asyncio
+import logging
 import uuid
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,8 @@ from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CANCELING, CONTAINER, FAILED, FINAL, RUNNING
 from ketch.pipelines.tables import Run, Task
 from ketch.pipelines.values import Artifact, Values
+
+log = logging.getLogger(__name__)
 
 MANAGER: Final = "ketch-pipelines"
 """Field manager of what is written here."""
@@ -265,8 +268,10 @@ class RunReconciler:
                             pass
             if not await self._ledger.write(active.run.id, entries, self._now()):
                 return True
-            if any(isinstance(entry, FinishRun) for entry in entries):
-                return True
+            for entry in entries:
+                if isinstance(entry, FinishRun):
+                    log.info("run %s (%s): %s %s", active.run.id, active.run.name, entry.state, entry.error)
+                    return True
             entries.clear()
             pending.extend(await self._launch(active, launches.values()))
         return False

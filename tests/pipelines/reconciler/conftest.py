@@ -140,7 +140,9 @@ class Stage:
     player: Player
     directory: Path
 
-    async def submit(self, pipeline: Any, parameters: Mapping[str, Any] | None = None) -> str:
+    async def submit(
+        self, pipeline: Any, parameters: Mapping[str, Any] | None = None, service_account: str = ""
+    ) -> str:
         path = self.directory / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
         run_id, now = str(uuid4()), datetime.now(UTC)  # noqa: TID251
@@ -153,6 +155,7 @@ class Stage:
             pipeline_spec=yaml.safe_load(path.read_text()),
             parameters=parameters or {},
             pipeline_root=DEFAULT_ROOT,
+            service_account=service_account,
             created_at=now,
             state="",
         )
@@ -197,6 +200,13 @@ class Stage:
         self.controller.enqueue(ObjectKey(NAMESPACE, run_id))
         return await self.ended(run_id)
 
+    async def retry(self, run_id: str) -> Run:
+        async with self.store.change(run_id) as change:
+            assert change is not None
+            advance_run(change.run, "PENDING", datetime.now(UTC))  # noqa: TID251
+        self.controller.enqueue(ObjectKey(NAMESPACE, run_id))
+        return await self.ended(run_id)
+
     async def pods(self, run_id: str) -> Sequence[Pod]:
         client = self.manager.client
         return (await client.list(Pod, NAMESPACE, label_selector=f"{RUN_LABEL}={run_id}")).items
@@ -206,13 +216,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def control_plane(client: Any, tmp_path: Path, behaviour: Behaviour) -> AsyncIterator[Stage]:
+async def control_plane(client: Any, tmp_path: Path, behaviour: Behaviour, shaky: Any = None) -> AsyncIterator[Stage]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'platform.db'}")
     await database.open()
     manager = Manager(client, SYSTEM_CLOCK)
     store, artifacts, objects = RunStore(database), ArtifactStore(database), tmp_path / "objects"
     pods = manager.informer(Pod)
-    reconciler = RunReconciler(client, pods, store, artifacts, LocalObjectStore(objects), SYSTEM_CLOCK)
+    reconciler = RunReconciler(shaky or client, pods, store, artifacts, LocalObjectStore(objects), SYSTEM_CLOCK)
     controller = manager.controller("runs", reconciler, Maps(pods, reconciler.keys))
     player = Player(manager, objects, behaviour)
     pods.add_handler(player.see)
@@ -241,6 +251,13 @@ async def stage(client: Any, tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 @pytest.fixture
-def open_stage(client: Any, tmp_path: Path) -> Callable[[Behaviour], AbstractAsyncContextManager[Stage]]:
-    """Control planes one after the other on the same database and API server."""
-    return lambda behaviour: control_plane(client, tmp_path, behaviour)
+def open_stage(client: Any, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Stage]]:
+    """Control planes one after the other on the same database and API server.
+
+    ``shaky`` makes the reconciler's client from the real one.
+    """
+
+    def open_one(behaviour: Behaviour = really, shaky: Callable[[Any], Any] = lambda real: real) -> Any:
+        return control_plane(client, tmp_path, behaviour, shaky(client))
+
+    return open_one

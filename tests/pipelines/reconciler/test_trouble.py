@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from kfp import dsl
 
+from ketch.kube.errors import Unavailable
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
 from ketch.pipelines.states import FAILED, SUCCEEDED
@@ -169,9 +170,62 @@ async def test_a_new_control_plane_takes_a_run_up_where_it_was(open_stage: Calla
     code, output = await first.player.run(pod)
     assert code == 0, output
     await first.player.report(pod, container_status("Succeeded", {"terminated": {"exitCode": 0}, "running": None}))
-    async with open_stage(lambda pod: None) as second:
+    async with open_stage() as second:
         run = await second.ended(run_id)
         assert run.error is None
         assert (await second.tasks(run_id))["root"].outputs["parameters"] == {"Output": 8}
         assert pod.metadata.name not in second.player.played
         assert len(second.player.played) == 2
+
+
+class Lossy:
+    """A client whose answers to the first creations of pods get lost: they were done, but nobody hears of it."""
+
+    def __init__(self, real: Any) -> None:
+        self.real, self.lose = real, 2
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    async def create(self, obj: Any, **options: Any) -> Any:
+        made = await self.real.create(obj, **options)
+        self.lose -= 1
+        if self.lose >= 0:
+            raise Unavailable("the answer got lost")
+        return made
+
+
+async def test_a_lost_answer_makes_no_second_pod(open_stage: Callable[..., Any]) -> None:
+    async with open_stage(shaky=Lossy) as stage:
+        run, tasks = await stage.run(chain)
+        assert run.error is None
+        assert sorted(stage.player.played) == sorted(task.pod_name for task in tasks.values() if task.pod_name)
+
+
+async def test_a_refused_pod_fails_its_task(stage: Stage) -> None:
+    run = await stage.ended(await stage.submit(single, service_account="nobody"))
+    assert run.state == FAILED
+    assert "the pod was refused: " in run.error["message"]
+    assert 'serviceaccount "nobody" not found' in run.error["message"]
+
+
+async def test_a_retried_run_repeats_only_what_failed(stage: Stage) -> None:
+    stage.player.behaviour = lambda pod: failed("out of luck") if len(stage.player.played) == 2 else None
+    run_id = await stage.submit(chain)
+    assert (await stage.ended(run_id)).state == FAILED
+    run = await stage.retry(run_id)
+    assert (run.state, run.error) == (SUCCEEDED, None)
+    tasks = await stage.tasks(run_id)
+    assert tasks["root"].outputs["parameters"] == {"Output": 8}
+    assert (tasks["root/double"].attempt, tasks["root/double-2"].attempt) == (0, 1)
+    assert len(tasks["root/double-2"].failed_pods) == 1
+    assert len(stage.player.played) == 4
+    assert [entry["state"] for entry in run.state_history][-4:] == ["FAILED", "PENDING", "RUNNING", "SUCCEEDED"]
+
+
+async def test_an_image_that_cannot_be_had_is_given_up_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ketch.pipelines.reconciler.TROUBLE_SECONDS", 0.05)
+    stage.player.behaviour = lambda pod: waiting("ImagePullBackOff", "no image x:1 here; map it")
+    run, tasks = await stage.run(single)
+    assert tasks["root/double"].error["message"] == "ImagePullBackOff: no image x:1 here; map it"
+    assert all(pod.metadata.deletion_timestamp for pod in await stage.pods(run.id))
