@@ -5,16 +5,39 @@ import struct
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
-from ketch.local.network.netlink import ACK, CREATE, Message, attribute, nested, text
+from ketch.local.network.netlink import ACK, APPEND, CREATE, Message, attribute, nested, text
 
-_SUBSYSTEM = 10 << 8
+_SUBSYSTEM_NUMBER = 10
+_SUBSYSTEM = _SUBSYSTEM_NUMBER << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _IPV4 = 2
 _JUMP = -3
-_VERDICT_DATA = 0xFFFFFF00
-_LIST_ELEMENT = 1
+_VERDICT_DATA, _VERDICT_LENGTH = 0xFFFFFF00, 16
+_RANDOM = 1
+_DESTINATION, _SOURCE = 1, 0
 _LARGEST_LIST = 30_000
 """Bytes in one attribute of elements, whose own length field has 16 bits."""
+
+# The numbers of attributes, by what they are attributes of.
+_TABLE_NAME = 1
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_TYPE = 1, 3, 4, 7
+_HOOK_NUMBER, _HOOK_PRIORITY = 1, 2
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
+_SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_KEY_TYPE, _SET_KEY_LENGTH = 1, 2, 3, 4, 5
+_SET_DATA_TYPE, _SET_DATA_LENGTH, _SET_NUMBER = 6, 7, 10
+_ELEMENTS_TABLE, _ELEMENTS_SET, _ELEMENTS_LIST, _ELEMENTS_SET_NUMBER = 1, 2, 3, 4
+_ELEMENT_KEY, _ELEMENT_DATA = 1, 2
+_DATA_VALUE, _DATA_VERDICT = 1, 2
+_VERDICT_CODE, _VERDICT_CHAIN = 1, 2
+_LIST_ITEM = 1
+_EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+_PAYLOAD_REGISTER, _PAYLOAD_BASE, _PAYLOAD_OFFSET, _PAYLOAD_LENGTH = 1, 2, 3, 4
+_META_REGISTER, _META_KEY = 1, 2
+_META_PROTOCOL = 16
+_NUMBER_REGISTER, _NUMBER_BELOW, _NUMBER_TYPE, _NUMBER_OFFSET = 1, 2, 3, 4
+_IMMEDIATE_REGISTER, _IMMEDIATE_DATA = 1, 2
+_LOOKUP_SET, _LOOKUP_SOURCE, _LOOKUP_DESTINATION, _LOOKUP_SET_NUMBER = 1, 2, 3, 4
+_NAT_TYPE, _NAT_FAMILY, _NAT_ADDRESS, _NAT_PORT = 1, 2, 3, 5
 
 
 class Kind(IntEnum):
@@ -49,6 +72,13 @@ class Register(IntEnum):
     WORD2 = 10
 
 
+class Header(IntEnum):
+    """Where offsets into the packet begin."""
+
+    NETWORK = 1
+    TRANSPORT = 2
+
+
 class SetFlag(IntEnum):
     """What a set is."""
 
@@ -57,8 +87,8 @@ class SetFlag(IntEnum):
     MAP = 0x8
 
 
-def _big(value: int) -> bytes:
-    return struct.pack(">I", value & 0xFFFFFFFF)
+def _number(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack(">I", value & 0xFFFFFFFF))
 
 
 def _message(kind: Kind, flags: int, attributes: Iterable[bytes]) -> Message:
@@ -68,45 +98,47 @@ def _message(kind: Kind, flags: int, attributes: Iterable[bytes]) -> Message:
 
 def batch(messages: Sequence[Message]) -> Sequence[Message]:
     """``messages`` as one transaction."""
-    edge = struct.pack(">BBH", 0, 0, 10)
+    edge = struct.pack(">BBH", 0, 0, _SUBSYSTEM_NUMBER)
     last = messages[-1]._replace(flags=messages[-1].flags | ACK)
     return (Message(_BATCH_BEGIN, 0, edge), *messages[:-1], last, Message(_BATCH_END, 0, edge))
 
 
 def new_table(table: str) -> Message:
     """Make the table, or do nothing where it stands."""
-    return _message(Kind.NEW_TABLE, CREATE, (text(1, table),))
+    return _message(Kind.NEW_TABLE, CREATE, (text(_TABLE_NAME, table),))
 
 
 def delete_table(table: str) -> Message:
     """Remove the table and all that is in it."""
-    return _message(Kind.DELETE_TABLE, 0, (text(1, table),))
+    return _message(Kind.DELETE_TABLE, 0, (text(_TABLE_NAME, table),))
 
 
 def new_base_chain(table: str, name: str, hook: Hook, priority: int) -> Message:
     """A chain of type nat that sees packets at ``hook``."""
-    at = nested(4, (attribute(1, _big(hook)), attribute(2, _big(priority))))
-    return _message(Kind.NEW_CHAIN, CREATE, (text(1, table), text(3, name), at, text(7, "nat")))
+    at = nested(_CHAIN_HOOK, (_number(_HOOK_NUMBER, hook), _number(_HOOK_PRIORITY, priority)))
+    attributes = (text(_CHAIN_TABLE, table), text(_CHAIN_NAME, name), at, text(_CHAIN_TYPE, "nat"))
+    return _message(Kind.NEW_CHAIN, CREATE, attributes)
 
 
 def new_chain(table: str, name: str) -> Message:
     """A chain to jump to."""
-    return _message(Kind.NEW_CHAIN, CREATE, (text(1, table), text(3, name)))
+    return _message(Kind.NEW_CHAIN, CREATE, (text(_CHAIN_TABLE, table), text(_CHAIN_NAME, name)))
 
 
 def delete_chain(table: str, name: str) -> Message:
     """Remove the chain with its rules; nothing may jump to it any more."""
-    return _message(Kind.DELETE_CHAIN, 0, (text(1, table), text(3, name)))
+    return _message(Kind.DELETE_CHAIN, 0, (text(_CHAIN_TABLE, table), text(_CHAIN_NAME, name)))
 
 
 def delete_rules(table: str, chain: str) -> Message:
     """Remove every rule of the chain."""
-    return _message(Kind.DELETE_RULE, 0, (text(1, table), text(2, chain)))
+    return _message(Kind.DELETE_RULE, 0, (text(_RULE_TABLE, table), text(_RULE_CHAIN, chain)))
 
 
 def new_rule(table: str, chain: str, expressions: Iterable[bytes]) -> Message:
     """Append a rule to the chain."""
-    return _message(Kind.NEW_RULE, CREATE | 0x800, (text(1, table), text(2, chain), nested(4, expressions)))
+    attributes = (text(_RULE_TABLE, table), text(_RULE_CHAIN, chain), nested(_RULE_EXPRESSIONS, expressions))
+    return _message(Kind.NEW_RULE, CREATE | APPEND, attributes)
 
 
 def new_set(table: str, name: str, number: int, key: int, *, value: int | None = None, flags: int = 0) -> Message:
@@ -114,28 +146,29 @@ def new_set(table: str, name: str, number: int, key: int, *, value: int | None =
 
     ``number`` names the set within its batch, where an anonymous one ("__map%d") has no other name yet.
     """
-    attributes = [text(1, table), text(2, name), attribute(4, _big(0)), attribute(5, _big(key))]
+    attributes = [text(_SET_TABLE, table), text(_SET_NAME, name)]
+    attributes += [_number(_SET_KEY_TYPE, 0), _number(_SET_KEY_LENGTH, key)]
     if value is not None:
         flags |= SetFlag.MAP
-        attributes += [attribute(6, _big(0 if value else _VERDICT_DATA)), attribute(7, _big(value or 16))]
-    return _message(Kind.NEW_SET, CREATE, (*attributes, attribute(3, _big(flags)), attribute(10, _big(number))))
+        attributes.append(_number(_SET_DATA_TYPE, 0 if value else _VERDICT_DATA))
+        attributes.append(_number(_SET_DATA_LENGTH, value or _VERDICT_LENGTH))
+    return _message(Kind.NEW_SET, CREATE, (*attributes, _number(_SET_FLAGS, flags), _number(_SET_NUMBER, number)))
 
 
 def element(key: bytes, *, value: bytes | None = None, jump: str = "") -> bytes:
     """An element for ``elements``: a key, with what it maps to (bytes, or a chain to jump to)."""
-    attributes = [nested(1, (attribute(1, key),))]
+    attributes = [nested(_ELEMENT_KEY, (attribute(_DATA_VALUE, key),))]
     if value is not None:
-        attributes.append(nested(2, (attribute(1, value),)))
+        attributes.append(nested(_ELEMENT_DATA, (attribute(_DATA_VALUE, value),)))
     if jump:
-        verdict = nested(2, (attribute(1, _big(_JUMP)), text(2, jump)))
-        attributes.append(nested(2, (verdict,)))
-    return nested(_LIST_ELEMENT, attributes)
+        verdict = nested(_DATA_VERDICT, (_number(_VERDICT_CODE, _JUMP), text(_VERDICT_CHAIN, jump)))
+        attributes.append(nested(_ELEMENT_DATA, (verdict,)))
+    return nested(_LIST_ITEM, attributes)
 
 
 def elements(kind: Kind, table: str, name: str, number: int, items: Iterable[bytes]) -> Sequence[Message]:
     """Add or remove elements of a set, in as many messages as their number needs."""
     flags = CREATE if kind is Kind.NEW_ELEMENT else 0
-    messages: list[Message] = []
     lists: list[list[bytes]] = [[]]
     size = 0
     for item in items:
@@ -144,55 +177,64 @@ def elements(kind: Kind, table: str, name: str, number: int, items: Iterable[byt
             size = 0
         lists[-1].append(item)
         size += len(item)
-    for part in lists:
-        if part:
-            attributes = (text(1, table), text(2, name), attribute(4, _big(number)), nested(3, part))
-            messages.append(_message(kind, flags, attributes))
-    return messages
+    head = (text(_ELEMENTS_TABLE, table), text(_ELEMENTS_SET, name), _number(_ELEMENTS_SET_NUMBER, number))
+    return [_message(kind, flags, (*head, nested(_ELEMENTS_LIST, part))) for part in lists if part]
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:
-    return nested(1, (text(1, name), nested(2, attributes)))
+    return nested(_LIST_ITEM, (text(_EXPRESSION_NAME, name), nested(_EXPRESSION_DATA, attributes)))
 
 
-def load_payload(register: Register, base: int, offset: int, length: int) -> bytes:
-    """Load bytes of the packet: ``base`` 1 is the network header, 2 the transport header."""
-    values = (register, base, offset, length)
-    return _expression("payload", *(attribute(index + 1, _big(value)) for index, value in enumerate(values)))
+def load_payload(register: Register, header: Header, offset: int, length: int) -> bytes:
+    """Load bytes of the packet."""
+    return _expression(
+        "payload",
+        _number(_PAYLOAD_REGISTER, register),
+        _number(_PAYLOAD_BASE, header),
+        _number(_PAYLOAD_OFFSET, offset),
+        _number(_PAYLOAD_LENGTH, length),
+    )
 
 
 def load_protocol(register: Register) -> bytes:
     """Load the number of the transport protocol."""
-    return _expression("meta", attribute(1, _big(register)), attribute(2, _big(16)))
+    return _expression("meta", _number(_META_REGISTER, register), _number(_META_KEY, _META_PROTOCOL))
 
 
 def load_random(register: Register, below: int) -> bytes:
     """Load a random number, in the machine's byte order."""
     return _expression(
-        "numgen", attribute(1, _big(register)), attribute(2, _big(below)), attribute(3, _big(1)), attribute(4, _big(0))
+        "numgen",
+        _number(_NUMBER_REGISTER, register),
+        _number(_NUMBER_BELOW, below),
+        _number(_NUMBER_TYPE, _RANDOM),
+        _number(_NUMBER_OFFSET, 0),
     )
 
 
 def load_address(register: Register, address: str) -> bytes:
     """Load an address."""
-    return _expression("immediate", attribute(1, _big(register)), nested(2, (attribute(1, socket.inet_aton(address)),)))
+    data = nested(_IMMEDIATE_DATA, (attribute(_DATA_VALUE, socket.inet_aton(address)),))
+    return _expression("immediate", _number(_IMMEDIATE_REGISTER, register), data)
 
 
 def look_up(name: str, number: int, source: Register, destination: Register | None = None) -> bytes:
     """Go on when the set has what stands in ``source``; a map's value goes to ``destination``."""
-    attributes = [text(1, name), attribute(2, _big(source)), attribute(4, _big(number))]
+    attributes = [text(_LOOKUP_SET, name), _number(_LOOKUP_SOURCE, source), _number(_LOOKUP_SET_NUMBER, number)]
     if destination is not None:
-        attributes.append(attribute(3, _big(destination)))
+        attributes.append(_number(_LOOKUP_DESTINATION, destination))
     return _expression("lookup", *attributes)
+
+
+def _translate(kind: int, *attributes: bytes) -> bytes:
+    return _expression("nat", _number(_NAT_TYPE, kind), _number(_NAT_FAMILY, _IPV4), *attributes)
 
 
 def translate_destination(address: Register, port: Register) -> bytes:
     """Send the connection to another address and port."""
-    return _expression(
-        "nat", attribute(1, _big(1)), attribute(2, _big(_IPV4)), attribute(3, _big(address)), attribute(5, _big(port))
-    )
+    return _translate(_DESTINATION, _number(_NAT_ADDRESS, address), _number(_NAT_PORT, port))
 
 
 def translate_source(address: Register) -> bytes:
     """Let the connection come from another address."""
-    return _expression("nat", attribute(1, _big(0)), attribute(2, _big(_IPV4)), attribute(3, _big(address)))
+    return _translate(_SOURCE, _number(_NAT_ADDRESS, address))

@@ -16,6 +16,7 @@ from ketch.local.network.addresses import GATEWAY
 from ketch.local.network.flows import delete_flows
 from ketch.local.network.netlink import Message, Netlink, size_of
 from ketch.local.network.nftables import (
+    Header,
     Hook,
     Kind,
     Register,
@@ -45,7 +46,6 @@ TABLE, SERVICES, HAIRPIN = "ketch", "services", "hairpin"
 _SERVICES_NUMBER, _HAIRPIN_NUMBER, _FIRST_NUMBER = 1, 2, 3
 _BEFORE_ROUTING, _AFTER_ROUTING = -100, 100
 _NUMBERS: Mapping[Protocol, int] = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP}
-_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _SOURCE_ADDRESS, _DESTINATION_ADDRESS, _DESTINATION_PORT = 12, 16, 2
 
 Key = tuple[str, Protocol, int]
@@ -86,13 +86,13 @@ def _differing(old: Table, new: Table) -> Sequence[Key]:
 def frame() -> Sequence[Message]:
     """The table anew, with no Service in it."""
     dispatch = (
-        load_payload(Register.WORD0, _NETWORK_HEADER, _DESTINATION_ADDRESS, 4),
+        load_payload(Register.WORD0, Header.NETWORK, _DESTINATION_ADDRESS, 4),
         load_protocol(Register.WORD1),
-        load_payload(Register.WORD2, _TRANSPORT_HEADER, _DESTINATION_PORT, 2),
+        load_payload(Register.WORD2, Header.TRANSPORT, _DESTINATION_PORT, 2),
         look_up(SERVICES, _SERVICES_NUMBER, Register.WORD0, Register.VERDICT),
     )
     to_itself = (
-        load_payload(Register.WIDE, _NETWORK_HEADER, _SOURCE_ADDRESS, 8),
+        load_payload(Register.WIDE, Header.NETWORK, _SOURCE_ADDRESS, 8),
         look_up(HAIRPIN, _HAIRPIN_NUMBER, Register.WIDE),
         load_address(Register.WIDE, GATEWAY),
         translate_source(Register.WIDE),
