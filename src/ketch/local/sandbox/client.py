@@ -1,10 +1,116 @@
 """The node agent's way to the keeper zygote."""
 
-from collections.abc import Sequence
+import array
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
+from ketch.local.sandbox import errors
 from ketch.local.sandbox.container import Container
 from ketch.local.sandbox.spec import ContainerSpec, ExecResult, Started
+from ketch.local.sandbox.wire import HEADER, encode, prefix
+
+NANOSECONDS = 1_000_000_000
+CHUNK = 1 << 16
+DRAIN = 1.0
+"""Seconds that a command's output may stay open after the command itself has ended."""
+
+
+def as_request(spec: ContainerSpec, descriptors: Sequence[str]) -> Mapping[str, Any]:
+    """The spec as the zygote wants it (``wire.StartRequest``)."""
+    fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    paths = {"directory": str(spec.directory.absolute()), "log": str(spec.log.absolute())}
+    mounts = [dataclasses.asdict(mount) for mount in spec.mounts]
+    return {"operation": "start", "descriptors": descriptors, **fields, **paths, "mounts": mounts}
+
+
+class _Connection:
+    """One request and its answers."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, str(path))
+        except OSError as error:
+            connection.close()
+            raise errors.SandboxUnavailable(f"the keeper does not answer at {path}: {error.strerror}") from error
+        return cls(connection)
+
+    async def request(self, message: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        payload = encode(message)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        try:
+            self._connection.sendmsg([prefix(payload)], rights)
+            await self._loop.sock_sendall(self._connection, payload)
+        except OSError as error:
+            raise errors.SandboxUnavailable(f"the keeper hung up: {error.strerror}") from error
+
+    async def answer(self) -> Mapping[str, Any]:
+        head = await self._exactly(HEADER)
+        answer = json.loads(await self._exactly(int.from_bytes(head, "big")))
+        if "error" in answer:
+            raise _error(answer)
+        return answer
+
+    async def _exactly(self, length: int) -> bytes:
+        data = b""
+        while len(data) < length:
+            try:
+                part = await self._loop.sock_recv(self._connection, length - len(data))
+            except OSError:
+                part = b""
+            if not part:
+                raise errors.SandboxUnavailable("the keeper ended before it answered")
+            data += part
+        return data
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _error(answer: Mapping[str, Any]) -> errors.SandboxError:
+    if answer["error"] == "StartError":
+        return errors.StartError(answer["message"], answer["exit_code"])
+    kind = {kind.__name__: kind for kind in (errors.AlreadyStarted, errors.NotStarted, errors.NotRunning)}
+    return kind[answer["error"]](answer["message"])
+
+
+class _Output:
+    """What comes out of a pipe, at most ``limit`` bytes of it; the rest is read and dropped."""
+
+    def __init__(self, descriptor: int, limit: int) -> None:
+        self.data = bytearray()
+        self.ended = asyncio.Event()
+        self._descriptor = descriptor
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        os.set_blocking(descriptor, False)
+        self._loop.add_reader(descriptor, self._read)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            part = os.read(self._descriptor, CHUNK)
+            self.data.extend(part[: self._limit - len(self.data)])
+            if not part:
+                self._loop.remove_reader(self._descriptor)
+                self.ended.set()
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
 
 
 class SandboxClient:
@@ -18,13 +124,46 @@ class SandboxClient:
 
         Without ``netns_fd`` it lives in the network the keeper lives in.
         """
-        raise NotImplementedError
+        connection = await _Connection.open(self._socket_path)
+        descriptors = {} if netns_fd is None else {"network": netns_fd}
+        try:
+            await connection.request(as_request(spec, list(descriptors)), list(descriptors.values()))
+            answer = await connection.answer()
+        finally:
+            connection.close()
+        started_at = datetime.fromtimestamp(answer["started_at"] / NANOSECONDS, UTC)
+        return Started(answer["keeper_pid"], answer["pid"], started_at)
 
     async def exec(
         self, container: Container, argv: Sequence[str], timeout: float | None = None, limit: int = 1 << 20
     ) -> ExecResult:
         """Run ``argv`` in the container's namespaces, with its environment, directory and user.
 
-        Output beyond ``limit`` bytes is dropped. Raises ExecTimeout, NotRunning, StartError.
+        Output beyond ``limit`` bytes is dropped. Raises ExecTimeout, NotRunning, NotStarted, StartError.
         """
-        raise NotImplementedError
+        connection = await _Connection.open(self._socket_path)
+        read, write = os.pipe()
+        output = _Output(read, limit)
+        request = {
+            "operation": "exec",
+            "descriptors": ["stdout", "stderr"],
+            "directory": str(container.directory.absolute()),
+            "argv": list(argv),
+        }
+        try:
+            try:
+                await connection.request(request, (write, write))
+            finally:
+                os.close(write)
+            async with asyncio.timeout(timeout):
+                await connection.answer()
+                code = (await connection.answer())["code"]
+            # A daemon that the command left behind may hold its output open: what has come until now is the answer.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(output.ended.wait(), DRAIN)
+            return ExecResult(code, bytes(output.data))
+        except TimeoutError:
+            raise errors.ExecTimeout(f"the command did not end within {timeout or 0:g} seconds") from None
+        finally:
+            output.close()
+            connection.close()

@@ -1,0 +1,126 @@
+"""A container's request as bubblewrap's arguments, and bubblewrap's complaints as sentences."""
+
+import os
+
+from ketch.local.sandbox.records import SCRATCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ketch.local.sandbox.wire import MountRequest, StartRequest
+
+NOT_FOUND, NOT_EXECUTABLE, CANNOT_START = 127, 126, 128
+
+ALWAYS = (
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    # With its keeper the container ends, so nobody runs whom nobody watches.
+    "--die-with-parent",
+    # Else kill(0, ...) would reach the keeper, which is of the same process group.
+    "--new-session",
+    "--cap-drop",
+    "ALL",
+    "--clearenv",
+    "--proc",
+    "/proc",
+    # These files belong to root by number: without capabilities they would still be root's to write.
+    "--ro-bind",
+    "/proc/sys",
+    "/proc/sys",
+    "--ro-bind-try",
+    "/proc/sysrq-trigger",
+    "/proc/sysrq-trigger",
+    "--dev",
+    "/dev",
+    "--ro-bind-try",
+    "/sys/devices/system",
+    "/sys/devices/system",
+)
+
+
+class Refused(Exception):
+    """The container cannot be made as it is asked for; ``code`` is what a shell would exit with."""
+
+    def __init__(self, message: str, code: int = CANNOT_START) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def depth(mount: "MountRequest") -> int:
+    """How deep below the root the mount stands."""
+    return len([part for part in mount["target"].split("/") if part])
+
+
+def _fresh(path: str, mode: int) -> str:
+    os.mkdir(path)  # noqa: PTH102
+    os.chmod(path, mode)  # noqa: PTH101  # mkdir's mode is cut by the umask
+    return path
+
+
+def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
+    """The arguments that make one mount; its writable layer, if it has one, is made at ``layer``. Raises Refused."""
+    kind, source, target = mount["kind"], mount["source"], mount["target"]
+    if not target.startswith("/"):
+        raise Refused(f'cannot mount at "{target}": the path in the container must be absolute')
+    mode = mount["mode"]
+    match kind:
+        case "bind" | "ro-bind" | "dev-bind":
+            if not os.path.lexists(source):
+                raise Refused(f'cannot mount "{source}" at "{target}": the source does not exist')
+            return f"--{kind}", source, target
+        case "scratch":
+            return "--bind", _fresh(layer, 0o755 if mode is None else mode), target
+        case "overlay":
+            _fresh(layer, 0o755)
+            upper, work = _fresh(f"{layer}/upper", 0o755 if mode is None else mode), _fresh(f"{layer}/work", 0o755)
+            return "--overlay-src", source, "--overlay", upper, work, target
+        case "tmpfs":
+            size = mount["size"]
+            limit = () if size is None else ("--size", str(size))
+            return "--perms", f"{0o777 if mode is None else mode:o}", *limit, "--tmpfs", target
+        case "directory":
+            return "--perms", f"{0o755 if mode is None else mode:o}", "--dir", target
+        case "symlink":
+            return "--symlink", source, target
+        case _:
+            raise Refused(f'cannot mount at "{target}": there is no mount of kind "{kind}"')
+
+
+def arguments(request: "StartRequest") -> "Sequence[str]":
+    """All options for the container; makes its writable layers. Raises Refused."""
+    options = [*ALWAYS, "--hostname", request["hostname"]]
+    user, group = request["user"], request["group"]
+    if user or group:
+        options += "--unshare-user", "--uid", str(user or 0), "--gid", str(group or 0)
+    scratch = f"{request['directory']}/{SCRATCH}"
+    os.mkdir(scratch, 0o700)  # noqa: PTH102
+    for number, mount in enumerate(sorted(request["mounts"], key=depth)):
+        options += mount_arguments(mount, f"{scratch}/{number}")
+    for name, value in request["env"].items():
+        options += "--setenv", name, value
+    options += "--chdir", request["cwd"]
+    if any("\0" in option for option in options):
+        raise Refused("cannot start: a path or an environment variable contains a zero byte")
+    return options
+
+
+def refusal(complaint: str, request: "StartRequest") -> Refused:
+    """What bubblewrap says when it gives up, as a sentence for the user."""
+    lines = [line.removeprefix("bwrap: ") for line in complaint.splitlines() if line.startswith("bwrap: ")]
+    said = lines[-1] if lines else complaint.strip() or "bubblewrap ended without a word"
+    program = request["argv"][0]
+    if said.startswith("execvp "):
+        if said.endswith("No such file or directory"):
+            if "/" in program:
+                return Refused(f'exec: "{program}": stat {program}: no such file or directory', NOT_FOUND)
+            return Refused(f'exec: "{program}": executable file not found in $PATH', NOT_FOUND)
+        return Refused(f'exec: "{program}": {said.rpartition(": ")[2].lower()}', NOT_EXECUTABLE)
+    if said.startswith("Can't chdir to "):
+        return Refused(
+            f'the working directory "{request["cwd"]}" cannot be entered: {said.rpartition(": ")[2].lower()}'
+        )
+    if "user namespace" in said or "Creating new namespace failed" in said:
+        return Refused(f"cannot make the sandbox: this machine does not permit user namespaces ({said})")
+    return Refused(f"cannot make the sandbox: {said}")

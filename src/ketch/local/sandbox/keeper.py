@@ -1,0 +1,254 @@
+"""A container's keeper: starts it, copies its output, watches its memory, records its end. Then it ends itself.
+
+It is forked from the zygote and needs nobody afterwards: not the zygote, not the node agent, not the control plane.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import time
+
+from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
+from ketch.local.sandbox.logs import Log
+from ketch.local.sandbox.memory import MemoryWatch
+from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
+from ketch.local.sandbox.processes import children, program, start_ticks
+from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, boot, remove_tree, write_record
+from ketch.local.sandbox.wire import send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ketch.local.sandbox.wire import Answer, StartRequest
+
+CHUNK = 1 << 16
+PIPE_SIZE = 1 << 18
+GLANCE = 0.0002
+"""Seconds between two looks at whether bubblewrap has become the user's program; it takes a few milliseconds."""
+
+ARGUMENTS_FD, STATUS_FD = 3, 4
+EXPENDABLE = "500"
+"""Where memory runs out, the kernel takes containers before the platform (oom_score_adj)."""
+
+KEPT_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+
+
+class Program:
+    """bubblewrap on its way to become the container: the ends of its pipes, and what is known of it."""
+
+    def __init__(self, bwrap: str, request: "StartRequest") -> None:
+        options = os.memfd_create("options")
+        os.write(options, "\0".join(arguments(request)).encode("utf-8", "surrogateescape") + b"\0")
+        os.lseek(options, 0, os.SEEK_SET)
+        (self.stdout, stdout), (self.stderr, stderr), (self.status, status) = os.pipe(), os.pipe(), os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        # Numbers that are in nobody's way while they are put in place one after the other.
+        theirs = [_high(number) for number in (null, stdout, stderr, options, status)]
+        argv = (bwrap, "--args", str(ARGUMENTS_FD), "--json-status-fd", str(STATUS_FD), "--", *request["argv"])
+        self.pid = os.posix_spawn(
+            bwrap,
+            argv,
+            {},
+            file_actions=[(os.POSIX_SPAWN_DUP2, theirs[number], number) for number in range(len(theirs))],
+            setsigdef=KEPT_SIGNALS,
+        )
+        for number in (null, stdout, stderr, options, status, *theirs):
+            os.close(number)
+        self.init = 0
+        self.user_pid = 0
+        self.early_stderr = b""
+
+    def await_start(self) -> bool:
+        """Wait until the user's program runs, or has run already. False: it never will."""
+        said, bwrap = b"", None
+        readers = [self.status, self.stderr]
+        while True:
+            ready = select.select(readers, (), (), GLANCE if self.init else None)[0]
+            if self.stderr in ready:
+                # Whose words these are is known when it is known who became of bubblewrap.
+                text = os.read(self.stderr, CHUNK)
+                self.early_stderr += text
+                if not text or len(self.early_stderr) > CHUNK:
+                    readers.remove(self.stderr)
+            if self.status in ready:
+                text = os.read(self.status, CHUNK)
+                if not text:
+                    return b'"exit-code"' in said
+                said += text
+                if not self.init:
+                    self.init = int(json.loads(said.partition(b"\n")[0])["child-pid"])
+                    bwrap = program(self.init)
+            elif self.init and self._became_program(bwrap):
+                return True
+
+    def _became_program(self, bwrap: "tuple[int, int] | None") -> bool:
+        for child in children(self.init):
+            self.user_pid = child
+            runs = program(child)
+            return runs is not None and bwrap is not None and runs != bwrap
+        return False
+
+    def read_rest_of_stderr(self) -> str:
+        """All that was said on stderr, once everyone who could say more is gone."""
+        while text := os.read(self.stderr, CHUNK):
+            self.early_stderr += text
+        return self.early_stderr.decode(errors="replace")
+
+    def reap(self) -> int:
+        """Wait for bubblewrap's end: its exit code."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return code if code >= 0 else 128 - code
+
+    def kill(self) -> None:
+        """End every process of the container."""
+        try:
+            os.kill(self.init or self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+
+def _high(number: int) -> int:
+    return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64)
+
+
+def claim(directory: str) -> None:
+    """Make the directory this keeper's own. Raises FileExistsError when it has one already."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
+    descriptor = os.open(f"{directory}/{CLAIM}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    os.close(descriptor)
+
+
+def abandon(directory: str) -> None:
+    """Leave the directory as if nothing had been tried in it."""
+    remove_tree(f"{directory}/{SCRATCH}")
+    for name in (SPEC, CLAIM):
+        try:
+            os.unlink(f"{directory}/{name}")  # noqa: PTH108
+        except FileNotFoundError:
+            continue
+
+
+def launch(bwrap: str, request: "StartRequest", network: int | None) -> Program:
+    """Start the container's program. Raises Refused, with nothing left behind."""
+    directory = request["directory"]
+    try:
+        write_record(
+            f"{directory}/{SPEC}",
+            {name: request[name] for name in ("argv", "env", "cwd", "user", "group", "extra")},
+            durable=False,
+        )
+        if network is not None:
+            set_namespace(network, CLONE_NEWNET)
+            os.close(network)
+        container = Program(bwrap, request)
+        if not container.await_start():
+            complaint = container.read_rest_of_stderr()
+            container.reap()
+            raise refusal(complaint, request)
+    except OSError as error:
+        abandon(directory)
+        raise Refused(f"cannot make the sandbox: {error}") from error
+    except Refused:
+        abandon(directory)
+        raise
+    return container
+
+
+def record_start(container: Program, directory: str) -> "Answer":
+    """Write down who runs, for those who look after a restart."""
+    answer: Answer = {"keeper_pid": os.getpid(), "pid": container.user_pid, "started_at": time.time_ns()}
+    record = {
+        **answer,
+        "boot": boot(),
+        "init": container.init,
+        "keeper_ticks": start_ticks(os.getpid()),
+        "ticks": start_ticks(container.user_pid),
+        "init_ticks": start_ticks(container.init),
+    }
+    write_record(f"{directory}/{STARTED}", record, durable=False)
+    for pid in (container.init, container.user_pid):
+        try:
+            with open(f"/proc/{pid}/oom_score_adj", "w") as file:  # noqa: PTH123
+                file.write(EXPENDABLE)
+        except OSError:
+            continue
+    return answer
+
+
+def watch(container: Program, log: Log, memory: MemoryWatch | None) -> int:
+    """Copy the output until the container has ended and its pipes are empty: its exit code."""
+    if container.early_stderr:
+        log.write(b"stderr", container.early_stderr)
+    ended = os.pidfd_open(container.pid)
+    streams = {container.stdout: b"stdout", container.stderr: b"stderr"}
+    poll = select.poll()
+    for number in (*streams, ended):
+        poll.register(number, select.POLLIN)
+    code = None
+    while streams or code is None:
+        pause = None if memory is None or code is not None else memory.pause()
+        for number, _ in poll.poll(None if pause is None else pause * 1000):
+            if number == ended:
+                code = container.reap()
+                poll.unregister(ended)
+                continue
+            data = os.read(number, CHUNK)
+            if data:
+                log.write(streams[number], data)
+            else:
+                poll.unregister(number)
+                del streams[number]
+        if code is None and memory is not None and memory.exceeded():
+            container.kill()
+    return code
+
+
+def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network: int | None) -> None:
+    """A keeper's whole life after it was told what to start."""
+    directory = request["directory"]
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        claim(directory)
+    except FileExistsError:
+        known = os.path.exists(f"{directory}/{STARTED}")  # noqa: PTH110
+        state = "was started already" if known else "is being started"
+        send(connection, {"error": "AlreadyStarted", "message": f"the container in {directory} {state}"})
+        return
+    try:
+        container = launch(bwrap, request, network)
+    except Refused as refused:
+        send(connection, {"error": "StartError", "message": str(refused), "exit_code": refused.code})
+        return
+    answer = record_start(container, directory)
+    try:
+        send(connection, answer)
+    except OSError:
+        pass  # whoever asked is gone: the container is found by its records
+    finally:
+        connection.close()
+    log = Log(request["log"])
+    limit = request["memory_bytes"]
+    memory = None if limit is None else MemoryWatch(container.init, limit)
+    code = watch(container, log, memory)
+    log.close()
+    out_of_memory = memory is not None and memory.was_exceeded
+    record_exit(directory, code, oom_killed=out_of_memory)
+    clear(directory)
+
+
+def record_exit(directory: str, code: int, *, oom_killed: bool) -> None:
+    """Write the end down, on disk before anyone can see it."""
+    end = {"code": code, "signal": code - 128 if code > 128 else None, "oom_killed": oom_killed}
+    write_record(f"{directory}/{EXIT}", {**end, "finished_at": time.time_ns()})
+
+
+def clear(directory: str) -> None:
+    """Remove the writable layers, without letting anyone wait for that."""
+    if os.fork() == 0:
+        remove_tree(f"{directory}/{SCRATCH}")
+        os._exit(0)

@@ -1,0 +1,60 @@
+"""What a container's directory holds for whoever looks after it later."""
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+SPEC, STARTED, EXIT, CLAIM = "spec.json", "started.json", "exit.json", "keeper"
+SCRATCH = "scratch"
+"""Where the container's writable layers are, while it lives."""
+
+
+def boot() -> str:
+    """Which start of the machine this is: process numbers of another one mean nothing."""
+    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
+        return file.read().strip()
+
+
+def write_record(path: str, record: "Mapping[str, Any]", *, durable: bool = True) -> None:
+    """Put a JSON file in place in one step, on disk before this returns when ``durable``."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(record).encode("utf-8", "surrogateescape"))
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)  # noqa: PTH104
+    if durable:
+        parent = os.open(path.rpartition("/")[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+
+
+def read_record(path: str) -> "Any":
+    """The content of a record. Raises FileNotFoundError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return json.loads(file.read().decode("utf-8", "surrogateescape"))
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all below it, as far as that is possible; links are not followed."""
+    try:
+        os.chmod(path, 0o700)  # noqa: PTH101  # overlay's work directories are closed to everyone
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(entry.path)
+                else:
+                    os.unlink(entry.path)  # noqa: PTH108
+        os.rmdir(path)  # noqa: PTH106
+    except OSError:
+        return

@@ -1,0 +1,114 @@
+"""What the zygote is asked, and the answer: length-prefixed JSON on a stream, descriptors beside the first bytes.
+
+A connection carries one request. "start": one answer. "exec": one answer when the program runs, one when it has
+ended; closing the connection earlier ends the program.
+"""
+
+import array
+import json
+import socket
+
+TYPE_CHECKING = False  # the real one costs the import of typing, in every container's keeper
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal, NotRequired, TypedDict
+
+    class MountRequest(TypedDict):
+        """``spec.Mount`` as JSON."""
+
+        kind: str
+        target: str
+        source: str
+        mode: int | None
+        size: int | None
+
+    class StartRequest(TypedDict):
+        """``spec.ContainerSpec`` as JSON. ``descriptors`` names those sent along: "network"."""
+
+        operation: Literal["start"]
+        descriptors: list[str]
+        directory: str
+        argv: list[str]
+        env: dict[str, str]
+        log: str
+        cwd: str
+        mounts: list[MountRequest]
+        hostname: str
+        user: int | None
+        group: int | None
+        memory_bytes: int | None
+        cpu_millis: int | None
+        extra: dict[str, str]
+
+    class ExecRequest(TypedDict):
+        """A command for a running container. ``descriptors`` names those sent along: "stdin", "stdout", "stderr"."""
+
+        operation: Literal["exec"]
+        descriptors: list[str]
+        directory: str
+        argv: list[str]
+
+    class Answer(TypedDict):
+        """``error`` names a class of ``errors`` and ``message`` is its sentence, else the rest says how it went."""
+
+        error: NotRequired[str]
+        message: NotRequired[str]
+        exit_code: NotRequired[int]
+        keeper_pid: NotRequired[int]
+        pid: NotRequired[int]
+        started_at: NotRequired[int]
+        code: NotRequired[int]
+
+
+HEADER = 4
+MOST_DESCRIPTORS = 4
+LONGEST = 1 << 26
+
+
+class Closed(Exception):
+    """The other side closed the connection before it said all."""
+
+
+def encode(message: "Mapping[str, Any]") -> bytes:
+    """The bytes of a message without its length."""
+    return json.dumps(message, separators=(",", ":")).encode("utf-8", "surrogateescape")
+
+
+def prefix(payload: bytes) -> bytes:
+    """The bytes that come before ``payload``."""
+    return len(payload).to_bytes(HEADER, "big")
+
+
+def send(connection: socket.socket, message: "Answer", descriptors: "Sequence[int]" = ()) -> None:
+    """Send a message whole, waiting as long as it takes."""
+    payload = encode(message)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    connection.sendmsg([prefix(payload)], rights)
+    connection.sendall(payload)
+
+
+def receive(connection: socket.socket) -> "tuple[Any, list[int]]":
+    """The next message and the descriptors that came with it. Raises Closed."""
+    space = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
+    head, control, _, _ = connection.recvmsg(HEADER, space, socket.MSG_CMSG_CLOEXEC)
+    descriptors: list[int] = []
+    for level, kind, data in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers = array.array("i")
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+            descriptors.extend(numbers)
+    length = int.from_bytes(head + _exactly(connection, HEADER - len(head)), "big")
+    if length > LONGEST:
+        raise Closed
+    return json.loads(_exactly(connection, length).decode("utf-8", "surrogateescape")), descriptors
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length > 0:
+        part = connection.recv(length)
+        if not part:
+            raise Closed
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
