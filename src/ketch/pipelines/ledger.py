@@ -20,7 +20,16 @@ from ketch.metadata.tables import ArtifactTask as Link
 from ketch.pipelines.engine.orders import Create, Finish, FinishRun, Forget, Launch, Order, Reopen, TaskFacts
 from ketch.pipelines.pods import pod_name
 from ketch.pipelines.runs import RunStore
-from ketch.pipelines.states import CONTAINER, IMPORTER, PENDING, RUNNING, advance_run, advance_task
+from ketch.pipelines.states import (
+    CACHED,
+    CONTAINER,
+    IMPORTER,
+    PENDING,
+    RUNNING,
+    SUCCEEDED,
+    advance_run,
+    advance_task,
+)
 from ketch.pipelines.tables import Run, Task
 from ketch.pipelines.values import NOTHING, Artifact, Values
 
@@ -44,7 +53,15 @@ class Waits(msgspec.Struct, frozen=True):
     reason: str
 
 
-Entry = Order | Started | Waits
+class Keyed(msgspec.Struct, frozen=True):
+    """A task's outputs are to be found under ``key``, or were taken from the task ``source``."""
+
+    task_id: str
+    key: str
+    source: str | None = None
+
+
+Entry = Order | Started | Waits | Keyed
 
 
 class Ledger:
@@ -70,6 +87,21 @@ class Ledger:
         artifacts = {identity: _artifact(row) for identity, row in found.items()}
         return [(row, _facts(row, artifacts)) for row in rows]
 
+    async def cached(self, keys: Iterable[str]) -> Mapping[str, tuple[str, Values]]:
+        """By cache key, the newest task that ended well under it, and its outputs."""
+        wanted, rows = list(dict.fromkeys(keys)), dict[str, Task]()
+        async with self._store.database.session() as session:
+            for start in range(0, len(wanted), _BATCH):
+                query = (
+                    select(Task)
+                    .where(Task.cache_key.in_(wanted[start : start + _BATCH]), Task.state.in_((SUCCEEDED, CACHED)))
+                    .order_by(Task.finished_at)
+                )
+                rows |= {row.cache_key: row for row in await session.scalars(query)}
+        found = await self._artifacts.get(each for row in rows.values() for each in _artifact_ids(row))
+        artifacts = {identity: _artifact(row) for identity, row in found.items()}
+        return {key: (row.id, _values(row.outputs, artifacts)) for key, row in rows.items()}
+
     async def write(self, run_id: str, entries: Sequence[Entry], now: datetime) -> bool:
         """Write all ``entries`` or nothing. False when the run is gone."""
         async with self._store.database.transaction() as session:
@@ -85,6 +117,9 @@ class Ledger:
         return True
 
 
+_CHANGES = (Finish, Launch, Reopen, Started, Waits, Keyed)
+
+
 class _Writing:
     """One transaction's work."""
 
@@ -96,7 +131,7 @@ class _Writing:
     async def load(self, entries: Iterable[Entry]) -> None:
         """Fetch the rows that will change, a batch at a time."""
         made = {entry.id for entry in entries if isinstance(entry, Create)}
-        named = (entry.task_id for entry in entries if isinstance(entry, Finish | Launch | Reopen | Started | Waits))
+        named = (entry.task_id for entry in entries if isinstance(entry, _CHANGES))
         ids = [identity for identity in dict.fromkeys(named) if identity not in made]
         for start in range(0, len(ids), _BATCH):
             query = select(Task).where(Task.id.in_(ids[start : start + _BATCH]))
@@ -114,6 +149,9 @@ class _Writing:
                 advance_task(self.rows[entry.task_id], RUNNING, self.now)
             case Waits():
                 self.rows[entry.task_id].error = _status(entry.reason)
+            case Keyed():
+                row = self.rows[entry.task_id]
+                row.cache_key, row.cached_from = entry.key, entry.source
             case Reopen():
                 self.reopen(self.rows[entry.task_id], entry)
             case Forget():
@@ -171,8 +209,9 @@ class _Writing:
         advance_task(row, order.state, self.now, _status(order.error) if order.error else None)
         if row.kind not in (CONTAINER, IMPORTER):
             return
+        known = row.kind == IMPORTER or order.state == CACHED
         for artifact in (each for several in order.outputs.artifacts.values() for each in several):
-            if row.kind == CONTAINER or await self.session.get(ArtifactRow, artifact.id) is None:
+            if not known or await self.session.get(ArtifactRow, artifact.id) is None:
                 self.session.add(self.artifact_row(artifact))
         self.link(row.id, OUTPUT, order.outputs.artifacts)
 

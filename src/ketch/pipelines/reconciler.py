@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -24,6 +24,7 @@ from ketch.kube.meta import ObjectKey
 from ketch.kube.types.pods import Pod
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.objects import KeyOutside, ObjectStore
+from ketch.pipelines.caching import cache_key, needed_data
 from ketch.pipelines.documents import OutputProblem, StepOutput
 from ketch.pipelines.engine.machine import Machine
 from ketch.pipelines.engine.nodes import Node
@@ -42,12 +43,12 @@ from ketch.pipelines.engine.orders import (
 )
 from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.layout import OUTPUT_FILE, TaskPlace, place_of
-from ketch.pipelines.ledger import Entry, Ledger, Started, Waits
+from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
 from ketch.pipelines.observation import Phase, observe
 from ketch.pipelines.placeholders import Names
 from ketch.pipelines.pods import RUN_LABEL, PodProblem, Step, pod_name, pod_of
 from ketch.pipelines.runs import RunStore
-from ketch.pipelines.states import CANCELING, CONTAINER, FAILED, FINAL, RUNNING
+from ketch.pipelines.states import CACHED, CANCELING, CONTAINER, FAILED, FINAL, RUNNING
 from ketch.pipelines.tables import Run, Task
 from ketch.pipelines.values import Artifact, Values
 
@@ -77,6 +78,7 @@ class _Active:
     changed: set[str] = field(default_factory=set[str])
     running: set[str] = field(default_factory=set[str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
+    keyed: set[str] = field(default_factory=set[str])
     due: dict[str, datetime] = field(default_factory=dict[str, datetime])
     """When to look at a task again: its next attempt may start, or its patience ends."""
 
@@ -254,18 +256,10 @@ class RunReconciler:
         while pending or entries:
             launches: dict[str, Launch] = {}
             while pending:
-                for order in active.machine.handle(pending.popleft()):
-                    entries.append(order)
-                    match order:
-                        case Import():
-                            pending.append(await self._import(active, order))
-                        case Launch():
-                            launches[order.task_id] = order
-                        case Stop():
-                            # before the rows say that it is over, or a crash would leave it running
-                            await self._delete_pod(active, active.machine.node(order.task_id))
-                        case _:
-                            pass
+                while pending:
+                    pending.extend(await self._follow(active, pending.popleft(), entries, launches))
+                pending.extend(await self._from_cache(active, launches, entries))
+            entries.extend(launches.values())
             if not await self._ledger.write(active.run.id, entries, self._now()):
                 return True
             for entry in entries:
@@ -275,6 +269,51 @@ class RunReconciler:
             entries.clear()
             pending.extend(await self._launch(active, launches.values()))
         return False
+
+    async def _follow(
+        self, active: _Active, event: Event, entries: list[Entry], launches: dict[str, Launch]
+    ) -> list[Event]:
+        """Ask the machine what ``event`` means; do at once what must come before the rows."""
+        events: list[Event] = []
+        for order in active.machine.handle(event):
+            match order:
+                case Launch():
+                    launches[order.task_id] = order
+                    continue
+                case Import():
+                    events.append(await self._import(active, order))
+                case Stop():
+                    # before the rows say that it is over, or a crash would leave it running
+                    await self._delete_pod(active, active.machine.node(order.task_id))
+                case _:
+                    pass
+            entries.append(order)
+        return events
+
+    async def _from_cache(self, active: _Active, launches: dict[str, Launch], entries: list[Entry]) -> list[Event]:
+        """Take those out of ``launches`` whose outputs are known from an earlier execution."""
+        keys: dict[str, str] = {}
+        for identity, order in launches.items():
+            node = active.machine.node(identity)
+            if order.attempt or identity in active.keyed or self._pods.get(self._pod_key(active, node)) is not None:
+                continue
+            active.keyed.add(identity)
+            if key := cache_key(active.machine.spec, node, active.run.namespace):
+                keys[identity] = key
+        known: Mapping[str, tuple[str, Values]] = await self._ledger.cached(keys.values()) if keys else {}
+        events: list[Event] = []
+        for identity, key in keys.items():
+            found = known.get(key)
+            if found is not None and await self._all_there(found[1]):
+                del launches[identity]
+                entries.append(Keyed(identity, key, found[0]))
+                events.append(Succeeded(identity, found[1], CACHED))
+            else:
+                entries.append(Keyed(identity, key))
+        return events
+
+    async def _all_there(self, outputs: Values) -> bool:
+        return all([await self._exists(artifact.uri) for artifact in needed_data(outputs)])
 
     async def _import(self, active: _Active, order: Import) -> Event:
         if order.reuse:
@@ -326,14 +365,14 @@ class RunReconciler:
 
     async def _present(self, inputs: Values) -> set[str]:
         """The input artifacts whose data the object store has; a missing one is for the step to find out."""
-        present: set[str] = set()
-        for artifact in (each for several in inputs.artifacts.values() for each in several):
-            try:
-                if await self._objects.exists(artifact.uri):
-                    present.add(artifact.uri)
-            except KeyOutside:
-                continue
-        return present
+        uris = {each.uri for several in inputs.artifacts.values() for each in several}
+        return {uri for uri in uris if await self._exists(uri)}
+
+    async def _exists(self, uri: str) -> bool:
+        try:
+            return await self._objects.exists(uri)
+        except KeyOutside:
+            return False
 
     async def _delete_pod(self, active: _Active, node: Node) -> None:
         try:

@@ -156,5 +156,42 @@ async def test_imported_artifacts_are_read_where_they_are(stage: Stage) -> None:
     assert run.error is None
     assert tasks["root"].outputs["parameters"] == {"Output": 3}
     again, more = await stage.run(importing)
+    assert more["root/train"].state == "CACHED"
     assert tasks["root/importer"].outputs == more["root/importer"].outputs  # known under its address: the same artifact
     assert again.state == SUCCEEDED
+
+
+@dsl.pipeline(name="cached")
+def cached(rows: int = 2) -> float:
+    return train(data=make(rows=rows).outputs["data"], factor=1.0).outputs["Output"]
+
+
+async def test_what_ran_before_is_not_run_again(stage: Stage) -> None:
+    first, before = await stage.run(cached)
+    second, after = await stage.run(cached)
+    assert len(stage.player.played) == 2
+    assert (after["root/train"].state, second.state) == ("CACHED", SUCCEEDED)
+    assert after["root/train"].cached_from == before["root/train"].id
+    assert after["root/train"].outputs == before["root/train"].outputs
+    assert after["root"].outputs["parameters"] == {"Output": 2}
+    assert not after["root/train"].pod_name
+    links = {(link.role, link.artifact_id) for link, _ in await stage.artifacts.of_run(second.id)}
+    assert links == {(link.role, link.artifact_id) for link, _ in await stage.artifacts.of_run(first.id)}
+
+
+async def test_other_inputs_missing_data_and_the_users_wish_run_again(stage: Stage) -> None:
+    await stage.run(cached)
+    await stage.run(cached, {"rows": 3})
+    assert len(stage.player.played) == 4
+    for file in (stage.directory / "objects").glob("**/make/*/data"):
+        file.unlink()
+    _, tasks = await stage.run(cached)
+    assert {task.state for task in tasks.values()} == {SUCCEEDED}
+    assert len(stage.player.played) == 6
+
+    @dsl.pipeline(name="cached")
+    def uncached() -> None:
+        make(rows=2).set_caching_options(enable_caching=False)
+
+    await stage.run(uncached)
+    assert len(stage.player.played) == 7
