@@ -1,7 +1,17 @@
 """All controllers together."""
 
 from ketch.kube.manager import Manager
-from ketch.local.workloads import accounts, deployments, endpoints, expiry, jobs, replicasets
+from ketch.local.workloads import (
+    accounts,
+    deployments,
+    endpoints,
+    expiry,
+    garbage,
+    jobs,
+    namespaces,
+    replicasets,
+)
+from ketch.local.workloads.monitor import Monitor
 
 
 def setup(manager: Manager, certificate: str = "") -> None:
@@ -9,3 +19,7 @@ def setup(manager: Manager, certificate: str = "") -> None:
     for each in (replicasets, deployments, jobs, expiry, endpoints):
         each.setup(manager)
     accounts.setup(manager, certificate)
+    monitor = Monitor(manager)
+    garbage.setup(manager, monitor)
+    namespaces.setup(manager, monitor)
+    manager.add(monitor.run)
