@@ -1,10 +1,25 @@
-"""Images by name: resolved, built when needed, cached by content."""
+"""Images by name: resolved, built when needed, cached by content.
 
+What a name means is decided in this order: what the data directory maps it to, then what every platform knows.
+"""
+
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uv import find_uv_bin
+
+from ketch.local.images.environments import MOUNT, BuildFailed, Content, Environments, merged_requirements
+from ketch.local.images.interpreters import Interpreters
+from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
+from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
 from ketch.local.sandbox.spec import Mount
+
+MAPPINGS = "images.json"
+ENVIRONMENTS = "environments"
+TOOLS = "/opt/ketch/bin"
 
 
 class ImageError(Exception):
@@ -37,11 +52,61 @@ class Images:
     """The images of one data directory."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+        self._mappings = data_dir / MAPPINGS
+        self._environments = Environments(data_dir / ENVIRONMENTS)
+        self._interpreters = Interpreters()
+        accounts = account_files(data_dir / ENVIRONMENTS / "etc")
+        self._base = (*system_mounts(), *accounts, *writable_mounts())
 
     async def resolve(self, image: str, packages: Sequence[str] = (), index_urls: Sequence[str] = ()) -> Image:
         """The image, its environment (with ``packages`` added) built if it is not there yet.
 
         Raises ImageUnknown, ImageBuildFailed.
         """
-        raise NotImplementedError
+        try:
+            recipe = find_recipe(image, self._rules())
+        except MappingInvalid as error:
+            raise ImageUnknown(str(error)) from error
+        if recipe is None:
+            raise ImageUnknown(
+                f'nothing on this machine says what image "{image}" means: map it to a Python environment in '
+                f'{self._mappings}, for example [{{"pattern": "{image}", "python": "3.11", "requirements": []}}]'
+            )
+        if recipe.python is None:
+            digest = hashlib.sha256(b"system").hexdigest()
+            env = {"PATH": SEARCH_PATH, "HOME": HOME}
+            return Image(image, f"sha256:{digest}", self._base, env, recipe.argv)
+        return await self._python(image, recipe, packages, index_urls)
+
+    def _rules(self) -> Sequence[Rule]:
+        try:
+            text = self._mappings.read_text()
+        except FileNotFoundError:
+            return ()
+        try:
+            return parse_rules(json.loads(text), str(self._mappings))
+        except json.JSONDecodeError as error:
+            raise MappingInvalid(f"{self._mappings} is not JSON: {error}") from error
+
+    async def _python(self, image: str, recipe: Recipe, packages: Sequence[str], index_urls: Sequence[str]) -> Image:
+        interpreter, notes = await self._interpreters.find(recipe.python or ""), ()
+        if interpreter is None:
+            interpreter = await self._interpreters.find("")
+            assert interpreter is not None
+            notes = (f"this machine has no Python {recipe.python}: {image} runs on Python {interpreter.minor}",)
+        content = Content(interpreter, merged_requirements(recipe.requirements, packages), tuple(index_urls))
+        try:
+            path = await self._environments.ensure(content)
+        except BuildFailed as error:
+            raise ImageBuildFailed(f'the environment for image "{image}" cannot be built: {error}') from error
+        mounts = [*self._base, Mount("overlay", MOUNT, str(path)), Mount("ro-bind", f"{TOOLS}/uv", find_uv_bin())]
+        if outside_system(interpreter.prefix):
+            mounts.append(Mount("ro-bind", str(interpreter.prefix), str(interpreter.prefix)))
+        env = {
+            "PATH": f"{MOUNT}/bin:{SEARCH_PATH}:{TOOLS}",
+            "HOME": HOME,
+            "VIRTUAL_ENV": MOUNT,
+            "PYTHON_VERSION": ".".join(map(str, interpreter.version)),
+            "LANG": "C.UTF-8",
+        }
+        return Image(image, f"sha256:{content.key}", tuple(mounts), env, recipe.argv, notes=notes)

@@ -77,7 +77,7 @@ class Program:
                 if not text:
                     return b'"exit-code"' in said
                 said += text
-                if not self.init:
+                if not self.init and b"\n" in said:  # bubblewrap writes its line in pieces
                     self.init = int(json.loads(said.partition(b"\n")[0])["child-pid"])
                     bwrap = program(self.init)
             elif self.init and self._became_program(bwrap):

@@ -1,0 +1,111 @@
+"""Image names: what registry, repository and tag a reference names, and which recipe a mapping gives it. Pure."""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+KFP = "kfp==2.17.3"
+"""What lightweight components of the Pipelines SDK expect beside the interpreter."""
+
+_PYTHON_TAG = re.compile(r"^(3\.\d+)(?:\.\d+)?(?:[-.].*)?$")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``[registry/]repository[:tag][@digest]``, Docker Hub's own spellings folded into one."""
+
+    repository: str
+    tag: str
+
+    @property
+    def last(self) -> str:
+        """The repository's last component: ``python`` of ``registry.example/base/python``."""
+        return self.repository.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def parse_reference(image: str) -> Reference:
+    """The parts of an image's name; the tag is ``latest`` when there is none."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    repository = f"{head}{slash}{last}"
+    for prefix in ("index.docker.io/", "docker.io/", "library/"):
+        repository = repository.removeprefix(prefix)
+    return Reference(repository, tag or "latest")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What stands for an image: the machine's own system, with a Python environment when ``python`` is set.
+
+    ``python`` is the wanted minor version, or "" for the platform's own; None makes no environment.
+    """
+
+    python: str | None = None
+    requirements: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ("sh",)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Images whose ``repository:tag`` matches ``pattern`` (shell wildcards) are made by ``recipe``."""
+
+    pattern: str
+    recipe: Recipe
+
+
+class MappingInvalid(Exception):
+    """The file of mappings cannot be read; the message names the entry and what is wrong with it."""
+
+
+SYSTEM_IMAGES = frozenset({"alpine", "bash", "busybox", "debian", "ubuntu"})
+DEFAULT_RULES = (
+    Rule("kubeflownotebookswg/*", Recipe("", (KFP,), ("python3",))),
+    Rule("*/kubeflow/notebook-servers/*", Recipe("", (KFP,), ("python3",))),
+)
+
+
+def parse_rules(entries: Any, source: str) -> tuple[Rule, ...]:
+    """The rules of a mapping file: a list of ``{"pattern", "python"?, "requirements"?, "system"?}``.
+
+    Raises MappingInvalid.
+    """
+    if not isinstance(entries, list):
+        raise MappingInvalid(f"{source}: must be a list of mappings")
+    return tuple(_rule(entry, f"{source}: entry {number}") for number, entry in enumerate(entries))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON from outside
+
+
+def _rule(entry: Any, where: str) -> Rule:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("pattern"), str):  # pyright: ignore[reportUnknownMemberType]  # JSON from outside
+        raise MappingInvalid(f'{where}: needs a "pattern" such as "registry.example/team/*"')
+    fields: Mapping[str, Any] = entry  # pyright: ignore[reportUnknownVariableType]
+    if unknown := set(fields) - {"pattern", "python", "requirements", "system"}:
+        raise MappingInvalid(f"{where}: unknown {', '.join(sorted(unknown))}")
+    if fields.get("system"):
+        return Rule(fields["pattern"], Recipe())
+    requirements = fields.get("requirements", [])
+    if not isinstance(requirements, Sequence) or not all(isinstance(item, str) for item in requirements):  # pyright: ignore[reportUnknownVariableType]
+        raise MappingInvalid(f'{where}: "requirements" must be a list of texts')
+    texts: Sequence[str] = requirements  # pyright: ignore[reportUnknownVariableType]
+    return Rule(fields["pattern"], Recipe(str(fields.get("python", "")), tuple(texts), ("python3",)))
+
+
+def find_recipe(image: str, rules: Sequence[Rule]) -> Recipe | None:
+    """What ``image`` is made by: the first of ``rules`` that matches, else what every platform knows; None: nothing."""
+    reference = parse_reference(image)
+    for rule in (*rules, *DEFAULT_RULES):
+        if fnmatch.fnmatchcase(str(reference), rule.pattern) or fnmatch.fnmatchcase(reference.repository, rule.pattern):
+            return rule.recipe
+    if reference.last == "python":
+        if found := _PYTHON_TAG.match(reference.tag):
+            return Recipe(found[1], (KFP,), ("python3",))
+        if reference.tag in ("latest", "3", "slim", "alpine") or reference.tag.startswith("3-"):
+            return Recipe("", (KFP,), ("python3",))
+    if reference.repository in SYSTEM_IMAGES:
+        return Recipe()
+    return None
