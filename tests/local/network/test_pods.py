@@ -5,10 +5,12 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.network.client import ServiceEntry
 
 
@@ -104,16 +106,27 @@ async def test_a_killed_daemon_takes_nothing_with_it(isolated, pod):
     assert lookup.ip not in before.values()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await SYSTEM_CLOCK.sleep(0.01)
+
+
 async def test_a_killed_holder_is_replaced_with_all_it_kept(isolated, pod):
+    record = isolated.directory / "run" / "network.json"
     server = await pod("server")
-    record = json.loads((isolated.directory / "run" / "network.json").read_text())["holder"]
-    os.kill(record["pid"], signal.SIGKILL)
-    other = await pod("other")
+    kept = {"server": server.ip}
+    for name in ("first", "second"):
+        holder = json.loads(record.read_text())["holder"]["pid"]
+        os.kill(holder, signal.SIGKILL)
+        kept[name] = (await pod(name)).ip
+        await until(lambda holder=holder: json.loads(record.read_text())["holder"]["pid"] != holder)
+        assert await isolated.client.attachments() == kept
     isolated.kill()
     isolated.start()
-    assert await isolated.client.attachments() == {"server": server.ip, "other": other.ip}
+    assert await isolated.client.attachments() == kept
     server.serve(8080)
-    assert (await pod("other")).ask(server.ip, 8080) == f"server {other.ip}"
+    assert (await pod("first")).ask(server.ip, 8080) == f"server {kept['first']}"
 
 
 async def test_an_ended_daemon_leaves_a_network_only_where_pods_live(isolated, pod):

@@ -1,9 +1,9 @@
 """The holder: a process that keeps descriptors under names, so that they outlive the daemon that made them.
 
-Run by path with the standard library alone (``python -I -S holder.py SOCKET``), in a session of its own. It knows
-nothing of what it keeps. Requests and answers are packets: ``{"op": "put"|"drop"|"list", "key", "value"}`` with the
-descriptor beside. Only a list is answered, by one packet per entry and an empty one: what was sent is in the kernel's
-hands, and arrives also from a daemon that is killed the moment after.
+Run by path with the standard library alone (``python -I -S holder.py SOCKET PARENT``), in a session of its own. It
+knows nothing of what it keeps. Requests and answers are packets: ``{"op": "put"|"drop"|"list", "key", "value"}`` with
+the descriptor beside. Only a list is answered, by one packet per entry and an empty one: what was sent is in the
+kernel's hands, and arrives also from a daemon that is killed the moment after.
 """
 
 import contextlib
@@ -74,13 +74,15 @@ def serve(listener: socket.socket) -> None:
 
 def main() -> None:
     """Listen, tell the parent through standard output, and serve."""
-    path = Path(sys.argv[1])
+    path, parent = Path(sys.argv[1]), int(sys.argv[2])
     os.setsid()
     for number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     os.umask(0o077)
+    if os.getppid() != parent:
+        return  # killed meanwhile: the place belongs to the holder of whoever came after it
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(path))

@@ -50,7 +50,7 @@ def _connect(run: Path) -> socket.socket | None:
 
 def _launch(run: Path) -> socket.socket:
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", holder.__file__, str(run / SOCKET_NAME)],
+        [sys.executable, "-I", "-S", holder.__file__, str(run / SOCKET_NAME), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         cwd="/",
@@ -76,6 +76,7 @@ class Holder:
         self._run = run
         self._connection = connection
         self._kept: dict[str, Held] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def find(cls, run: Path) -> "Holder | None":
@@ -118,28 +119,30 @@ class Holder:
             self._kept[entry["key"]] = Held(entry["value"], descriptors[0] if descriptors else None)
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Replace the holder as soon as it is gone. To be called from the loop's thread."""
-        loop.add_reader(self._connection.fileno(), self._gone, loop)
+        """Replace the holder as soon as it is gone. From now on the loop's thread alone may use this object."""
+        self._loop = loop
+        loop.add_reader(self._connection.fileno(), self._replace)
 
     def end(self) -> None:
         """End the holder; what nobody else uses of what it keeps is gone."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._connection.fileno())
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._connection.close()
         for name in (SOCKET_NAME, RECORD_NAME):
             (self._run / name).unlink(missing_ok=True)
 
-    def _gone(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.remove_reader(self._connection.fileno())
-        self._replace()
-        self.watch(loop)
-
     def _replace(self) -> None:
         _LOG.warning("the holder of the cluster's network was killed: starting another")
+        if self._loop is not None:
+            self._loop.remove_reader(self._connection.fileno())
         old, self._connection = self._connection, _launch(self._run)
         old.close()
         for key, (value, descriptor) in self._kept.items():
             self._send({"op": "put", "key": key, "value": value}, descriptor)
+        if self._loop is not None:
+            self.watch(self._loop)
 
     def _tell(self, request: Mapping[str, str], descriptor: int | None = None) -> None:
         try:

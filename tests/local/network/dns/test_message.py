@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ketch.local.network.dns.message import (
@@ -25,6 +25,7 @@ def a_query(name: str = "web.default.svc.cluster.local", kind: int = QueryType.A
     return head + encode_name(name) + struct.pack(">HH", kind, 1) + extra
 
 
+@settings(database=None)
 @given(st.binary(max_size=600))
 def test_random_bytes_are_a_query_or_malformed(packet):
     try:
@@ -36,6 +37,7 @@ def test_random_bytes_are_a_query_or_malformed(packet):
         assert write_answer(query, Answer(Code.OK), domain="cluster.local")[:2] == packet[:2]
 
 
+@settings(database=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_behind_a_header_are_a_query_or_malformed(rest):
     packet = HEADER.pack(1, 0x0100, 1, 0, 0, 1) + rest
