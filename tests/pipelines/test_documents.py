@@ -92,6 +92,12 @@ def test_files_serve_where_the_document_says_nothing() -> None:
     assert values.artifacts["model"][0].uri == f"{HOME}/model"
 
 
+def test_python_numbers_that_json_lacks_become_texts() -> None:
+    values = outputs(b'{"parameterValues": {"Output": 1}, "artifacts": {"model": {"artifacts": [{"metadata": '
+                     b'{"confidenceThreshold": [Infinity, NaN, 0.5]}}]}}}')  # fmt: skip
+    assert values.artifacts["model"][0].metadata["confidenceThreshold"] == ["Infinity", "NaN", 0.5]
+
+
 def test_a_custom_path_below_the_tasks_place_is_kept() -> None:
     custom = f"/{HOME.replace('://', '/')}/other"
     written = {"artifacts": [{"name": "model", "uri": f"{HOME}/model", "metadata": {}, "custom_path": custom}]}

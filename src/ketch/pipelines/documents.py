@@ -1,5 +1,6 @@
 """The two documents that pass between Ketch and a step: ExecutorInput in, ExecutorOutput out (protojson, camelCase)."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -90,10 +91,7 @@ class StepOutput:
 
     def __init__(self, component: ComponentSpec, place: TaskPlace, document: bytes | None) -> None:
         self._component, self._place = component, place
-        try:
-            self._document = msgspec.json.decode(document, type=_OutputDocument) if document else _OutputDocument()
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise OutputProblem(f"the step's output document cannot be read: {error}") from error
+        self._document = _decode(document) if document else _OutputDocument()
 
     @property
     def files(self) -> Sequence[str]:
@@ -119,6 +117,18 @@ class StepOutput:
             written = listed or (_ArtifactDocument(uri=plan.uri),)
             artifacts[name] = tuple(_merge(plan, each, new_id(name, position)) for position, each in enumerate(written))
         return Values(parameters, artifacts)
+
+
+def _decode(document: bytes) -> _OutputDocument:
+    """Python's json writes NaN and Infinity, which are no JSON: they become texts, as protobuf writes them."""
+    try:
+        return msgspec.json.decode(document, type=_OutputDocument)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    try:
+        return msgspec.convert(json.loads(document, parse_constant=str), _OutputDocument)
+    except (msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise OutputProblem(f"the step's output document cannot be read: {error}") from error
 
 
 def _text(name: str, place: TaskPlace, content: bytes | None) -> str:
