@@ -69,13 +69,14 @@ async def test_an_exit_task_hears_of_the_failure_it_follows(stage: Stage) -> Non
     assert "no way: on purpose" in said
 
 
-async def test_a_failed_step_is_tried_again_in_a_pod_of_its_own(stage: Stage) -> None:
+@pytest.mark.parametrize("backoff", ["0s", "1s"])
+async def test_a_failed_step_is_tried_again_in_a_pod_of_its_own(stage: Stage, backoff: str) -> None:
     failing = ["first"]
     stage.player.behaviour = lambda pod: failing.pop() and failed("flaky") if failing else None
 
     @dsl.pipeline(name="again")
     def again() -> int:
-        return double(number=4).set_retry(2, backoff_duration="0s").output
+        return double(number=4).set_retry(2, backoff_duration=backoff).output
 
     run, tasks = await stage.run(again)
     assert run.error is None

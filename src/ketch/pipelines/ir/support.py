@@ -47,6 +47,8 @@ def _mapping(value: Any, *keys: str) -> Mapping[str, Any]:
 def _of_components(spec: PipelineSpec) -> Iterator[str]:
     users = _users(spec)
     for path, component in components(spec):
+        if component.single_platform_specs:
+            yield f"{path}: platform settings inside a component are not supported yet"
         name = users.get(path.removeprefix("components."), path)
         if component.dag is None:
             for message in _of_executor(component, spec.executor(component)):
