@@ -3,6 +3,7 @@
 from ketch.kube.manager import Manager
 from ketch.local.workloads import (
     accounts,
+    claims,
     deployments,
     endpoints,
     expiry,
@@ -10,13 +11,14 @@ from ketch.local.workloads import (
     jobs,
     namespaces,
     replicasets,
+    volumes,
 )
 from ketch.local.workloads.monitor import Monitor
 
 
 def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
-    for each in (replicasets, deployments, jobs, expiry, endpoints):
+    for each in (replicasets, deployments, jobs, expiry, endpoints, claims, volumes):
         each.setup(manager)
     accounts.setup(manager, certificate)
     monitor = Monitor(manager)
