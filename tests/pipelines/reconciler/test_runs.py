@@ -1,7 +1,7 @@
-# ruff: noqa: PTH123  # components are written as users write them
+# ruff: noqa: PTH123, UP045  # components are written as users write them
 """Whole runs that go well, and what they leave behind."""
 
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from kfp import dsl
@@ -195,3 +195,45 @@ async def test_other_inputs_missing_data_and_the_users_wish_run_again(stage: Sta
 
     await stage.run(uncached)
     assert len(stage.player.played) == 7
+
+
+@dsl.component(install_kfp_package=False, base_image="python:3.11")
+def pythonic() -> Dataset:
+    made = Dataset(uri=dsl.get_uri("elsewhere"))
+    with open(made.path, "w") as file:
+        file.write("some data")
+    made.metadata["length"] = 9
+    return made
+
+
+@dsl.component(install_kfp_package=False, base_image="python:3.11")
+def tell(
+    job: str, resource: str, task: str, data: Dataset, given: str = "default", absent: Optional[str] = None
+) -> dict:
+    import os  # noqa: PLC0415  # the function travels alone
+
+    with open(data.path) as file:
+        read = file.read()
+    names = [job, resource, task, os.environ["MINE"], os.environ["KFP_RUN_ID"]]
+    return {"names": names, "data": [read, data.metadata["length"], data.uri], "optional": [given, absent]}
+
+
+async def test_names_environment_and_artifacts_made_by_hand(stage: Stage) -> None:
+    @dsl.pipeline(name="telling")
+    def telling(unset: Optional[str] = None) -> dict:
+        told = tell(
+            job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            resource=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
+            task=f"task {dsl.PIPELINE_TASK_NAME_PLACEHOLDER}",
+            data=pythonic().output,
+            absent=unset,
+        )
+        return told.set_env_variable("MINE", "a value").output
+
+    run, tasks = await stage.run(telling)
+    assert run.error is None
+    told = tasks["root"].outputs["parameters"]["Output"]
+    assert told["names"] == ["a run", "telling-x1", "task tell", "a value", run.id]
+    assert told["data"][:2] == ["some data", 9]
+    assert told["data"][2].endswith(f"/telling/{run.id}/pythonic/{tasks['root/pythonic'].id}/elsewhere")
+    assert told["optional"] == ["default", None]
