@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.sandbox.errors import NotStarted
 from ketch.local.sandbox.processes import open_process, send_signal
 from ketch.local.sandbox.records import EXIT, SPEC, STARTED, boot, read_record
@@ -95,8 +96,8 @@ class Container:
         try:
             record = read_record(str(self.directory / EXIT))
         except FileNotFoundError:
-            # Nobody saw the end: the time is that of the discovery, and stays so for this container.
-            return Exit(KILLED, signal.SIGKILL, False, UNKNOWN, LOST, self.started.started_at, datetime.now(UTC))
+            # Nobody saw the end: the time is that of the discovery.
+            return Exit(KILLED, signal.SIGKILL, False, UNKNOWN, LOST, self.started.started_at, SYSTEM_CLOCK.now())
         reason = OUT_OF_MEMORY if record["oom_killed"] else FAILED if record["code"] else COMPLETED
         finished_at = _time(record["finished_at"])
         started_at = self.started.started_at

@@ -111,6 +111,15 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
+def keep_descriptors() -> None:
+    """What this process was given is not for containers, whoever forgot to close it."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            os.set_inheritable(int(name), int(name) <= 2)
+        except OSError:
+            continue  # the descriptor of the listing itself
+
+
 def announce_ready() -> None:
     """Tell the supervisor, if there is one."""
     number = os.environ.pop(READY_FD, None)
@@ -147,6 +156,7 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
     if len(arguments) != 2 or arguments[0] != "--data-dir":
         sys.exit("usage: python -m ketch.local.sandbox.main --data-dir DIRECTORY")
     data_dir = os.path.abspath(arguments[1])  # noqa: PTH100
+    keep_descriptors()
     become_administrator(data_dir)
     listener = listen(f"{data_dir}/{SOCKET}")
     announce_ready()

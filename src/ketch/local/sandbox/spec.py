@@ -9,9 +9,9 @@ from typing import Literal
 MountKind = Literal["bind", "ro-bind", "dev-bind", "tmpfs", "overlay", "scratch", "directory", "symlink"]
 """What stands at a mount's target.
 
-``bind``, ``ro-bind``, ``dev-bind``: the source file or directory itself. ``overlay``: the source directory, writable for
-this container alone. ``scratch``: an empty writable directory on disk. ``tmpfs``: the same in memory, of at most ``size``
-bytes. ``directory``: an empty directory. ``symlink``: a link that says ``source``.
+``bind``, ``ro-bind``, ``dev-bind``: the source file or directory itself. ``overlay``: the source directory, writable
+for this container alone. ``scratch``: an empty writable directory on disk. ``tmpfs``: the same in memory, of at most
+``size`` bytes. ``directory``: an empty directory. ``symlink``: a link that says ``source``.
 """
 
 
