@@ -117,7 +117,7 @@ async def test_status_is_applied_apart(apply: Any) -> None:
 async def test_bad_applies(apply: Any, ask: Any) -> None:
     with pytest.raises(BadRequest, match="fieldManager: Required value"):
         await ask("PATCH", MAP, {"data": {}}, APPLY_PATCH)
-    with pytest.raises(BadRequest, match="must be an object"):
+    with pytest.raises(BadRequest, match="must be a ConfigMap object"):
         await apply(MAP, [], "one")
     with pytest.raises(BadRequest, match="managedFields must be nil"):
         await apply(MAP, {"metadata": {"managedFields": [{}]}}, "one")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ketch.kube.errors import NotFound
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.requests import Call, Target
@@ -26,7 +27,7 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
     for version in spec["versions"]:
         if not version.get("served"):
             continue
-        subresources = version.get("subresources") or {}
+        subresources = version.get("subresources") or NOTHING
         columns = [
             PrinterColumn(
                 item["name"],
@@ -36,7 +37,7 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
                 item.get("description", ""),
                 item.get("priority", 0),
             )
-            for item in version.get("additionalPrinterColumns") or ()
+            for item in version.get("additionalPrinterColumns") or NO_ITEMS
         ]
         yield ServedResource(
             group=group,
@@ -45,17 +46,19 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
             plural=names["plural"],
             singular=names.get("singular") or names["kind"].lower(),
             namespaced=spec["scope"] == "Namespaced",
-            schema=compile_schema((version.get("schema") or {}).get("openAPIV3Schema")),
+            schema=compile_schema((version.get("schema") or NOTHING).get("openAPIV3Schema")),
             storage=f"{group}/{names['plural']}",
             stored_api_version=f"{group}/{stored}",
-            short_names=tuple(names.get("shortNames") or ()),
-            categories=tuple(names.get("categories") or ()),
+            short_names=tuple(names.get("shortNames") or NO_ITEMS),
+            categories=tuple(names.get("categories") or NO_ITEMS),
             verbs=tuple(verb for verb in OBJECT_VERBS if verb != "create") if ending else OBJECT_VERBS,
             has_status="status" in subresources,
             has_scale="scale" in subresources,
-            scale_paths=subresources.get("scale") or {},
+            scale_paths=subresources.get("scale") or NOTHING,
             columns=tuple(columns),
-            selectable_fields=tuple(item["jsonPath"].lstrip(".") for item in version.get("selectableFields") or ()),
+            selectable_fields=tuple(
+                item["jsonPath"].lstrip(".") for item in version.get("selectableFields") or NO_ITEMS
+            ),
             custom=True,
             deprecation=version.get("deprecationWarning", "") if version.get("deprecated") else "",
         )
@@ -118,7 +121,7 @@ class CustomResources:
         resource = self._registry.find(target.group, target.version, target.plural)
 
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
-            finalizers = [item for item in newest["metadata"].get("finalizers") or () if item != CLEANUP]
+            finalizers = [item for item in newest["metadata"].get("finalizers") or NO_ITEMS if item != CLEANUP]
             return {**newest, "metadata": {**newest["metadata"], "finalizers": finalizers}}
 
         with contextlib.suppress(NotFound):

@@ -8,6 +8,7 @@ import msgspec
 
 from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Conflict, NotFound
+from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.reading import ReadHandlers, not_found, store_key
@@ -40,8 +41,7 @@ class _Options(msgspec.Struct, rename="camel"):
 
 def _options(call: Call) -> _Options:
     try:
-        body: Any = call.body if isinstance(call.body, dict) else {}
-        options = msgspec.convert(body, _Options)
+        options = msgspec.convert({} if call.body is None else call.body, _Options)
     except msgspec.ValidationError as error:
         raise BadRequest(f"DeleteOptions: {error}") from error
     if (seconds := call.number("gracePeriodSeconds")) is not None:
@@ -131,7 +131,7 @@ class DeleteHandlers:
         """The object as its deletion leaves it for now; None when nothing holds it."""
         strategy, now = self._strategy_for(resource), self._context_for(call).now.replace(microsecond=0)
         meta = value["metadata"]
-        finalizers = list(meta.get("finalizers") or ())
+        finalizers = list(meta.get("finalizers") or NO_ITEMS)
         if options.propagation_policy is not None:
             added = POLICIES[options.propagation_policy]
             finalizers = [item for item in finalizers if item not in (FOREGROUND, ORPHAN)]

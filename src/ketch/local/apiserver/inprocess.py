@@ -1,6 +1,6 @@
 """The in-process door: calls without bytes, for the controllers that live with the server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ class LocalTransport:
         return answer.json()
 
     @asynccontextmanager
-    async def watch(self, request: Request) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    async def watch(self, request: Request) -> AsyncGenerator[AsyncIterator[dict[str, Any]]]:
         """Raw events as they are committed."""
         query = {**request.query, "watch": "true"}
         answer = await self._router.handle(self._call(Request(request.method, request.path, query)))
@@ -60,7 +60,7 @@ class LocalTransport:
                 self._open.discard(stream)
 
     @asynccontextmanager
-    async def stream(self, request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, request: Request) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Bytes as they come."""
         answer = await self._router.handle(self._call(request))
         if not isinstance(answer, StreamAnswer):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Cause
+from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.resources import ServedResource
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -84,7 +85,7 @@ def keep(obj: dict[str, Any], old: Mapping[str, Any]) -> None:
             meta.pop(name, None)
     if "deletionTimestamp" in kept and meta.get("finalizers"):
         # Once deletion has begun finalizers may only go.
-        allowed = kept.get("finalizers") or []
+        allowed = kept.get("finalizers") or NO_ITEMS
         meta["finalizers"] = [item for item in meta["finalizers"] if item in allowed]
     for name in ("labels", "annotations", "finalizers", "ownerReferences"):
         if name in meta and not meta[name]:
@@ -160,7 +161,7 @@ def label_causes(labels: Mapping[str, Any], path: str) -> list[Cause]:
 def _owner_causes(meta: Mapping[str, Any]) -> list[Cause]:
     causes: list[Cause] = []
     controllers = 0
-    for index, owner in enumerate(meta.get("ownerReferences") or ()):
+    for index, owner in enumerate(meta.get("ownerReferences") or NO_ITEMS):
         path = f"metadata.ownerReferences[{index}]"
         for name in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(name):

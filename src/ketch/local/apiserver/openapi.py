@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -26,10 +26,10 @@ ACTIONS = {
 def _moved(value: Any) -> Any:
     """A definition with its references as components; siblings of a reference go into allOf, as v3 wants."""
     if isinstance(value, list):
-        return [_moved(item) for item in value]
+        return [_moved(item) for item in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
-    result = {name: _moved(item) for name, item in value.items()}
+    result = {name: _moved(item) for name, item in cast("dict[str, Any]", value).items()}
     reference = result.get("$ref")
     if isinstance(reference, str):
         target = {"$ref": COMPONENTS + reference.removeprefix(REFERENCE_PREFIX)}
@@ -40,13 +40,13 @@ def _moved(value: Any) -> Any:
 
 def _names(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, item in value.items():
+        for name, item in cast("dict[str, Any]", value).items():
             if name == "$ref" and isinstance(item, str):
                 yield item.removeprefix(COMPONENTS)
             else:
                 yield from _names(item)
     elif isinstance(value, list):
-        for item in value:
+        for item in cast("list[Any]", value):
             yield from _names(item)
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -139,7 +139,7 @@ class ReadHandlers:
         return WatchAnswer(resource, self._begin(resource, wanted, asked))
 
     @asynccontextmanager
-    async def _begin(self, resource: ServedResource, wanted: Selection, asked: Asked) -> AsyncIterator[EventStream]:
+    async def _begin(self, resource: ServedResource, wanted: Selection, asked: Asked) -> AsyncGenerator[EventStream]:
         try:
             watcher, missed = self._store.watch(
                 resource.storage, wanted.namespace, None if asked.initial else asked.after

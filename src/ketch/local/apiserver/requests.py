@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
 from ketch.kube.transport import JSON_TYPE
@@ -17,7 +17,8 @@ FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 class Call:
     """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter.
 
-    ``shape`` is what the answer is to be shown as (Table, ...), empty for as it is. ``agent`` is the client's User-Agent, from which an unnamed field manager takes its name.
+    ``shape`` is what the answer is to be shown as (Table, ...), empty for as it is. ``agent`` is the client's
+    User-Agent, from which an unnamed field manager takes its name.
     """
 
     user: UserInfo
@@ -47,6 +48,12 @@ class Call:
             return int(text)
         except ValueError:
             raise BadRequest(f'query parameter {name}: "{text}" is no integer') from None
+
+    def object_body(self, what: str) -> dict[str, Any]:
+        """A shallow copy of the body, which must be an object. Raises BadRequest."""
+        if not isinstance(self.body, dict):
+            raise BadRequest(f"the request's body must be a {what} object")
+        return dict(cast("dict[str, Any]", self.body))
 
     @property
     def manager(self) -> str:

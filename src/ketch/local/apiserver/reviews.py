@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ketch.kube.errors import BadRequest
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import TokenError, Tokens
@@ -22,7 +22,7 @@ def _described(user: UserInfo) -> dict[str, Any]:
 def _attributes(spec: Mapping[str, Any]) -> Attributes:
     if path := spec.get("nonResourceAttributes"):
         return Attributes(path.get("verb", ""), path=path.get("path", ""))
-    asked = spec.get("resourceAttributes") or {}
+    asked = spec.get("resourceAttributes") or NOTHING
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
     return Attributes(**{name: asked.get(name, "") for name in names})
 
@@ -36,11 +36,9 @@ class Reviews:
 
     def answer(self, call: Call, target: Target) -> dict[str, Any]:
         """The review with its status. Raises BadRequest."""
-        if not isinstance(call.body, dict):
-            raise BadRequest("the request's body must be a review object")
-        body: dict[str, Any] = dict(call.body)
+        body = call.object_body("review")
         body.setdefault("metadata", {})
-        body["status"] = self._status(call, target, body.get("spec") or {})
+        body["status"] = self._status(call, target, body.get("spec") or NOTHING)
         return body
 
     def _status(self, call: Call, target: Target, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,10 +47,12 @@ class Reviews:
                 return {"userInfo": _described(call.user)}
             case "tokenreviews":
                 try:
-                    user = self._tokens.authenticate(str(spec.get("token", "")), tuple(spec.get("audiences") or ()))
+                    user = self._tokens.authenticate(
+                        str(spec.get("token", "")), tuple(spec.get("audiences") or NO_ITEMS)
+                    )
                 except TokenError as error:
                     return {"authenticated": False, "error": str(error), "user": {}}
-                return {"authenticated": True, "user": _described(user), "audiences": spec.get("audiences") or []}
+                return {"authenticated": True, "user": _described(user), "audiences": spec.get("audiences") or NO_ITEMS}
             case "selfsubjectrulesreviews":
                 rules = list(self._authorizer.rules(call.user, spec.get("namespace", "")))
                 names = ("verbs", "apiGroups", "resources", "resourceNames")
@@ -68,7 +68,7 @@ class Reviews:
             case "selfsubjectaccessreviews":
                 return {"allowed": self._authorizer.allows(call.user, _attributes(spec))}
             case _:
-                user = UserInfo(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""))
+                user = UserInfo(spec.get("user", ""), tuple(spec.get("groups") or NO_ITEMS), spec.get("uid", ""))
                 asked = _attributes(spec)
                 if target.namespace:
                     asked = asked._replace(namespace=target.namespace)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ketch.kube.errors import BadRequest
 from ketch.kube.selectors import Requirement, Selector, SelectorError, parse_fields, parse_labels
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.resources import ServedResource
 
 Obj = Mapping[str, Any]
@@ -51,7 +52,7 @@ def field_value(obj: Obj, path: str) -> str:
     """A field as the selector sees it: absent is the empty text, booleans are ``true`` and ``false``."""
     value: Any = obj
     if path == "source":
-        return str(obj.get("source", {}).get("component", "")) or str(obj.get("reportingComponent", ""))
+        return str(obj.get("source", NOTHING).get("component", "")) or str(obj.get("reportingComponent", ""))
     if path.startswith("regarding."):
         path = "involvedObject." + path.removeprefix("regarding.")
     elif path == "status.successful":

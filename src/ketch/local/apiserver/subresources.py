@@ -1,9 +1,9 @@
 """What lies below an object: binding, eviction, finalize, scale, token, log."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
@@ -11,6 +11,7 @@ from ketch.kube.codec import decode, format_time
 from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Selector, from_label_selector
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.answers import Answer, ObjectAnswer, StreamAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
@@ -36,13 +37,13 @@ SCALE = compile_schema(None)
 
 def _at(obj: Any, path: str) -> Any:
     for step in path.strip(".").split("."):
-        obj = obj.get(step) if isinstance(obj, dict) else None
+        obj = cast("dict[str, Any]", obj).get(step) if isinstance(obj, dict) else None
     return obj
 
 
 def _selector_text(value: Any) -> str:
     if isinstance(value, dict):
-        return str(from_label_selector(decode(LabelSelector, value)) or Selector())
+        return str(from_label_selector(decode(LabelSelector, cast("dict[str, Any]", value))) or Selector())
     return str(value or "")
 
 
@@ -107,13 +108,13 @@ class SubresourceHandlers:
         if target.verb == "get":
             return ObjectAnswer(value=current)
         if target.verb == "update":
-            wanted: Any = call.body
+            wanted = call.object_body("Scale")
         else:
             wanted = patched(call.content_type, current, call.body, SCALE)
-        replicas = (wanted.get("spec") or {}).get("replicas", 0) if isinstance(wanted, dict) else None
+        replicas = (wanted.get("spec") or NOTHING).get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             raise BadRequest("spec.replicas: must be an integer that is not negative")
-        told = (wanted.get("metadata") or {}).get("resourceVersion")
+        told = (wanted.get("metadata") or NOTHING).get("resourceVersion")
         path = (resource.scale_paths or SCALE_PATHS)["specReplicasPath"].strip(".").split(".")
 
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class SubresourceHandlers:
         return ObjectAnswer(value=scale_of(resource, value))
 
     async def _bind(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        node = ((call.body or {}).get("target") or {}).get("name")
+        node = (call.object_body("Binding").get("target") or NOTHING).get("name")
         if not node:
             raise BadRequest("Binding is invalid: target.name: Required value")
 
@@ -148,20 +149,21 @@ class SubresourceHandlers:
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
     async def _evict(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        options = (call.body or {}).get("deleteOptions") or {}
-        await self._deletes.delete(_plain(call, options), _main(target), resource)
+        options = call.object_body("Eviction").get("deleteOptions") or NOTHING
+        await self._deletes.delete(_plain(call, dict(options)), _main(target), resource)
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
     async def _finalize(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        wanted: Any = (call.body or {}).get("spec") or {}
-        record = await self._writes.finalize(call, _main(target), resource, wanted.get("finalizers") or [])
+        wanted: Mapping[str, Any] = call.object_body("Namespace").get("spec") or NOTHING
+        finalizers = list(wanted.get("finalizers") or NO_ITEMS)
+        record = await self._writes.finalize(call, _main(target), resource, finalizers)
         return ObjectAnswer(resource, record)
 
     async def _token(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         record = self._reads.get(target, resource).record
         assert record
-        body: dict[str, Any] = dict(call.body or {})
-        spec = body.get("spec") or {}
+        body = call.object_body("TokenRequest")
+        spec = body.get("spec") or NOTHING
         seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
         if not isinstance(seconds, int) or not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
             raise BadRequest(
@@ -175,7 +177,7 @@ class SubresourceHandlers:
             if found is None or (bound.get("uid") and found.value["metadata"]["uid"] != bound["uid"]):
                 raise NotFound(f'{str(bound.get("kind", "")).lower()}s "{bound.get("name")}" not found')
             bound = {"kind": bound["kind"], "name": bound["name"], "uid": found.value["metadata"]["uid"]}
-        token, expires = self._tokens.mint(record.value, spec.get("audiences") or (), seconds, bound)
+        token, expires = self._tokens.mint(record.value, spec.get("audiences") or NO_ITEMS, seconds, bound)
         body |= {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
         body.setdefault("metadata", {})
         body["spec"] = {**spec, "expirationSeconds": seconds}
@@ -191,7 +193,8 @@ class SubresourceHandlers:
         if not node_name:
             raise BadRequest(f"pod {target.name} does not have a host assigned")
         node = self._store.get(StoreKey("/nodes", "", node_name))
-        socket = ((node.value["metadata"].get("annotations") or {}) if node else {}).get(SOCKET_ANNOTATION)
+        annotations: Mapping[str, Any] = (node.value["metadata"].get("annotations") if node else None) or NOTHING
+        socket = annotations.get(SOCKET_ANNOTATION)
         if not socket:
             raise Unavailable(f"node {node_name} cannot be reached: it is not there or tells no address")
         query = {name: call.query[name] for name in LOG_PARAMETERS if name in call.query}
@@ -201,13 +204,13 @@ class SubresourceHandlers:
 
 def _container(pod: Mapping[str, Any], wanted: str) -> str:
     spec = pod["spec"]
-    names = [each["name"] for kind in ("initContainers", "containers") for each in spec.get(kind) or ()]
+    names = [each["name"] for kind in ("initContainers", "containers") for each in spec.get(kind) or NO_ITEMS]
     if wanted:
         if wanted not in names:
             raise BadRequest(f"container {wanted} is not valid for pod {pod['metadata']['name']}")
         return wanted
     main = [each["name"] for each in spec["containers"]]
-    default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+    default = (pod["metadata"].get("annotations") or NOTHING).get("kubectl.kubernetes.io/default-container")
     if default in main:
         return str(default)
     if len(main) > 1:
@@ -226,7 +229,7 @@ def _plain(call: Call, body: Any = None) -> Call:
 
 
 @asynccontextmanager
-async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
     transport = httpx.AsyncHTTPTransport(uds=socket)
     timeout = httpx.Timeout(10.0, read=None)
     async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=timeout) as client:

@@ -1,6 +1,7 @@
 """create, update and patch: from a body to a durable object."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 from ketch.kube.clock import Clock
@@ -21,6 +22,7 @@ from ketch.kube.errors import (
 )
 from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from ketch.local.apiserver import metadata, patches
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.answers import ObjectAnswer
 from ketch.local.apiserver.conversion import as_served, as_stored
 from ketch.local.apiserver.copying import fresh
@@ -80,9 +82,7 @@ class WriteHandlers:
 
     async def create(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         """Create an object. Raises AlreadyExists, Invalid, Forbidden, NotFound (namespace), BadRequest."""
-        if not isinstance(call.body, dict):
-            raise BadRequest(f"the request's body must be a {resource.kind} object")
-        obj: Obj = dict(call.body)  # pyright: ignore[reportUnknownArgumentType]  # JSON from outside
+        obj = call.object_body(resource.kind)
         metadata.check_path(obj, resource, target.namespace, target.name)
         return await self._create(call, target, resource, obj, lambda made: made)
 
@@ -91,7 +91,7 @@ class WriteHandlers:
     ) -> ObjectAnswer:
         obj, warnings = self._understood(call, resource, obj)
         obj["metadata"] = dict(obj["metadata"])
-        base = obj["metadata"].get("generateName")
+        base = str(obj["metadata"].get("generateName") or "")
         generated = bool(base) and not obj["metadata"].get("name")
         for attempt in range(ATTEMPTS):
             if generated:
@@ -116,17 +116,19 @@ class WriteHandlers:
         made = as_stored(resource, fresh(obj))
         if resource.has_status:
             made.pop("status", None)
-        resource.schema.default(made)
-        metadata.begin(made, target.namespace if resource.namespaced else "", context.now)
-        metadata.advance_generation(resource, made, None)
-        name = made["metadata"].get("name", "")
+        with _well_formed(resource, made):
+            resource.schema.default(made)
+            metadata.begin(made, target.namespace if resource.namespaced else "", context.now)
+            metadata.advance_generation(resource, made, None)
+        name = str(made["metadata"].get("name", ""))
         self._check_namespace(resource, target.namespace, name)
         key = StoreKey(resource.storage, target.namespace if resource.namespaced else "", name)
         if self._store.newest(key) is not None:
             raise WriteConflict(self._store.newest(key))
-        strategy.prepare_create(made, context)
         try:
-            self._check(resource, strategy, made, None, context)
+            with _well_formed(resource, made):
+                strategy.prepare_create(made, context)
+                self._check(resource, strategy, made, None, context)
             made = own(made) if call.content_type == APPLY_PATCH else self._owned(call, resource, made, context)
             if call.dry_run:
                 strategy.abandoned(made)
@@ -162,9 +164,7 @@ class WriteHandlers:
 
     async def update(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         """Replace an object, or its status. Raises Conflict, NotFound, Invalid, BadRequest."""
-        if not isinstance(call.body, dict):
-            raise BadRequest(f"the request's body must be a {resource.kind} object")
-        obj: Obj = dict(call.body)  # pyright: ignore[reportUnknownArgumentType]  # JSON from outside
+        obj = call.object_body(resource.kind)
         metadata.check_path(obj, resource, target.namespace, target.name)
         obj, warnings = self._understood(call, resource, obj)
         told = obj["metadata"].get("resourceVersion")
@@ -216,9 +216,7 @@ class WriteHandlers:
             raise BadRequest(
                 "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
             )
-        if not isinstance(call.body, dict):
-            raise BadRequest("an apply patch must be an object")
-        body: Obj = dict(call.body)  # pyright: ignore[reportUnknownArgumentType]  # JSON from outside
+        body = call.object_body(resource.kind)
         metadata.check_path(body, resource, target.namespace, target.name)
         if body["metadata"].get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
@@ -279,16 +277,18 @@ class WriteHandlers:
             obj = _with_status(resource, obj, old)
         elif resource.has_status:
             _take(obj, old, "status")
-        resource.schema.default(obj)
-        metadata.keep(obj, old)
-        strategy.prepare_update(obj, old, context)
+        with _well_formed(resource, obj):
+            resource.schema.default(obj)
+            metadata.keep(obj, old)
+            strategy.prepare_update(obj, old, context)
         if call.content_type != APPLY_PATCH:
             obj = patches.take_ownership(
                 old, obj, resource.schema, self._manager(call, resource, target.subresource, context)
             )
         if _same(obj, old):
             return await self._settled(current), old
-        self._check(resource, strategy, obj, old, context)
+        with _well_formed(resource, obj):
+            self._check(resource, strategy, obj, old, context)
         if target.subresource != "status":
             metadata.advance_generation(resource, obj, old)
         if call.dry_run:
@@ -310,7 +310,7 @@ class WriteHandlers:
         now = format_time(self._context_for(call).now.replace(microsecond=0))
         condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
         status = obj.setdefault("status", {})
-        others = [item for item in status.get("conditions") or () if item.get("type") != "PodScheduled"]
+        others = [item for item in status.get("conditions") or NO_ITEMS if item.get("type") != "PodScheduled"]
         status["conditions"] = [*others, condition]
         metadata.advance_generation(resource, obj, current.value)
         await self._store.put(key, _stamped(obj), expected=current.revision)
@@ -322,7 +322,7 @@ class WriteHandlers:
         if current is None:
             raise not_found(resource, target.name)
         obj: Obj = {**current.value, "metadata": {**current.value["metadata"]}}
-        obj["spec"] = {**(obj.get("spec") or {}), "finalizers": finalizers}
+        obj["spec"] = {**(obj.get("spec") or NOTHING), "finalizers": finalizers}
         strategy = self._strategy_for(resource)
         if "deletionTimestamp" in obj["metadata"] and _may_go(strategy, obj) and not call.dry_run:
             return await self._store.remove(key, _stamped(obj), expected=current.revision)
@@ -366,6 +366,20 @@ class WriteHandlers:
         operation = "Apply" if call.content_type == APPLY_PATCH else "Update"
         now = format_time(context.now.replace(microsecond=0))
         return patches.Manager(call.manager, operation, resource.api_version, now, subresource)
+
+
+@contextlib.contextmanager
+def _well_formed(resource: ServedResource, obj: Obj) -> Generator[None]:
+    """Defaults and rules expect an object of the right shape; where they stumble, the schema says over what.
+
+    Asked only then, so that good objects pay nothing. Raises Invalid.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        if causes := resource.schema.validate(obj):
+            raise invalid(resource, str(obj["metadata"].get("name", "")), causes) from None
+        raise
 
 
 def _stamped(obj: Obj) -> Callable[[int], Obj]:

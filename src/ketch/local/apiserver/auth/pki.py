@@ -111,7 +111,8 @@ class Authority:
         if not (certificate.exists() and key.exists()):
             return False
         # The standard library's reader of one certificate: no need for cryptography just to see a date.
-        decoded: dict[str, Any] = ssl._ssl._test_decode_cert(str(certificate))  # noqa: SLF001  # pyright: ignore
+        decode: Any = ssl._ssl._test_decode_cert  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType, reportPrivateUsage]
+        decoded: dict[str, Any] = decode(str(certificate))
         expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(decoded["notAfter"]), UTC)
         return expires - RENEW_BEFORE > self._clock.now()
 

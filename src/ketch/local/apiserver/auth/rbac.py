@@ -7,6 +7,7 @@ bindings, however many there are of others.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
@@ -40,7 +41,7 @@ class Binding(NamedTuple):
 def subject_keys(binding: Mapping[str, Any]) -> Iterator[str]:
     """User and group names, prefixed by their kind, that a binding names."""
     namespace = binding["metadata"].get("namespace", "")
-    for subject in binding.get("subjects") or ():
+    for subject in binding.get("subjects") or NO_ITEMS:
         if subject.get("kind") == "ServiceAccount":
             yield f"User:system:serviceaccount:{subject.get('namespace') or namespace}:{subject.get('name')}"
         else:
@@ -49,21 +50,21 @@ def subject_keys(binding: Mapping[str, Any]) -> Iterator[str]:
 
 def rule_allows(rule: Rule, asked: Attributes) -> bool:
     """Whether one PolicyRule permits what is asked."""
-    verbs = rule.get("verbs") or ()
+    verbs = rule.get("verbs") or NO_ITEMS
     if "*" not in verbs and asked.verb not in verbs:
         return False
     if not asked.resource:
         return any(
             path in ("*", asked.path) or (path.endswith("*") and asked.path.startswith(path[:-1]))
-            for path in rule.get("nonResourceURLs") or ()
+            for path in rule.get("nonResourceURLs") or NO_ITEMS
         )
-    groups, resources = rule.get("apiGroups") or (), rule.get("resources") or ()
+    groups, resources = rule.get("apiGroups") or NO_ITEMS, rule.get("resources") or NO_ITEMS
     if "*" not in groups and asked.group not in groups:
         return False
     wanted = f"{asked.resource}/{asked.subresource}" if asked.subresource else asked.resource
     if not ("*" in resources or wanted in resources or (asked.subresource and f"*/{asked.subresource}" in resources)):
         return False
-    names = rule.get("resourceNames") or ()
+    names = rule.get("resourceNames") or NO_ITEMS
     return not names or asked.name in names
 
 
@@ -106,12 +107,12 @@ class Authorizer:
             record = self._store.get(StoreKey(ROLES, binding.namespace, binding.role_name))
         if record is None:
             return
-        yield from record.value.get("rules") or ()
-        for selector in (record.value.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
-            wanted = (selector.get("matchLabels") or {}).items()
+        yield from record.value.get("rules") or NO_ITEMS
+        for selector in (record.value.get("aggregationRule") or NOTHING).get("clusterRoleSelectors") or NO_ITEMS:
+            wanted = (selector.get("matchLabels") or NOTHING).items()
             for other in self._store.list(CLUSTER_ROLES):
-                if wanted <= (other.value["metadata"].get("labels") or {}).items():
-                    yield from other.value.get("rules") or ()
+                if wanted <= (other.value["metadata"].get("labels") or NOTHING).items():
+                    yield from other.value.get("rules") or NO_ITEMS
 
     def allows(self, user: UserInfo, asked: Attributes) -> bool:
         """Whether ``user`` may do what is asked."""

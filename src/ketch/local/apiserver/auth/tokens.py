@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ketch.kube.clock import Clock
+from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.auth.identity import AUTHENTICATED, UserInfo
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -124,7 +125,7 @@ class Tokens:
         if claims.get("iss") != ISSUER or not claims.get("nbf", 0) <= now < claims.get("exp", 0):
             raise TokenError("the token has expired")
         wanted = audiences or (ISSUER,)
-        if not set(wanted) & set(claims.get("aud", ())):
+        if not set(wanted) & set(claims.get("aud", NO_ITEMS)):
             raise TokenError("the token is for another audience")
         own = claims["kubernetes.io"]
         namespace, account = own["namespace"], own["serviceaccount"]

@@ -42,7 +42,10 @@ def negotiate(header: str) -> Form | None:
             return Form(any=media_type == "*/*")
         if media_type not in (JSON, YAML):
             continue
-        values = dict(part.partition("=")[::2] for part in parameters)
+        values: dict[str, str] = {}
+        for part in parameters:
+            key, _, value = part.partition("=")
+            values[key] = value
         if "as" not in values:
             return Form(media_type)
         shape = _KNOWN.get((values.get("g", ""), values.get("v", ""), values["as"]))

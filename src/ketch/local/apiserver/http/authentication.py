@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.errors import Unauthorized
+from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.auth.identity import ANONYMOUS, AUTHENTICATED, MASTERS, UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import ACCOUNTS, TokenError, Tokens
@@ -16,7 +17,7 @@ def certificate_user(certificate: Mapping[str, Any] | None) -> UserInfo | None:
     """The user that a verified client certificate names (``SSLObject.getpeercert``), None without one."""
     if not certificate:
         return None
-    pairs: list[tuple[str, str]] = [pair for names in certificate.get("subject", ()) for pair in names]
+    pairs: list[tuple[str, str]] = [pair for names in certificate.get("subject", NO_ITEMS) for pair in names]
     name = next((value for key, value in pairs if key == "commonName"), "")
     groups = [value for key, value in pairs if key == "organizationName"]
     return UserInfo(name, (*groups, AUTHENTICATED)) if name else None

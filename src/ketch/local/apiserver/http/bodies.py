@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -12,6 +12,7 @@ from ketch.local.apiserver.protobuf import decoding as protobuf
 
 YAML_TYPES = frozenset({APPLY_PATCH, "application/yaml"})
 JSON_TYPES = frozenset({JSON_TYPE, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH})
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
 MOST_VALUES = 1_000_000
 """Values that a body may hold once its YAML aliases are followed."""
 
@@ -44,15 +45,11 @@ def decode(body: bytes, media_type: str) -> Any:
 def _loader() -> Any:
     import yaml  # noqa: PLC0415  # deferred: 25 ms, and nearly every body is JSON
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportUntypedBaseClass]
-        """YAML's JSON part: times stay text."""
-
-    resolvers: dict[str, list[tuple[str, Any]]] = Loader.yaml_implicit_resolvers
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
-        for first, known in resolvers.items()
-    }
-    return Loader
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    known: dict[str, list[tuple[str, Any]]] = base.yaml_implicit_resolvers
+    # YAML's JSON part: times stay text.
+    resolvers = {first: [item for item in items if item[0] != TIMESTAMP] for first, items in known.items()}
+    return type("Loader", (base,), {"yaml_implicit_resolvers": resolvers})
 
 
 def _yaml(body: bytes) -> Any:
@@ -70,11 +67,9 @@ def _plain(value: Any, budget: Iterator[int]) -> Any:
     if next(budget, None) is None:
         raise BadRequest("the body of the request holds too many values")
     if isinstance(value, dict):
-        items: Any = value.items()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        return {_key(name): _plain(item, budget) for name, item in items}
+        return {_key(name): _plain(item, budget) for name, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
-        members: list[Any] = value
-        return [_plain(item, budget) for item in members]
+        return [_plain(item, budget) for item in cast("list[Any]", value)]
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise BadRequest(f"the body of the request holds a {type(value).__name__}, which JSON does not know")

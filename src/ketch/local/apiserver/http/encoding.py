@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from ketch.kube.errors import APIError
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
 from ketch.local.apiserver.http.accept import DISCOVERY, JSON, PARTIAL, PLAIN, TABLE, YAML, Form
 from ketch.local.apiserver.resources import ServedResource
@@ -57,7 +58,7 @@ def dumped(value: Any, form: Form) -> bytes:
 
 def partial(value: Mapping[str, Any]) -> dict[str, Any]:
     """An object as metav1.PartialObjectMetadata."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": META_GROUP, "metadata": value.get("metadata", {})}
+    return {"kind": "PartialObjectMetadata", "apiVersion": META_GROUP, "metadata": value.get("metadata", NOTHING)}
 
 
 def object_bytes(answer: ObjectAnswer, form: Form, include: str, now: datetime) -> bytes:
@@ -70,7 +71,7 @@ def object_bytes(answer: ObjectAnswer, form: Form, include: str, now: datetime) 
     value = answer.json()
     if form.shape == PARTIAL:
         return orjson.dumps(partial(value))
-    meta = {"resourceVersion": value.get("metadata", {}).get("resourceVersion", "")}
+    meta = {"resourceVersion": value.get("metadata", NOTHING).get("resourceVersion", "")}
     return orjson.dumps(table(resource, [value], meta, include, now))
 
 

@@ -1,14 +1,12 @@
 """Serving HTTP: each request guarded, authenticated, understood, handled, answered."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from ketch.kube.clock import Clock

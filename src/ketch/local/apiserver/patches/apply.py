@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from ketch.kube.errors import Cause, Conflict, StatusDetails
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.patches.fields import (
     NOT_OWNED,
     Fields,
@@ -87,7 +88,7 @@ def _migrated(
     others: list[Entry], manager: Manager, fields: Fields, obj: Mapping[str, Any]
 ) -> tuple[list[Entry], Fields]:
     """kubectl's change from client-side to server-side apply: the fields it owned by Update are its own by Apply."""
-    if manager.name != "kubectl" or LAST_APPLIED not in (obj["metadata"].get("annotations") or {}):
+    if manager.name != "kubectl" or LAST_APPLIED not in (obj["metadata"].get("annotations") or NOTHING):
         return others, fields
     result: list[Entry] = []
     for entry in others:
@@ -140,7 +141,7 @@ def apply(
 def _without_identity(applied: Mapping[str, Any]) -> dict[str, Any]:
     """What is applied, less the identity that only locates the object."""
     result = dict(applied)
-    meta = {**result.get("metadata", {})}
+    meta = {**result.get("metadata", NOTHING)}
     for name in ("resourceVersion", "uid", "managedFields", "creationTimestamp"):
         meta.pop(name, None)
     result["metadata"] = meta

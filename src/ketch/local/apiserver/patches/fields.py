@@ -12,7 +12,7 @@ import orjson
 from ketch.local.apiserver.schemas.nodes import ANYTHING, Node
 
 Fields = dict[str, Any]
-NOT_OWNED = {
+NOT_OWNED: Fields = {
     "f:apiVersion": {},
     "f:kind": {},
     "f:metadata": {
@@ -43,7 +43,7 @@ def element_key(node: Node, item: Any) -> str:
     """The key of a list's element."""
     if node.list_type == "set":
         return f"v:{_text(item)}"
-    fields: Mapping[str, Any] = item if isinstance(item, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    fields = cast("Mapping[str, Any]", item) if isinstance(item, dict) else {}
     return "k:" + _text(
         {key: value for key in node.list_keys if (value := list_key_value(node, fields, key)) is not None}
     )

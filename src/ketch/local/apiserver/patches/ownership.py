@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.patches.fields import NOT_OWNED, Fields, changed, difference, field_set, union
 from ketch.local.apiserver.schemas import Schema
 
@@ -44,12 +45,12 @@ class Manager(NamedTuple):
 
 def owned(entry: Entry) -> Fields:
     """The fields of an entry."""
-    return entry.get("fieldsV1") or {}
+    return dict(entry.get("fieldsV1") or NOTHING)
 
 
 def entries(obj: Mapping[str, Any] | None) -> Sequence[Entry]:
     """An object's managedFields."""
-    return (obj or {}).get("metadata", {}).get("managedFields") or ()
+    return (obj or {}).get("metadata", NOTHING).get("managedFields") or NO_ITEMS
 
 
 def same_ownership(new: Sequence[Entry] | None, old: Sequence[Entry] | None) -> bool:

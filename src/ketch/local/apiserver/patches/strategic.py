@@ -86,7 +86,7 @@ def _merge_list(value: list[Any], patch: list[Any], node: Node) -> list[Any]:
     if not node.merge_key:
         return [*value, *(item for item in patch if item not in value)]
     key = node.merge_key
-    result = list(value)
+    result: list[Obj] = list(value)
     for raw in patch:
         if not isinstance(raw, dict):
             raise BadRequest(f"strategic merge patch: elements of a list merged by {key} must be objects")

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -87,13 +87,17 @@ def _int_or_string(data: memoryview) -> int | str:
     return _text(parts.get(3, b"")) if parts.get(1) else parts.get(2, 0)
 
 
+def _quantity(data: memoryview) -> str:
+    return _text(_values(data).get(1, b""))
+
+
 def _raw(data: memoryview) -> Any:
     raw = bytes(_values(data).get(1, b""))
     return orjson.loads(raw) if raw else None
 
 
-SPECIAL = {
-    "k8s.io/apimachinery/pkg/api/resource.Quantity": lambda data: _text(_values(data).get(1, b"")),
+SPECIAL: Mapping[str, Callable[[memoryview], Any]] = {
+    "k8s.io/apimachinery/pkg/api/resource.Quantity": _quantity,
     "k8s.io/apimachinery/pkg/util/intstr.IntOrString": _int_or_string,
     f"{META}.Time": _time,
     f"{META}.MicroTime": _time,

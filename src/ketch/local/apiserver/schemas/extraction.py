@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 RELEASE = "v1.37.0"
 PREFIX = "#/$defs/"
@@ -69,13 +69,13 @@ def _wanted(name: str) -> bool:
 
 def _references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
-        for name, item in value.items():
+        for name, item in cast("dict[str, Any]", value).items():
             if name == "$ref" and isinstance(item, str):
                 yield item.removeprefix(PREFIX)
             else:
                 yield from _references(item)
     elif isinstance(value, list):
-        for item in value:
+        for item in cast("list[Any]", value):
             yield from _references(item)
 
 
@@ -101,11 +101,12 @@ def _simplified(schema: Mapping[str, Any], *, documents: bool) -> dict[str, Any]
     for name, value in schema.items():
         match name:
             case "type":
-                result["type"] = next(item for item in value if item != "null") if isinstance(value, list) else value
+                kinds = cast("list[str]", value) if isinstance(value, list) else [value]
+                result["type"] = next(item for item in kinds if item != "null")
             case "properties":
                 result[name] = {key: _simplified(item, documents=documents) for key, item in value.items()}
             case "items" | "additionalProperties" if isinstance(value, dict):
-                result[name] = _simplified(value, documents=documents)
+                result[name] = _simplified(cast("dict[str, Any]", value), documents=documents)
             case "enum":
                 pass  # only ever apiVersion and kind, which the server checks itself
             case "description" if not documents:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+
 Definitions = Callable[[str], "Node"]
 REFERENCE_PREFIX = "#/$defs/"
 
@@ -29,13 +31,14 @@ class Node:
         self.int_or_string: bool = self.format == "int-or-string" or bool(schema.get("x-kubernetes-int-or-string"))
         self.quantity: bool = self.format == "quantity"
         self.nullable: bool = bool(schema.get("nullable"))
-        self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self.required: tuple[str, ...] = tuple(schema.get("required", NO_ITEMS))
         self.embedded: bool = bool(schema.get("x-kubernetes-embedded-resource"))
         self.preserve_unknown: bool = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
         self.list_keys: tuple[str, ...] = tuple(schema.get("x-kubernetes-list-map-keys", ()))
         self.atomic_map: bool = schema.get("x-kubernetes-map-type") == "atomic"
         self.merge_key: str = schema.get("x-kubernetes-patch-merge-key", "")
-        self.merge_strategies = frozenset(filter(None, schema.get("x-kubernetes-patch-strategy", "").split(",")))
+        strategies: str = schema.get("x-kubernetes-patch-strategy", "")
+        self.merge_strategies: frozenset[str] = frozenset(filter(None, strategies.split(",")))
         self.list_type: str = schema.get("x-kubernetes-list-type", "atomic")
         if builtin and self.type == "object" and not schema.get("properties") and "additionalProperties" not in schema:
             self.preserve_unknown = True
@@ -44,7 +47,7 @@ class Node:
     @cached_property
     def properties(self) -> Mapping[str, Any]:
         """Raw schemas of the declared fields."""
-        return self.schema.get("properties") or {}
+        return self.schema.get("properties") or NOTHING
 
     def child(self, name: str) -> "Node | None":
         """The node of a field; None when it is not known."""

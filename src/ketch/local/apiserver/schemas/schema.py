@@ -5,6 +5,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from ketch.kube.errors import Cause
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.schemas.checking import check
 from ketch.local.apiserver.schemas.defaults import default_for
 from ketch.local.apiserver.schemas.definitions import OBJECT_META, kinds, node_of
@@ -73,6 +74,6 @@ class _CustomRoot(Node):
 def compile_schema(openapi: Mapping[str, Any] | None) -> Schema:
     """A custom resource's schema; without one, anything goes."""
     given = dict(openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    given["properties"] = {**(given.get("properties") or {}), **IDENTITY}
+    given["properties"] = {**(given.get("properties") or NOTHING), **IDENTITY}
     root = _CustomRoot(given, node_of, builtin=False)
     return Schema(lambda: root, None, builtin=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.errors import Cause, Invalid
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, invalid
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -24,20 +25,20 @@ class NamespaceStrategy(Strategy):
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Active, and held."""
-        obj["spec"] = {**(obj.get("spec") or {}), "finalizers": [NAMESPACE_FINALIZER]}
+        obj["spec"] = {**(obj.get("spec") or NOTHING), "finalizers": [NAMESPACE_FINALIZER]}
         obj["status"] = {"phase": "Active"}
 
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         """Only /finalize changes the spec."""
-        obj["spec"] = old.get("spec", {})
+        obj["spec"] = old.get("spec", NOTHING)
 
     def deletion_hooks(self, obj: Mapping[str, Any]) -> bool:
         """Whether the controller still holds it."""
-        return bool((obj.get("spec") or {}).get("finalizers"))
+        return bool((obj.get("spec") or NOTHING).get("finalizers"))
 
     def begin_deletion(self, obj: Obj) -> None:
         """Terminating."""
-        obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+        obj["status"] = {**(obj.get("status") or NOTHING), "phase": "Terminating"}
 
 
 class ServiceStrategy(Strategy):
@@ -58,10 +59,10 @@ class ServiceStrategy(Strategy):
 
     def created(self, obj: Mapping[str, Any]) -> None:
         """Remember what the service holds."""
-        uid, spec = obj["metadata"]["uid"], obj.get("spec") or {}
+        uid, spec = obj["metadata"]["uid"], obj.get("spec") or NOTHING
         if spec.get("clusterIP") not in (None, "", "None"):
             self._taken[spec["clusterIP"]] = uid
-        for port in spec.get("ports") or ():
+        for port in spec.get("ports") or NO_ITEMS:
             if port.get("nodePort"):
                 self._ports[port["nodePort"]] = uid
 
@@ -82,7 +83,7 @@ class ServiceStrategy(Strategy):
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         """Keep the address that an update leaves out."""
         self._load(context)
-        spec, before = obj["spec"], old.get("spec") or {}
+        spec, before = obj["spec"], old.get("spec") or NOTHING
         if spec.get("type") != "ExternalName" and not spec.get("clusterIP") and before.get("clusterIP"):
             for name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if name in before:
@@ -101,7 +102,7 @@ class ServiceStrategy(Strategy):
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
         if spec.get("type") in ("NodePort", "LoadBalancer"):
-            for port in spec.get("ports") or ():
+            for port in spec.get("ports") or NO_ITEMS:
                 if not port.get("nodePort"):
                     port["nodePort"] = next(number for number in NODE_PORTS if number not in self._ports)
                 self._ports[port["nodePort"]] = uid
@@ -136,7 +137,7 @@ class ServiceStrategy(Strategy):
         kinds = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]
         if spec.get("type") not in kinds:
             causes.append(unsupported("spec.type", spec.get("type"), kinds))
-        ports = spec.get("ports") or ()
+        ports = spec.get("ports") or NO_ITEMS
         if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
             causes.append(required("spec.ports"))
         for index, port in enumerate(ports):
@@ -147,7 +148,7 @@ class ServiceStrategy(Strategy):
                 causes.append(invalid(f"{path}.port", port.get("port"), "must be between 1 and 65535, inclusive"))
             if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
                 causes.append(unsupported(f"{path}.protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"]))
-        before = (old or {}).get("spec") or {}
+        before = (old or {}).get("spec") or NOTHING
         if before.get("clusterIP") and spec.get("clusterIP") != before["clusterIP"]:
             causes.append(invalid("spec.clusterIPs[0]", spec.get("clusterIP"), "may not change once set"))
         return causes
@@ -163,7 +164,7 @@ class SecretStrategy(Strategy):
                 str(key): base64.b64encode(str(text).encode()).decode()  # pyright: ignore[reportUnknownArgumentType]
                 for key, text in texts.items()  # pyright: ignore[reportUnknownVariableType]
             }
-            obj["data"] = {**(obj.get("data") or {}), **encoded}
+            obj["data"] = {**(obj.get("data") or NOTHING), **encoded}
 
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         """Encode stringData."""
@@ -172,7 +173,7 @@ class SecretStrategy(Strategy):
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """base64, type that stays, immutability."""
         causes: list[Cause] = []
-        for key, text in (obj.get("data") or {}).items():
+        for key, text in (obj.get("data") or NOTHING).items():
             try:
                 base64.b64decode(text or "", validate=True)
             except (binascii.Error, ValueError, TypeError):
@@ -189,7 +190,7 @@ class ConfigMapStrategy(Strategy):
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Keys of text and bytes differ; immutability."""
-        both = set(obj.get("data") or {}) & set(obj.get("binaryData") or {})
+        both = set(obj.get("data") or NOTHING) & set(obj.get("binaryData") or NOTHING)
         causes = [invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in sorted(both)]
         return causes + (immutable_causes(obj, old) if old is not None else [])
 
@@ -214,7 +215,7 @@ class ClaimStrategy(Strategy):
             default = [
                 item["metadata"]["name"]
                 for item in classes
-                if (item["metadata"].get("annotations") or {}).get(marks[0]) == marks[1]
+                if (item["metadata"].get("annotations") or NOTHING).get(marks[0]) == marks[1]
             ]
             if default:
                 obj["spec"]["storageClassName"] = default[0]
@@ -225,7 +226,7 @@ class ClaimStrategy(Strategy):
         causes: list[Cause] = []
         if not spec.get("accessModes"):
             causes.append(required("spec.accessModes", "at least 1 access mode is required"))
-        if "storage" not in ((spec.get("resources") or {}).get("requests") or {}):
+        if "storage" not in ((spec.get("resources") or NOTHING).get("requests") or NOTHING):
             causes.append(required("spec.resources[storage]"))
         if old is not None:
             free = {"resources", "volumeName", "volumeAttributesClassName"}
@@ -255,12 +256,12 @@ class RoleReferenceStrategy(Strategy):
         """roleRef names a role and stays."""
         causes: list[Cause] = []
         kinds = ["ClusterRole", "Role"] if obj["kind"] == "RoleBinding" else ["ClusterRole"]
-        role = obj.get("roleRef") or {}
+        role = obj.get("roleRef") or NOTHING
         if role.get("kind") not in kinds:
             causes.append(unsupported("roleRef.kind", role.get("kind"), kinds))
         if old is not None and role != old.get("roleRef"):
             causes.append(invalid("roleRef", role, "cannot change roleRef"))
-        for index, subject in enumerate(obj.get("subjects") or ()):
+        for index, subject in enumerate(obj.get("subjects") or NO_ITEMS):
             if (
                 subject.get("kind") == "ServiceAccount"
                 and not subject.get("namespace")
@@ -277,6 +278,6 @@ class ServiceAccountStrategy(Strategy):
         """Names of image pull secrets."""
         return [
             invalid(f"imagePullSecrets[{index}].name", item.get("name"), "must be a name")
-            for index, item in enumerate(obj.get("imagePullSecrets") or ())
+            for index, item in enumerate(obj.get("imagePullSecrets") or NO_ITEMS)
             if not DNS_LABEL.match(str(item.get("name", "")).replace(".", "-"))
         ]

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, DNS_SUBDOMAIN, LABEL_MESSAGE, invalid
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -23,22 +24,22 @@ class DefinitionStrategy(Strategy):
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Held until its objects are gone; accepted at once, since nothing else decides about it."""
         meta, spec = obj["metadata"], obj["spec"]
-        meta["finalizers"] = [*(item for item in meta.get("finalizers") or () if item != CLEANUP), CLEANUP]
+        meta["finalizers"] = [*(item for item in meta.get("finalizers") or NO_ITEMS if item != CLEANUP), CLEANUP]
         now = format_time(context.now.replace(microsecond=0))
         obj["status"] = {
             "conditions": [
                 _condition("NamesAccepted", "NoConflicts", "no conflicts found", now),
                 _condition("Established", "InitialNamesAccepted", "the initial names have been accepted", now),
             ],
-            "acceptedNames": spec.get("names") or {},
+            "acceptedNames": spec.get("names") or NOTHING,
             "storedVersions": _stored_versions(spec),
         }
 
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         """Names and stored versions follow the spec."""
-        status = dict(obj.get("status") or old.get("status") or {})
-        status["acceptedNames"] = obj["spec"].get("names") or {}
-        known = status.get("storedVersions") or []
+        status = dict(obj.get("status") or old.get("status") or NOTHING)
+        status["acceptedNames"] = obj["spec"].get("names") or NOTHING
+        known = status.get("storedVersions") or NO_ITEMS
         status["storedVersions"] = [*known, *(item for item in _stored_versions(obj["spec"]) if item not in known)]
         obj["status"] = status
 
@@ -48,7 +49,7 @@ class DefinitionStrategy(Strategy):
         causes = _name_causes(obj["metadata"].get("name", ""), obj["metadata"].get("annotations"), spec)
         if spec.get("scope") not in ("Namespaced", "Cluster"):
             causes.append(unsupported("spec.scope", spec.get("scope"), ["Cluster", "Namespaced"]))
-        versions = spec.get("versions") or []
+        versions = spec.get("versions") or NO_ITEMS
         if not versions:
             causes.append(required("spec.versions", "must have at least one version"))
         if sum(bool(version.get("storage")) for version in versions) != 1 and versions:
@@ -56,7 +57,7 @@ class DefinitionStrategy(Strategy):
                 invalid("spec.versions", len(versions), "must have exactly one version marked as storage version")
             )
         for index, version in enumerate(versions):
-            schema = (version.get("schema") or {}).get("openAPIV3Schema")
+            schema = (version.get("schema") or NOTHING).get("openAPIV3Schema")
             path = f"spec.versions[{index}].schema.openAPIV3Schema"
             if schema is None:
                 causes.append(required(path, "schemas are required"))
@@ -76,12 +77,12 @@ def _condition(kind: str, reason: str, message: str, now: str) -> Obj:
 
 
 def _stored_versions(spec: Mapping[str, Any]) -> list[str]:
-    return [version["name"] for version in spec.get("versions") or () if version.get("storage")]
+    return [version["name"] for version in spec.get("versions") or NO_ITEMS if version.get("storage")]
 
 
 def _name_causes(name: str, annotations: Mapping[str, str] | None, spec: Mapping[str, Any]) -> list[Cause]:
     causes: list[Cause] = []
-    group, names = spec.get("group", ""), spec.get("names") or {}
+    group, names = spec.get("group", ""), spec.get("names") or NOTHING
     if not DNS_SUBDOMAIN.match(group) or "." not in group:
         causes.append(invalid("spec.group", group, "should be a domain with at least one dot"))
     if PROTECTED.search(group) and not (annotations or {}).get(APPROVED):
@@ -131,7 +132,7 @@ def structural_causes(schema: Mapping[str, Any], path: str, causes: list[Cause])
             )
     if kind == "array":
         _array_causes(schema, path, causes)
-    for name, child in (schema.get("properties") or {}).items():
+    for name, child in (schema.get("properties") or NOTHING).items():
         structural_causes(child, f"{path}.properties[{name}]", causes)
     if isinstance(schema.get("additionalProperties"), dict):
         structural_causes(schema["additionalProperties"], f"{path}.additionalProperties", causes)

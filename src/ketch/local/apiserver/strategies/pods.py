@@ -7,6 +7,7 @@ from typing import Any
 
 from ketch.kube.errors import Cause, Forbidden
 from ketch.kube.quantities import QuantityError, parse_quantity
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET, invalid
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -23,9 +24,9 @@ EVICTION_SECONDS = 300
 def quality_of_service(spec: Mapping[str, Any]) -> str:
     """Guaranteed, Burstable or BestEffort, by the containers' cpu and memory."""
     any_set, guaranteed = False, True
-    for container in (*spec.get("containers", ()), *spec.get("initContainers", ())):
-        resources = container.get("resources") or {}
-        limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    for container in (*spec.get("containers", NO_ITEMS), *spec.get("initContainers", NO_ITEMS)):
+        resources = container.get("resources") or NOTHING
+        limits, requests = resources.get("limits") or NOTHING, resources.get("requests") or NOTHING
         for name in ("cpu", "memory"):
             any_set = any_set or name in limits or name in requests
             if name not in limits or requests.get(name, limits[name]) != limits[name]:
@@ -70,24 +71,24 @@ class PodStrategy(Strategy):
                     f'{namespace}/{name}: serviceaccount "{name}" not found'
                 )
         mount = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken", True))
-        if not mount or "kubernetes.io/config.mirror" in (obj["metadata"].get("annotations") or {}):
+        if not mount or "kubernetes.io/config.mirror" in (obj["metadata"].get("annotations") or NOTHING):
             return
-        containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
+        containers = [*spec.get("containers", NO_ITEMS), *spec.get("initContainers", NO_ITEMS)]
         without = [
             each
             for each in containers
-            if all(item.get("mountPath") != TOKEN_PATH for item in each.get("volumeMounts") or ())
+            if all(item.get("mountPath") != TOKEN_PATH for item in each.get("volumeMounts") or NO_ITEMS)
         ]
         if not without:
             return
         volume = "kube-api-access-" + "".join(secrets.choice(SUFFIX_ALPHABET) for _ in range(5))
-        spec["volumes"] = [*(spec.get("volumes") or ()), _token_volume(volume)]
+        spec["volumes"] = [*(spec.get("volumes") or NO_ITEMS), _token_volume(volume)]
         for each in without:
             mount_point = {"name": volume, "readOnly": True, "mountPath": TOKEN_PATH}
-            each["volumeMounts"] = [*(each.get("volumeMounts") or ()), mount_point]
+            each["volumeMounts"] = [*(each.get("volumeMounts") or NO_ITEMS), mount_point]
 
     def _tolerations(self, spec: Obj) -> None:
-        tolerations = list(spec.get("tolerations") or ())
+        tolerations = list(spec.get("tolerations") or NO_ITEMS)
         for key in (NOT_READY, UNREACHABLE):
             if not any(item.get("key") in (key, None, "") for item in tolerations):
                 tolerations.append(
@@ -119,7 +120,7 @@ class PodStrategy(Strategy):
 
     def grace_seconds(self, obj: Mapping[str, Any], asked: int | None) -> int:
         """None for a pod that no node knows, or that has ended."""
-        spec, phase = obj.get("spec", {}), obj.get("status", {}).get("phase")
+        spec, phase = obj.get("spec", NOTHING), obj.get("status", NOTHING).get("phase")
         if not spec.get("nodeName") or phase in TERMINAL:
             return 0
         return spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
@@ -151,7 +152,7 @@ def pod_spec_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
     volumes = _volume_causes(spec, path, causes)
     names: set[str] = set()
     for kind in ("containers", "initContainers"):
-        for index, container in enumerate(spec.get(kind) or ()):
+        for index, container in enumerate(spec.get(kind) or NO_ITEMS):
             _container_causes(container, f"{path}.{kind}[{index}]", volumes, names, causes)
     policies = ["Always", "OnFailure", "Never"]
     if spec.get("restartPolicy") not in policies:
@@ -167,7 +168,7 @@ def pod_spec_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
 
 def _volume_causes(spec: Mapping[str, Any], path: str, causes: list[Cause]) -> set[str]:
     names: set[str] = set()
-    for index, volume in enumerate(spec.get("volumes") or ()):
+    for index, volume in enumerate(spec.get("volumes") or NO_ITEMS):
         name, where = volume.get("name", ""), f"{path}.volumes[{index}]"
         if not name:
             causes.append(required(f"{where}.name"))
@@ -198,12 +199,12 @@ def _container_causes(
     policies = ["Always", "IfNotPresent", "Never"]
     if container.get("imagePullPolicy") not in policies:
         causes.append(unsupported(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), policies))
-    for index, port in enumerate(container.get("ports") or ()):
+    for index, port in enumerate(container.get("ports") or NO_ITEMS):
         number = port.get("containerPort")
         if not isinstance(number, int) or not 1 <= number <= 65535:
             message = "must be between 1 and 65535, inclusive"
             causes.append(invalid(f"{path}.ports[{index}].containerPort", number, message))
-    for index, variable in enumerate(container.get("env") or ()):
+    for index, variable in enumerate(container.get("env") or NO_ITEMS):
         if not ENVIRONMENT_NAME.match(variable.get("name", "")):
             message = "a valid environment variable name must consist only of printable ASCII characters other than '='"
             causes.append(invalid(f"{path}.env[{index}].name", variable.get("name", ""), message))
@@ -211,7 +212,7 @@ def _container_causes(
             message = "may not be specified when `value` is not empty"
             causes.append(invalid(f"{path}.env[{index}].valueFrom", "", message))
     paths: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
+    for index, mount in enumerate(container.get("volumeMounts") or NO_ITEMS):
         where = f"{path}.volumeMounts[{index}]"
         if mount.get("name") not in volumes:
             causes.append(Cause("FieldValueNotFound", f'Not found: "{mount.get("name", "")}"', f"{where}.name"))
@@ -221,12 +222,12 @@ def _container_causes(
         if point in paths:
             causes.append(invalid(f"{where}.mountPath", point, "must be unique"))
         paths.add(point)
-    _resource_causes(container.get("resources") or {}, f"{path}.resources", causes)
+    _resource_causes(container.get("resources") or NOTHING, f"{path}.resources", causes)
 
 
 def _resource_causes(resources: Mapping[str, Any], path: str, causes: list[Cause]) -> None:
-    limits = resources.get("limits") or {}
-    for name, text in (resources.get("requests") or {}).items():
+    limits = resources.get("limits") or NOTHING
+    for name, text in (resources.get("requests") or NOTHING).items():
         try:
             value = parse_quantity(text)
             over = name in limits and value > parse_quantity(limits[name])

@@ -7,6 +7,7 @@ from ketch.kube.codec import decode
 from ketch.kube.errors import Cause
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import matcher
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.metadata import invalid
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -24,8 +25,8 @@ class TemplateStrategy(Strategy):
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """The template is a good pod, its labels are selected, its policy is Always."""
         spec = obj["spec"]
-        template = spec.get("template") or {}
-        causes = pod_spec_causes(template.get("spec") or {}, "spec.template.spec")
+        template = spec.get("template") or NOTHING
+        causes = pod_spec_causes(template.get("spec") or NOTHING, "spec.template.spec")
         selector = spec.get("selector")
         if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
             causes.append(
@@ -34,12 +35,12 @@ class TemplateStrategy(Strategy):
                 else invalid("spec.selector", {}, "empty selector is invalid for " + obj["kind"].lower())
             )
         else:
-            labels = (template.get("metadata") or {}).get("labels") or {}
+            labels = (template.get("metadata") or NOTHING).get("labels") or NOTHING
             if not matcher(decode(LabelSelector, selector))(labels):
                 causes.append(
                     invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
                 )
-        if (template.get("spec") or {}).get("restartPolicy", "Always") != "Always":
+        if (template.get("spec") or NOTHING).get("restartPolicy", "Always") != "Always":
             causes.append(
                 unsupported("spec.template.spec.restartPolicy", template["spec"]["restartPolicy"], ["Always"])
             )
@@ -66,14 +67,14 @@ class JobStrategy(Strategy):
             NAME_LABEL: meta.get("name", ""),
             "job-name": meta.get("name", ""),
         }
-        template_meta["labels"] = {**(template_meta.get("labels") or {}), **own}
+        template_meta["labels"] = {**(template_meta.get("labels") or NOTHING), **own}
         spec["selector"] = {"matchLabels": {UID_LABEL: meta["uid"]}}
         obj["metadata"].setdefault("labels", dict(template_meta["labels"]))
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Counts, policies, and what may not change."""
         spec = obj["spec"]
-        template_spec = (spec.get("template") or {}).get("spec") or {}
+        template_spec = (spec.get("template") or NOTHING).get("spec") or NOTHING
         causes = pod_spec_causes(template_spec, "spec.template.spec")
         if template_spec.get("restartPolicy") not in ("OnFailure", "Never"):
             supported = ["OnFailure", "Never"]

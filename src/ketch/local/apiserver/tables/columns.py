@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ketch.kube.codec import parse_time
 
@@ -76,7 +76,7 @@ def since(text: Any, now: datetime) -> str:
 def at(obj: Any, *path: str, default: Any = "") -> Any:
     """What stands at a path of fields; ``default`` when something on the way is missing."""
     for step in path:
-        obj = obj.get(step) if isinstance(obj, Mapping) else None  # pyright: ignore[reportUnknownMemberType]
+        obj = cast("Mapping[str, Any]", obj).get(step) if isinstance(obj, Mapping) else None
         if obj is None:
             return default
     return obj

@@ -1,9 +1,10 @@
 """The core group and its neighbours as rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.tables.columns import (
     AGE,
     NAME,
@@ -26,8 +27,8 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 MOST_ENDPOINTS = 3
 
 
-def _size(*path: str) -> Any:
-    return lambda obj, now: len(at(obj, *path, default=()))  # noqa: ARG005  # cells take a time
+def _secrets(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+    return len(obj.get("secrets") or NO_ITEMS)
 
 
 def _service_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
@@ -35,21 +36,21 @@ def _service_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells tak
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
         return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
 
-    return joined(map(one, at(obj, "spec", "ports", default=())))
+    return joined(map(one, at(obj, "spec", "ports", default=NO_ITEMS)))
 
 
 def _external(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    kind, addresses = at(obj, "spec", "type"), at(obj, "spec", "externalIPs", default=[])
+    kind, addresses = at(obj, "spec", "type"), at(obj, "spec", "externalIPs", default=NO_ITEMS)
     if kind == "ExternalName":
         return str(at(obj, "spec", "externalName"))
     if kind != "LoadBalancer":
         return joined(addresses)
-    ingress = at(obj, "status", "loadBalancer", "ingress", default=[])
+    ingress = at(obj, "status", "loadBalancer", "ingress", default=NO_ITEMS)
     return joined([*(each.get("ip") or each.get("hostname", "") for each in ingress), *addresses], "<pending>")
 
 
 def _service_selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    return labels_text(at(obj, "spec", "selector", default={}))
+    return labels_text(at(obj, "spec", "selector", default=NOTHING))
 
 
 SERVICE: Columns = (
@@ -65,9 +66,9 @@ SERVICE: Columns = (
 
 def _endpoints(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
     found: list[str] = []
-    for subset in at(obj, "subsets", default=()):
-        for address in subset.get("addresses") or ():
-            ports = subset.get("ports") or ()
+    for subset in at(obj, "subsets", default=NO_ITEMS):
+        for address in subset.get("addresses") or NO_ITEMS:
+            ports = subset.get("ports") or NO_ITEMS
             found += [f"{address['ip']}:{port['port']}" for port in ports] or [str(address["ip"])]
     more = f" + {len(found) - MOST_ENDPOINTS} more..." if len(found) > MOST_ENDPOINTS else ""
     return joined(found[:MOST_ENDPOINTS]) + more
@@ -77,11 +78,13 @@ ENDPOINTS: Columns = (NAME, Column("Endpoints", _endpoints), AGE)
 
 
 def _slice_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    return joined((port.get("port", "*") for port in at(obj, "ports", default=())), UNSET)
+    return joined((port.get("port", "*") for port in at(obj, "ports", default=NO_ITEMS)), UNSET)
 
 
 def _slice_endpoints(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    found = [address for each in at(obj, "endpoints", default=()) for address in each.get("addresses") or ()]
+    found = [
+        address for each in at(obj, "endpoints", default=NO_ITEMS) for address in each.get("addresses") or NO_ITEMS
+    ]
     more = f" + {len(found) - MOST_ENDPOINTS} more..." if len(found) > MOST_ENDPOINTS else ""
     return joined(found[:MOST_ENDPOINTS], UNSET) + more
 
@@ -97,7 +100,7 @@ NAMESPACE: Columns = (NAME, Column("Status", field("status", "phase")), AGE)
 
 
 def _node_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=())}
+    conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=NO_ITEMS)}
     words = ["Ready" if conditions.get("Ready") == "True" else "NotReady"] if "Ready" in conditions else ["Unknown"]
     if at(obj, "spec", "unschedulable", default=False):
         words.append("SchedulingDisabled")
@@ -105,13 +108,15 @@ def _node_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take 
 
 
 def _roles(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    labels = at(obj, "metadata", "labels", default={})
+    labels = at(obj, "metadata", "labels", default=NOTHING)
     return joined(sorted(key.removeprefix(ROLE_PREFIX) for key in labels if key.startswith(ROLE_PREFIX)))
 
 
 def _address(kind: str) -> Any:
     def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-        found = [each["address"] for each in at(obj, "status", "addresses", default=()) if each.get("type") == kind]
+        found = [
+            each["address"] for each in at(obj, "status", "addresses", default=NO_ITEMS) if each.get("type") == kind
+        ]
         return str(found[0]) if found else NONE
 
     return cell
@@ -148,7 +153,7 @@ def _last_seen(obj: Obj, now: datetime) -> str:
 
 
 def _involved(obj: Obj) -> Mapping[str, Any]:
-    return obj.get("involvedObject") or obj.get("regarding") or {}
+    return obj.get("involvedObject") or obj.get("regarding") or NOTHING
 
 
 def _event_object(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
@@ -157,9 +162,17 @@ def _event_object(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take
 
 
 def _source(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    source = obj.get("source") or obj.get("deprecatedSource") or {}
+    source = obj.get("source") or obj.get("deprecatedSource") or NOTHING
     component = source.get("component") or obj.get("reportingComponent") or obj.get("reportingController") or ""
     return joined(filter(None, (component, source.get("host"))), "")
+
+
+def _subobject(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    return str(_involved(obj).get("fieldPath", ""))
+
+
+def _event_count(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+    return int(obj.get("count") or obj.get("deprecatedCount") or 1)
 
 
 def _message(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
@@ -171,27 +184,27 @@ EVENT: Columns = (
     Column("Type", field("type")),
     Column("Reason", field("reason")),
     Column("Object", _event_object),
-    Column("Subobject", lambda obj, now: _involved(obj).get("fieldPath", ""), priority=1),  # noqa: ARG005  # as above
+    Column("Subobject", _subobject, priority=1),
     Column("Source", _source, priority=1),
     Column("Message", _message),
     Column("First Seen", _event_time("firstTimestamp", "deprecatedFirstTimestamp", "eventTime"), priority=1),
-    Column("Count", lambda obj, now: obj.get("count", obj.get("deprecatedCount", 1)), priority=1),  # noqa: ARG005
+    Column("Count", _event_count, priority=1),
     Column("Name", NAME.cell, "string", "name", priority=1),
 )
 
 
 def _data_size(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
-    return len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
+    return len(obj.get("data") or NO_ITEMS) + len(obj.get("binaryData") or NO_ITEMS)
 
 
 CONFIG_MAP: Columns = (NAME, Column("Data", _data_size, "integer"), AGE)
 SECRET: Columns = (NAME, Column("Type", field("type")), Column("Data", _data_size, "integer"), AGE)
-SERVICE_ACCOUNT: Columns = (NAME, Column("Secrets", _size("secrets"), "integer"), AGE)
+SERVICE_ACCOUNT: Columns = (NAME, Column("Secrets", _secrets, "integer"), AGE)
 
 
 def _modes(*path: str) -> Any:
     def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-        return joined((MODES.get(mode, mode) for mode in at(obj, *path, default=())), "")
+        return joined((MODES.get(mode, mode) for mode in at(obj, *path, default=NO_ITEMS)), "")
 
     return cell
 
@@ -201,7 +214,7 @@ def _volume_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells tak
 
 
 def _claim(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    claim = at(obj, "spec", "claimRef", default={})
+    claim = at(obj, "spec", "claimRef", default=NOTHING)
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
 
@@ -258,30 +271,38 @@ PRIORITY_CLASS: Columns = (
 )
 
 
-def _rules_of(obj: Obj) -> Iterator[str]:
-    for rule in at(obj, "spec", "rules", default=()):
-        yield rule.get("host") or "*"
+def _hosts(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    return joined((rule.get("host") or "*" for rule in at(obj, "spec", "rules", default=NO_ITEMS)), "*")
+
+
+def _ingress_address(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    ingress = at(obj, "status", "loadBalancer", "ingress", default=NO_ITEMS)
+    return joined((each.get("ip") or each.get("hostname", "") for each in ingress), "")
+
+
+def _ingress_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    return "80, 443" if at(obj, "spec", "tls", default=NO_ITEMS) else "80"
 
 
 INGRESS: Columns = (
     NAME,
     Column("Class", field("spec", "ingressClassName", default=NONE)),
-    Column("Hosts", lambda obj, now: joined(_rules_of(obj), "*")),  # noqa: ARG005  # cells take a time
-    Column("Address", lambda obj, now: ""),  # noqa: ARG005  # nothing here assigns one
-    Column("Ports", lambda obj, now: "80, 443" if at(obj, "spec", "tls", default=()) else "80"),  # noqa: ARG005
+    Column("Hosts", _hosts),
+    Column("Address", _ingress_address),
+    Column("Ports", _ingress_ports),
     AGE,
 )
 ROLE: Columns = (NAME, Column("Created At", field("metadata", "creationTimestamp")))
 
 
 def _role(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    role = obj.get("roleRef") or {}
+    role = obj.get("roleRef") or NOTHING
     return f"{role.get('kind', '')}/{role.get('name', '')}"
 
 
 def _subjects(kind: str) -> Any:
     def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-        found = [each for each in obj.get("subjects") or () if each.get("kind") == kind]
+        found = [each for each in obj.get("subjects") or NO_ITEMS if each.get("kind") == kind]
         return ", ".join(
             f"{each['namespace']}/{each['name']}" if each.get("namespace") else str(each["name"]) for each in found
         )

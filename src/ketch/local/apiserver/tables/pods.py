@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from ketch.kube.codec import parse_time
-from ketch.local.apiserver.tables.columns import AGE, NAME, NONE, UNKNOWN, Column, Obj, at, duration, field
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.tables.columns import AGE, NAME, NONE, Column, Obj, at, duration, field
 
 NODE_LOST = "NodeLost"
 
@@ -25,9 +26,9 @@ def _ended(state: Mapping[str, Any]) -> str:
 
 def _initializing(pod: Obj) -> str | None:
     """What an init container that is not done says; None when all are."""
-    containers = {each["name"]: each for each in at(pod, "spec", "initContainers", default=[])}
-    for index, status in enumerate(at(pod, "status", "initContainerStatuses", default=[])):
-        state = status.get("state") or {}
+    containers = {each["name"]: each for each in at(pod, "spec", "initContainers", default=NO_ITEMS)}
+    for index, status in enumerate(at(pod, "status", "initContainerStatuses", default=NO_ITEMS)):
+        state = status.get("state") or NOTHING
         terminated = state.get("terminated")
         if terminated is not None and terminated.get("exitCode", 0) == 0:
             continue
@@ -45,8 +46,8 @@ def _initializing(pod: Obj) -> str | None:
 def _main_reason(pod: Obj, reason: str) -> str:
     """The reason of the first container that has one to tell."""
     running = False
-    for status in reversed(at(pod, "status", "containerStatuses", default=[])):
-        state = status.get("state") or {}
+    for status in reversed(at(pod, "status", "containerStatuses", default=NO_ITEMS)):
+        state = status.get("state") or NOTHING
         if waiting := at(state, "waiting", "reason"):
             reason = str(waiting)
         elif "terminated" in state:
@@ -54,7 +55,7 @@ def _main_reason(pod: Obj, reason: str) -> str:
         elif status.get("ready") and "running" in state:
             running = True
     if reason == "Completed" and running:
-        conditions: Sequence[Mapping[str, Any]] = at(pod, "status", "conditions", default=[])
+        conditions: Sequence[Mapping[str, Any]] = at(pod, "status", "conditions", default=NO_ITEMS)
         ready = any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
         return "Running" if ready else "NotReady"
     return reason
@@ -63,7 +64,7 @@ def _main_reason(pod: Obj, reason: str) -> str:
 def status(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
     """The STATUS column."""
     reason = str(at(pod, "status", "reason") or at(pod, "status", "phase"))
-    for condition in at(pod, "status", "conditions", default=[]):
+    for condition in at(pod, "status", "conditions", default=NO_ITEMS):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
             reason = "SchedulingGated"
     initializing = _initializing(pod)
@@ -78,16 +79,16 @@ def status(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
 
 def _counted(pod: Obj) -> list[Mapping[str, Any]]:
     """Statuses of the containers that count for readiness: the main ones and sidecars."""
-    sidecars = {each["name"] for each in at(pod, "spec", "initContainers", default=[]) if _is_sidecar(each)}
-    inits = [each for each in at(pod, "status", "initContainerStatuses", default=[]) if each["name"] in sidecars]
-    return [*inits, *at(pod, "status", "containerStatuses", default=[])]
+    sidecars = {each["name"] for each in at(pod, "spec", "initContainers", default=NO_ITEMS) if _is_sidecar(each)}
+    inits = [each for each in at(pod, "status", "initContainerStatuses", default=NO_ITEMS) if each["name"] in sidecars]
+    return [*inits, *at(pod, "status", "containerStatuses", default=NO_ITEMS)]
 
 
 def ready(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
     """The READY column."""
-    sidecars = sum(map(_is_sidecar, at(pod, "spec", "initContainers", default=[])))
-    total = len(at(pod, "spec", "containers", default=[])) + sidecars
-    count = sum(bool(each.get("ready") and "running" in (each.get("state") or {})) for each in _counted(pod))
+    sidecars = sum(map(_is_sidecar, at(pod, "spec", "initContainers", default=NO_ITEMS)))
+    total = len(at(pod, "spec", "containers", default=NO_ITEMS)) + sidecars
+    count = sum(bool(each.get("ready") and "running" in (each.get("state") or NOTHING)) for each in _counted(pod))
     return f"{count}/{total}"
 
 
@@ -95,9 +96,9 @@ def restarts(pod: Obj, now: datetime) -> str:
     """The RESTARTS column: how often, and when last."""
     statuses = _counted(pod)
     if _initializing(pod) is not None:
-        statuses = at(pod, "status", "initContainerStatuses", default=[])
+        statuses = at(pod, "status", "initContainerStatuses", default=NO_ITEMS)
     count = sum(each.get("restartCount", 0) for each in statuses)
-    ends = [at(each, "lastState", "terminated", "finishedAt") for each in statuses]
+    ends: list[str] = [at(each, "lastState", "terminated", "finishedAt") for each in statuses]
     last = max(filter(None, ends), default="")
     if not count or not last:
         return str(count)
@@ -105,10 +106,10 @@ def restarts(pod: Obj, now: datetime) -> str:
 
 
 def _gates(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    gates = at(pod, "spec", "readinessGates", default=[])
+    gates = at(pod, "spec", "readinessGates", default=NO_ITEMS)
     if not gates:
         return NONE
-    true = {item["type"] for item in at(pod, "status", "conditions", default=[]) if item.get("status") == "True"}
+    true = {item["type"] for item in at(pod, "status", "conditions", default=NO_ITEMS) if item.get("status") == "True"}
     return f"{sum(gate.get('conditionType') in true for gate in gates)}/{len(gates)}"
 
 
@@ -123,5 +124,3 @@ COLUMNS = (
     Column("Nominated Node", field("status", "nominatedNodeName", default=NONE), priority=1),
     Column("Readiness Gates", _gates, priority=1),
 )
-
-__all__ = ["COLUMNS", "UNKNOWN", "ready", "restarts", "status"]

@@ -7,6 +7,7 @@ from typing import Any
 from ketch.kube.codec import decode, parse_time
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import from_label_selector
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.tables.columns import (
     AGE,
     NAME,
@@ -27,7 +28,7 @@ Columns = Sequence[Column]
 def _containers(*path: str) -> Columns:
     def cell(key: str) -> Any:
         def show(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-            return joined((each.get(key, "") for each in at(obj, *path, "spec", "containers", default=[])), "")
+            return joined((each.get(key, "") for each in at(obj, *path, "spec", "containers", default=NO_ITEMS)), "")
 
         return show
 
@@ -84,7 +85,7 @@ STATEFUL_SET: Columns = (
 
 
 def _node_selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    wanted = at(obj, "spec", "template", "spec", "nodeSelector", default={})
+    wanted = at(obj, "spec", "template", "spec", "nodeSelector", default=NOTHING)
     return joined((f"{key}={value}" for key, value in sorted(wanted.items())), NONE)
 
 
@@ -103,7 +104,7 @@ DAEMON_SET: Columns = (
 
 
 def _job_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=[])}
+    conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=NO_ITEMS)}
     for kind, word in (("Complete", "Complete"), ("Failed", "Failed")):
         if conditions.get(kind) == "True":
             return word
@@ -155,7 +156,7 @@ def _last_schedule(obj: Obj, now: datetime) -> str:
 
 
 def _active(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
-    return len(at(obj, "status", "active", default=[]))
+    return len(at(obj, "status", "active", default=NO_ITEMS))
 
 
 CRON_JOB: Columns = (
@@ -172,19 +173,19 @@ CRON_JOB: Columns = (
 
 def _metric(metric: Mapping[str, Any]) -> str:
     kind = str(metric.get("type", ""))
-    source: Mapping[str, Any] = at(metric, f"{kind[:1].lower()}{kind[1:]}", default={})
-    target: Mapping[str, Any] = source.get("target") or {}
+    source: Mapping[str, Any] = at(metric, f"{kind[:1].lower()}{kind[1:]}", default=NOTHING)
+    target: Mapping[str, Any] = source.get("target") or NOTHING
     if "averageUtilization" in target:
         return f"{source.get('name', '')}: {UNKNOWN}/{target['averageUtilization']}%"
     return f"{UNKNOWN}/{target.get('averageValue') or target.get('value', '')}"
 
 
 def _targets(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    return ", ".join(map(_metric, at(obj, "spec", "metrics", default=[]))) or NONE
+    return ", ".join(map(_metric, at(obj, "spec", "metrics", default=NO_ITEMS))) or NONE
 
 
 def _reference(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
-    target = at(obj, "spec", "scaleTargetRef", default={})
+    target = at(obj, "spec", "scaleTargetRef", default=NOTHING)
     return f"{target.get('kind', '')}/{target.get('name', '')}"
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ketch.local.apiserver.schemas.defaults.core import pod_spec
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.schemas.defaults.core import dicts, pod_spec
 
 Obj = dict[str, Any]
 BACKOFF_LIMIT = 6
@@ -20,11 +21,11 @@ def _job_spec(spec: Obj) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
     spec.setdefault("manualSelector", False)
-    for rule in (spec.get("podFailurePolicy") or {}).get("rules") or ():
-        for pattern in rule.get("onPodConditions") or ():
+    for rule in (spec.get("podFailurePolicy") or NOTHING).get("rules") or NO_ITEMS:
+        for pattern in rule.get("onPodConditions") or NO_ITEMS:
             pattern.setdefault("status", "True")
-    if isinstance(template := spec.get("template"), dict):
-        pod_spec(template.setdefault("spec", {}))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    for template in dicts([spec.get("template")]):
+        pod_spec(template.setdefault("spec", {}))
 
 
 def job(obj: Obj) -> None:
@@ -39,6 +40,7 @@ def cron_job(obj: Obj) -> None:
     spec.setdefault("suspend", False)
     spec.setdefault("successfulJobsHistoryLimit", 3)
     spec.setdefault("failedJobsHistoryLimit", 1)
-    if isinstance(template := spec.get("jobTemplate"), dict) and isinstance(inner := template.get("spec"), dict):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(pods := inner.get("template"), dict):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            pod_spec(pods.setdefault("spec", {}))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    for template in dicts([spec.get("jobTemplate")]):
+        for inner in dicts([template.get("spec")]):
+            for pods in dicts([inner.get("template")]):
+                pod_spec(pods.setdefault("spec", {}))

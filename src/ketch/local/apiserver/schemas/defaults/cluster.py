@@ -2,17 +2,18 @@
 
 from typing import Any
 
+from ketch.local.apiserver.schemas.defaults.core import dicts, fill
+
 Obj = dict[str, Any]
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
 def binding(obj: Obj) -> None:
     """A RoleBinding or ClusterRoleBinding."""
-    role = obj.get("roleRef")
-    if isinstance(role, dict) and not role.get("apiGroup"):  # pyright: ignore[reportUnknownMemberType]
-        role["apiGroup"] = RBAC_GROUP
-    for subject in obj.get("subjects") or ():
-        if isinstance(subject, dict) and not subject.get("apiGroup") and subject.get("kind") in ("User", "Group"):  # pyright: ignore[reportUnknownMemberType]
+    for role in dicts([obj.get("roleRef")]):
+        role["apiGroup"] = role.get("apiGroup") or RBAC_GROUP
+    for subject in dicts(obj.get("subjects")):
+        if not subject.get("apiGroup") and subject.get("kind") in ("User", "Group"):
             subject["apiGroup"] = RBAC_GROUP
 
 
@@ -50,20 +51,16 @@ def autoscaler(obj: Obj) -> None:
 
 def endpoint_slice(obj: Obj) -> None:
     """An EndpointSlice."""
-    for port in obj.get("ports") or ():
-        if isinstance(port, dict):
-            port.setdefault("name", "")  # pyright: ignore[reportUnknownMemberType]
-            port.setdefault("protocol", "TCP")  # pyright: ignore[reportUnknownMemberType]
+    for port in dicts(obj.get("ports")):
+        fill(port, name="", protocol="TCP")
 
 
 def custom_resource_definition(obj: Obj) -> None:
     """A CustomResourceDefinition: names that follow from others, and no conversion."""
     spec = obj.setdefault("spec", {})
-    names = spec.get("names")
-    if isinstance(names, dict) and isinstance(names.get("kind"), str):  # pyright: ignore[reportUnknownMemberType]
-        kind = str(names["kind"])  # pyright: ignore[reportUnknownArgumentType]
-        if not names.get("singular"):  # pyright: ignore[reportUnknownMemberType]
-            names["singular"] = kind.lower()
-        if not names.get("listKind"):  # pyright: ignore[reportUnknownMemberType]
-            names["listKind"] = f"{kind}List"
+    for names in dicts([spec.get("names")]):
+        kind = names.get("kind")
+        if isinstance(kind, str):
+            names["singular"] = names.get("singular") or kind.lower()
+            names["listKind"] = names.get("listKind") or f"{kind}List"
     spec.setdefault("conversion", {"strategy": "None"})

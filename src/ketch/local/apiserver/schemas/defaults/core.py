@@ -1,7 +1,9 @@
 """Defaults of the core group: pods above all."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
+
+from ketch.local.apiserver.absent import NOTHING
 
 Obj = dict[str, Any]
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -27,24 +29,32 @@ def pod_spec(spec: Obj) -> None:
     spec.setdefault("securityContext", {})
     spec.setdefault("schedulerName", "default-scheduler")
     for name in ("initContainers", "containers"):
-        for each in _dicts(spec.get(name)):
+        for each in dicts(spec.get(name)):
             _container(each)
-    for volume in _dicts(spec.get("volumes")):
+    for volume in dicts(spec.get("volumes")):
         _volume(volume)
     if "serviceAccountName" in spec:
         spec.setdefault("serviceAccount", spec["serviceAccountName"])
     elif "serviceAccount" in spec:
         spec["serviceAccountName"] = spec["serviceAccount"]
     if spec.get("hostNetwork"):
-        for each in _dicts(spec.get("containers")):
-            for port in _dicts(each.get("ports")):
+        for each in dicts(spec.get("containers")):
+            for port in dicts(each.get("ports")):
                 port.setdefault("hostPort", port.get("containerPort"))
 
 
-def _dicts(items: Any) -> Iterator[Obj]:
+def dicts(items: Any) -> Iterator[Obj]:
     """The elements that are objects; what else stands there is for validation to name."""
     if isinstance(items, list):
-        yield from (item for item in items if isinstance(item, dict))  # pyright: ignore[reportUnknownVariableType]
+        yield from (cast("Obj", item) for item in cast("list[Any]", items) if isinstance(item, dict))
+
+
+def fill(value: Any, **defaults: Any) -> None:
+    """Set what is absent, if ``value`` is an object."""
+    if isinstance(value, dict):
+        fields = cast("Obj", value)
+        for name, item in defaults.items():
+            fields.setdefault(name, item)
 
 
 def _pull_policy(image: str) -> str:
@@ -60,29 +70,22 @@ def _container(container: Obj) -> None:
     container.setdefault("terminationMessagePolicy", "File")
     container.setdefault("imagePullPolicy", _pull_policy(str(container.get("image", ""))))
     resources = container.setdefault("resources", {})
-    if isinstance(resources.get("limits"), dict) and resources["limits"]:
-        resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
-    for port in _dicts(container.get("ports")):
+    if resources.get("limits"):
+        resources["requests"] = {**resources["limits"], **(resources.get("requests") or NOTHING)}
+    for port in dicts(container.get("ports")):
         port.setdefault("protocol", "TCP")
-    for name in PROBES:
-        if isinstance(container.get(name), dict):
-            _probe(container[name])
-    hooks = container.get("lifecycle") or {}
-    for name in ("postStart", "preStop"):
-        if isinstance(hooks.get(name), dict):
-            _handler(hooks[name])
-    for variable in _dicts(container.get("env")):
-        field = (variable.get("valueFrom") or {}).get("fieldRef")
-        if isinstance(field, dict):
-            field.setdefault("apiVersion", "v1")
+    for probe in dicts([container.get(name) for name in PROBES]):
+        _probe(probe)
+    hooks = container.get("lifecycle") or NOTHING
+    for hook in dicts([hooks.get("postStart"), hooks.get("preStop")]):
+        _handler(hook)
+    for variable in dicts(container.get("env")):
+        fill((variable.get("valueFrom") or NOTHING).get("fieldRef"), apiVersion="v1")
 
 
 def _handler(handler: Obj) -> None:
-    if isinstance(request := handler.get("httpGet"), dict):
-        request.setdefault("path", "/")
-        request.setdefault("scheme", "HTTP")
-    if isinstance(request := handler.get("grpc"), dict):
-        request.setdefault("service", "")
+    fill(handler.get("httpGet"), path="/", scheme="HTTP")
+    fill(handler.get("grpc"), service="")
 
 
 def _probe(probe: Obj) -> None:
@@ -97,21 +100,16 @@ def _volume(volume: Obj) -> None:
     if len(volume) == 1 and "name" in volume:
         volume["emptyDir"] = {}
     for name in ("configMap", "secret", "downwardAPI", "projected"):
-        if isinstance(source := volume.get(name), dict):
-            source.setdefault("defaultMode", FILE_MODE)
-    if isinstance(path := volume.get("hostPath"), dict):
-        path.setdefault("type", "")
-    sources = [volume.get("downwardAPI")]
-    for source in _dicts((volume.get("projected") or {}).get("sources")):
-        if isinstance(token := source.get("serviceAccountToken"), dict):
-            token.setdefault("expirationSeconds", TOKEN_SECONDS)
+        fill(volume.get(name), defaultMode=FILE_MODE)
+    fill(volume.get("hostPath"), type="")
+    sources: list[Any] = [volume.get("downwardAPI")]
+    for source in dicts((volume.get("projected") or NOTHING).get("sources")):
+        fill(source.get("serviceAccountToken"), expirationSeconds=TOKEN_SECONDS)
         sources.append(source.get("downwardAPI"))
-    for source in _dicts(sources):
-        for item in _dicts(source.get("items")):
-            if isinstance(field := item.get("fieldRef"), dict):
-                field.setdefault("apiVersion", "v1")
-    claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
-    if isinstance(claim, dict):
+    for source in dicts(sources):
+        for item in dicts(source.get("items")):
+            fill(item.get("fieldRef"), apiVersion="v1")
+    for claim in dicts([(volume.get("ephemeral") or NOTHING).get("volumeClaimTemplate")]):
         persistent_volume_claim(claim)
 
 
@@ -122,7 +120,7 @@ def service(obj: Obj) -> None:
     spec.setdefault("sessionAffinity", "None")
     if spec["sessionAffinity"] == "ClientIP":
         spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault("timeoutSeconds", 10800)
-    for port in _dicts(spec.get("ports")):
+    for port in dicts(spec.get("ports")):
         port.setdefault("protocol", "TCP")
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port.get("port")
@@ -144,8 +142,7 @@ def persistent_volume(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
     spec.setdefault("volumeMode", "Filesystem")
-    if isinstance(path := spec.get("hostPath"), dict):
-        path.setdefault("type", "")
+    fill(spec.get("hostPath"), type="")
 
 
 def persistent_volume_claim(obj: Obj) -> None:
@@ -155,7 +152,7 @@ def persistent_volume_claim(obj: Obj) -> None:
 
 def namespace(obj: Obj) -> None:
     """A Namespace carries its own name as a label."""
-    name = obj.get("metadata", {}).get("name")
+    name = obj.get("metadata", NOTHING).get("name")
     if name:
         meta = obj["metadata"]
-        meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": name}
+        meta["labels"] = {**(meta.get("labels") or NOTHING), "kubernetes.io/metadata.name": name}

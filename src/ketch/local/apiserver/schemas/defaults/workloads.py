@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ketch.local.apiserver.schemas.defaults.core import persistent_volume_claim, pod_spec
+from ketch.local.apiserver.schemas.defaults.core import dicts, persistent_volume_claim, pod_spec
 
 Obj = dict[str, Any]
 REVISIONS = 10
@@ -11,8 +11,8 @@ A_QUARTER = "25%"
 
 
 def _template(spec: Obj) -> None:
-    if isinstance(template := spec.get("template"), dict):
-        pod_spec(template.setdefault("spec", {}))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+    for template in dicts([spec.get("template")]):
+        pod_spec(template.setdefault("spec", {}))
 
 
 def deployment(obj: Obj) -> None:
@@ -50,7 +50,7 @@ def stateful_set(obj: Obj) -> None:
     retention.setdefault("whenDeleted", "Retain")
     retention.setdefault("whenScaled", "Retain")
     spec.setdefault("revisionHistoryLimit", REVISIONS)
-    for claim in spec.get("volumeClaimTemplates") or ():
+    for claim in dicts(spec.get("volumeClaimTemplates")):
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")
         persistent_volume_claim(claim)
