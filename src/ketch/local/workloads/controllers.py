@@ -6,10 +6,14 @@ from ketch.local.workloads import (
     claims,
     deployments,
     endpoints,
+    ephemeral,
+    eviction,
     expiry,
     garbage,
     jobs,
     namespaces,
+    nodes,
+    podgc,
     replicasets,
     volumes,
 )
@@ -18,7 +22,9 @@ from ketch.local.workloads.monitor import Monitor
 
 def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
-    for each in (replicasets, deployments, jobs, expiry, endpoints, claims, volumes):
+    for each in (replicasets, deployments, jobs, expiry, endpoints):
+        each.setup(manager)
+    for each in (claims, volumes, ephemeral, nodes, eviction, podgc):
         each.setup(manager)
     accounts.setup(manager, certificate)
     monitor = Monitor(manager)
