@@ -195,7 +195,7 @@ class HTTPTransport:
         try:
             async for chunk in response.content.iter_any():
                 yield chunk
-        except _FAILURES as error:
+        except (*_FAILURES, RuntimeError) as error:  # RuntimeError: aiohttp's word for a connection already closed
             if not self._closed:
                 raise TransportError(f"{self._config.server}: {error or type(error).__name__}") from error
 
