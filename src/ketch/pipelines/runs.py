@@ -4,16 +4,39 @@ The engine reads with ``get`` and ``tasks``, decides, and writes everything that
 ``change`` block, so that a kill at any moment leaves either all of it or nothing.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
-from ketch.pipelines.states import CACHED, FINAL, SUCCEEDED
+from ketch.pipelines.errors import FailedPrecondition, NotFound
+from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
+from ketch.pipelines.states import ARCHIVED, AVAILABLE, CACHED, FINAL, SUCCEEDED
 from ketch.pipelines.tables import Experiment, Run, Task
+
+_FIELDS: Mapping[str, Field] = {
+    "id": Text(Run.id),
+    "run_id": Text(Run.id),
+    "name": Text(Run.display_name),
+    "display_name": Text(Run.display_name),
+    "created_at": Time(Run.created_at),
+    "finished_at": Time(Run.finished_at, nullable=True),
+    "scheduled_at": Time(Run.scheduled_at, nullable=True),
+    "description": Text(Run.description),
+    "storage_state": Text(Run.storage_state),
+    "state": Text(Run.state),
+    "status": Text(Run.state),
+    "namespace": Text(Run.namespace),
+    "experiment_id": Text(Run.experiment_id),
+    "pipeline_id": Text(func.coalesce(Run.pipeline_id, "")),
+    "pipeline_version_id": Text(func.coalesce(Run.pipeline_version_id, "")),
+    "recurring_run_id": Text(func.coalesce(Run.recurring_run_id, "")),
+}
+_LISTING = Listing(Run, Run.id, _FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,12 @@ class RunStore:
         async with self.database.session() as session:
             return (await session.scalars(_tasks_of(run_id))).all()
 
+    async def task_of_node(self, run_id: str, node_id: str) -> Task | None:
+        """The run's task with this id, or whose newest pod has this name."""
+        query = select(Task).where(Task.run_id == run_id, or_(Task.id == node_id, Task.pod_name == node_id)).limit(1)
+        async with self.database.session() as session:
+            return await session.scalar(query)
+
     @asynccontextmanager
     async def change(self, run_id: str) -> AsyncGenerator[RunChange | None]:
         """A transaction on the run as it is now (None when it was deleted); commits at the block's end."""
@@ -51,11 +80,19 @@ class RunStore:
             run = await session.get(Run, run_id, with_for_update=True)
             yield None if run is None else RunChange(session, run)
 
-    async def unfinished(self) -> Sequence[tuple[str, str]]:
-        """``(namespace, run id)`` of every run that is not in a final state: what a start has to take up again."""
+    @asynccontextmanager
+    async def change_existing(self, run_id: str) -> AsyncGenerator[Run]:
+        """As ``change``, for those who name a run that must be there. Raises NotFound."""
+        async with self.change(run_id) as change:
+            if change is None:
+                raise NotFound(f"Run {run_id} not found")
+            yield change.run
+
+    async def unfinished(self) -> Sequence[ObjectKey]:
+        """The key of every run that is not in a final state: what a start has to take up again."""
         query = select(Run.namespace, Run.id).where(Run.state.not_in(FINAL)).order_by(Run.created_at, Run.id)
         async with self.database.session() as session:
-            return [(namespace, run_id) for namespace, run_id in await session.execute(query)]
+            return [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(query)).tuples()]
 
     async def cached(self, cache_key: str) -> Task | None:
         """The newest task that finished well under ``cache_key``."""
@@ -68,6 +105,12 @@ class RunStore:
         async with self.database.session() as session:
             return await session.scalar(query)
 
+    async def list(self, query: ListQuery, experiment_id: str = "") -> Page[Run]:
+        """One page of runs, of one experiment if it is named."""
+        scope = [Run.experiment_id == experiment_id] if experiment_id else []
+        async with self.database.session() as session:
+            return await _LISTING.page(session, query, *scope)
+
     async def create(self, run: Run) -> None:
         """Add a run and note the time at its experiment."""
         async with self.database.transaction() as session:
@@ -76,15 +119,31 @@ class RunStore:
             if experiment is not None:
                 experiment.last_run_created_at = run.created_at
 
-    async def delete(self, run_id: str) -> bool:
-        """Remove a run and its tasks; False when there was none. Lineage of its artifacts stays."""
-        async with self.database.transaction() as session:
-            run = await session.get(Run, run_id)
-            if run is None:
-                return False
-            await session.execute(delete(Task).where(Task.run_id == run_id))
-            await session.delete(run)
-            return True
+    async def archive(self, run_id: str) -> None:
+        """Put the run into the archive. Raises NotFound."""
+        async with self.change_existing(run_id) as run:
+            run.storage_state = ARCHIVED
+
+    async def unarchive(self, run_id: str) -> None:
+        """Take the run out of the archive. Raises NotFound; FailedPrecondition while its experiment is archived."""
+        async with self.change(run_id) as change:
+            if change is None:
+                raise NotFound(f"Run {run_id} not found")
+            experiment = await change.session.get(Experiment, change.run.experiment_id)
+            if experiment is not None and experiment.storage_state == ARCHIVED:
+                raise FailedPrecondition(
+                    f"Failed to unarchive run {run_id} as experiment {experiment.id} must be unarchived first"
+                )
+            change.run.storage_state = AVAILABLE
+
+    async def delete(self, run_id: str) -> ObjectKey:
+        """Remove a run and its tasks; lineage of its artifacts stays. Raises NotFound."""
+        async with self.change(run_id) as change:
+            if change is None:
+                raise NotFound(f"Run {run_id} not found")
+            await change.session.execute(delete(Task).where(Task.run_id == run_id))
+            await change.session.delete(change.run)
+            return ObjectKey(change.run.namespace, change.run.id)
 
 
 def _tasks_of(run_id: str) -> Select[Task]:

@@ -12,17 +12,16 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
-import orjson
 
 from ketch.kube.codec import format_time, parse_time
 from ketch.metadata.columns import EPOCH
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.structs import plain
 
 M = TypeVar("M", bound="Message")
 Reader = Callable[[Any, str], Any]
 
 UNSET_TIME = "1970-01-01T00:00:00Z"
-_MAX_DEPTH = 100
 _INT64 = re.compile(r"-?\d{1,19}")
 
 
@@ -54,38 +53,6 @@ def moment_of(text: str) -> datetime | None:
     """The moment that a message's time field carries; None when unset."""
     moment = parse_time(text) if text else None
     return None if moment == EPOCH else moment
-
-
-def plain(value: Any, budget: int = 2_000_000) -> Any:
-    """``value`` as protobuf's Struct would give it back: integral numbers are ints, keys are texts.
-
-    Raises InvalidInput for what no JSON can carry, for nesting without end and for YAML aliases that multiply.
-    """
-    left = budget
-
-    def walk(item: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if depth > _MAX_DEPTH or left < 0:
-            raise InvalidInput("the document is nested too deeply or is too large")
-        if isinstance(item, float):
-            return int(item) if item.is_integer() and abs(item) < 2**63 else item
-        if isinstance(item, dict):
-            entries = cast("dict[Any, Any]", item)
-            return {_key(key): walk(entry, depth + 1) for key, entry in entries.items()}
-        if isinstance(item, list):
-            return [walk(entry, depth + 1) for entry in cast("list[Any]", item)]
-        if item is None or isinstance(item, (str, int)):
-            return item
-        raise InvalidInput(f"{item!r} is not a JSON value")
-
-    return walk(value, 0)
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    return orjson.dumps(key).decode() if isinstance(key, (int, float, bool)) or key is None else str(key)
 
 
 def decode(kind: type[M], body: Any, where: str = "") -> M:
