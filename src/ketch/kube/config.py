@@ -205,7 +205,7 @@ def _pem(data: str | None, file: str | None) -> str:
     """PEM text given inline (base64) or as a file."""
     try:
         if data:
-            return base64.b64decode(data).decode()
+            return base64.b64decode("".join(data.split()), validate=True).decode()
         return Path(file).read_text() if file else ""
     except (binascii.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"certificate or key data is no base64 of PEM text: {error}") from error

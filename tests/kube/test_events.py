@@ -1,0 +1,85 @@
+"""Events on the real API server."""
+
+import asyncio
+
+import pytest
+
+from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.events import EventRecorder
+from ketch.kube.meta import ObjectMeta
+from ketch.kube.testing import VirtualClock
+from ketch.kube.types.core import ConfigMap, Event, Namespace, Node
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def recorder(client, clock):
+    return EventRecorder(client, "tester", clock, host="here")
+
+
+@pytest.fixture
+async def obj(client):
+    return await client.create(ConfigMap(metadata=ObjectMeta(name="a", namespace="default")))
+
+
+async def events(client, **selectors):
+    return (await client.list(Event, **selectors)).items
+
+
+async def test_an_event_names_its_object(client, recorder, obj):
+    await recorder.record(obj, "Warning", "Failed", "it broke")
+    (event,) = await events(client, field_selector="involvedObject.name=a")
+    assert (event.type, event.reason, event.message, event.count) == ("Warning", "Failed", "it broke", 1)
+    assert event.involved_object.uid == obj.metadata.uid
+    assert (event.source.component, event.source.host) == ("tester", "here")
+
+
+async def test_the_same_again_raises_the_count(client, recorder, obj, clock):
+    for _ in range(3):
+        await recorder.record(obj, "Normal", "Done", "again")
+        await clock.advance(10)
+    await recorder.record(obj, "Normal", "Done", "something else")
+    counts = {event.message: event.count for event in await events(client)}
+    assert counts == {"again": 3, "something else": 1}
+    (again,) = [event for event in await events(client) if event.message == "again"]
+    assert (again.last_timestamp - again.first_timestamp).total_seconds() == 20
+
+
+async def test_all_at_once_are_all_counted(client, recorder, obj):
+    await asyncio.gather(*(recorder.record(obj, "Normal", "Done", "x") for _ in range(10)))
+    (event,) = await events(client)
+    assert event.count == 10
+
+
+async def test_a_restarted_recorder_goes_on_counting(client, recorder, obj):
+    await recorder.record(obj, "Normal", "Done", "x")
+    await EventRecorder(client, "tester", SYSTEM_CLOCK).record(obj, "Normal", "Done", "x")
+    (event,) = await events(client)
+    assert event.count == 2
+
+
+async def test_an_expired_event_is_told_anew(client, recorder, obj):
+    await recorder.record(obj, "Normal", "Done", "x")
+    (event,) = await events(client)
+    await client.delete(Event, event.metadata.name, "default")
+    await recorder.record(obj, "Normal", "Done", "x")
+    (event,) = await events(client)
+    assert event.count == 1
+
+
+async def test_cluster_scoped_objects_have_theirs_in_default(client, recorder):
+    node = await client.create(Node(metadata=ObjectMeta(name="n")))
+    await recorder.record(node, "Normal", "Ready", "up")
+    (event,) = await events(client)
+    assert event.metadata.namespace == "default"
+
+
+async def test_telling_never_fails_its_caller(client, recorder):
+    nowhere = ConfigMap(metadata=ObjectMeta(name="a", namespace="nowhere", uid="u"))
+    await recorder.record(nowhere, "Normal", "Done", "x")
+    assert await events(client) == ()
+    await client.get(Namespace, "default")
