@@ -29,7 +29,7 @@ from ketch.local.apiserver.store.records import StoreCorrupt
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.process import announce_ready, inherited_sockets
 from ketch.metadata.database import Database, DatabaseUnusable
-from ketch.metadata.objects import ObjectStore
+from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.setup import setup as setup_pipelines
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -82,7 +82,7 @@ async def _serve(directory: DataDirectory) -> None:
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
         scheduler.setup(manager)
         workloads.setup(manager)
-        application = await setup_pipelines(manager, database, ObjectStore(directory.objects))
+        application = await setup_pipelines(manager, database, LocalObjectStore(directory.objects))
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):
             await manager.ready()

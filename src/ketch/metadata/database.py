@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 import orjson
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
@@ -61,7 +61,16 @@ class Database:
         self._writing = self._engine.execution_options(writing=True)
 
     async def open(self) -> None:
-        """Bring the schema to this version. Every domain's ``tables`` module must have been imported."""
+        """Bring the schema to this version. Every domain's ``tables`` module must have been imported.
+
+        Raises DatabaseUnusable.
+        """
+        try:
+            await self._open()
+        except DBAPIError as error:
+            raise DatabaseUnusable(f"the platform database ({self.url}) cannot be used: {error.orig}") from error
+
+    async def _open(self) -> None:
         async with self._writer, self._writing.begin() as connection:
             version = await _version(connection)
             if version == SCHEMA_VERSION:
@@ -70,7 +79,7 @@ class Database:
                 await connection.run_sync(Base.metadata.create_all)
                 await _stamp(connection)
             else:
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(_upgrade, version)
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -94,11 +103,9 @@ def _dump_json(value: Any) -> str:
 
 async def _version(connection: AsyncConnection) -> str | None:
     """The schema version of an existing database; None when it is empty."""
-    try:
-        async with connection.begin_nested():
-            row = (await connection.execute(text("SELECT version_num FROM alembic_version"))).first()
-    except DBAPIError:
+    if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
         return None
+    row = (await connection.execute(text("SELECT version_num FROM alembic_version"))).first()
     return str(row[0]) if row else None
 
 
@@ -110,7 +117,12 @@ async def _stamp(connection: AsyncConnection) -> None:
     await connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": SCHEMA_VERSION})
 
 
-def _upgrade(connection: Any) -> None:
-    from ketch.metadata.migrations.upgrade import upgrade  # noqa: PLC0415  # Alembic costs a start 0.1 s: only when due
+def _upgrade(connection: Connection, version: str) -> None:
+    # Alembic costs a start 0.3 s: it is imported when there is something to upgrade.
+    from ketch.metadata.migrations.upgrade import revisions, upgrade  # noqa: PLC0415
 
+    if version not in revisions():
+        raise DatabaseUnusable(
+            f"the database has schema version {version}, which this Ketch does not know: update Ketch"
+        )
     upgrade(connection)

@@ -74,7 +74,7 @@ class LocalObjectStore:
     async def read(self, uri: str, limit: int = -1) -> bytes | None:
         """The file's content."""
         try:
-            with self.path(uri).open("rb") as file:  # noqa: ASYNC230  # a few kilobytes in the page cache
+            with self.path(uri).open("rb") as file:  # a few kilobytes in the page cache
                 return file.read(limit)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None

@@ -137,7 +137,7 @@ def _found(content: bytes | None) -> bytes:
 class _Loader(yaml.CSafeLoader):
     """YAML as JSON knows it: a date is a text."""
 
-    yaml_implicit_resolvers = {  # pyright: ignore[reportUnannotatedClassAttribute]  # PyYAML looks it up on the class
+    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML looks it up on the class
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

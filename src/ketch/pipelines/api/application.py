@@ -1,0 +1,48 @@
+"""The whole API as one ASGI application."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from ketch.kube.client import Client
+from ketch.kube.clock import Clock
+from ketch.metadata.database import Database
+from ketch.pipelines.api.experiments import ExperimentService
+from ketch.pipelines.api.http import LocalOnly, on_http_exception, on_internal_error, on_request_error
+from ketch.pipelines.api.pipelines import PipelineService
+from ketch.pipelines.api.runs import Enqueue, RunService
+from ketch.pipelines.api.system import LogService, SystemService
+from ketch.pipelines.api.uploads import UploadService
+from ketch.pipelines.catalog import PipelineStore
+from ketch.pipelines.errors import RequestError
+from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.runs import RunStore
+
+PREFIXES = ("", "/pipeline")
+
+
+def application(database: Database, client: Client, clock: Clock, enqueue: Enqueue, version: str) -> Starlette:
+    """All services, below ``/apis`` and ``/pipeline/apis``."""
+    runs, experiments, pipelines = RunStore(database), ExperimentStore(database, clock), PipelineStore(database, clock)
+    system = SystemService(version).routes()
+    current = (
+        *UploadService(pipelines).routes(),  # before /pipelines/{pipeline_id}
+        *PipelineService(pipelines).routes(),
+        *ExperimentService(experiments).routes(),
+        *RunService(runs, experiments, pipelines, clock, enqueue).routes(),
+        *system,
+    )
+    logs = LogService(runs, client).routes()
+    versions = (("v2beta1", current), ("v1beta1", system), ("v1alpha1", logs))
+    return Starlette(
+        routes=[
+            Mount(f"{prefix}/apis/{name}", routes=list(routes)) for prefix in PREFIXES for name, routes in versions
+        ],
+        middleware=[Middleware(LocalOnly)],
+        exception_handlers={
+            RequestError: on_request_error,
+            HTTPException: on_http_exception,
+            Exception: on_internal_error,
+        },
+    )

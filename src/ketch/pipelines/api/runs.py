@@ -1,0 +1,252 @@
+"""RunService."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from ketch.kube.clock import Clock
+from ketch.kube.meta import ObjectKey
+from ketch.pipelines import tables
+from ketch.pipelines.api.http import read_message, route
+from ketch.pipelines.api.listing import list_query, next_token
+from ketch.pipelines.api.messages import (
+    ArtifactList,
+    ChildTask,
+    Empty,
+    ExecutorDetail,
+    ListRunsResponse,
+    PipelineTaskDetail,
+    PipelineVersionReference,
+    Run,
+    RunDetails,
+    RuntimeConfig,
+    RuntimeStatus,
+    Status,
+)
+from ketch.pipelines.api.wire import timestamp
+from ketch.pipelines.catalog import PipelineStore
+from ketch.pipelines.creation import RunRequest, new_run
+from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound
+from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.runs import RunStore
+from ketch.pipelines.specifications import Specification, from_wire, wrapped
+from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING, SUCCEEDED, TERMINABLE, advance_run
+
+Enqueue = Callable[[ObjectKey], None]
+"""Tells the engine that a run has something to do."""
+
+_SCOPE = "runs"
+_RETRIABLE = frozenset({FAILED, CANCELED})
+
+
+def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None) -> Run:
+    """The wire form of a run; with its tasks where they are asked for."""
+    reference, spec = None, None
+    if row.pipeline_version_id is not None:
+        reference = PipelineVersionReference(
+            pipeline_id=row.pipeline_id or "", pipeline_version_id=row.pipeline_version_id
+        )
+    else:
+        spec = wrapped(row.pipeline_spec, row.platform_spec)
+    return Run(
+        experiment_id=row.experiment_id,
+        run_id=row.id,
+        display_name=row.display_name,
+        storage_state=row.storage_state,
+        description=row.description,
+        pipeline_spec=spec,
+        pipeline_version_reference=reference,
+        runtime_config=RuntimeConfig(parameters=row.parameters, pipeline_root=row.pipeline_root),
+        service_account=row.service_account,
+        created_at=timestamp(row.created_at),
+        scheduled_at=timestamp(row.scheduled_at),
+        finished_at=timestamp(row.finished_at),
+        state=row.state,
+        error=_status(row.error),
+        run_details=None if tasks is None else RunDetails(task_details=task_details(tasks)),
+        recurring_run_id=row.recurring_run_id or "",
+        state_history=_history(row.state_history),
+    )
+
+
+def task_details(tasks: Sequence[tables.Task]) -> Sequence[PipelineTaskDetail]:
+    """The wire form of a run's tasks, each with the tasks below it."""
+    children: dict[str, list[ChildTask]] = {}
+    for task in tasks:
+        if task.parent_id is not None:
+            children.setdefault(task.parent_id, []).append(ChildTask(task_id=task.id, pod_name=task.pod_name))
+    return [_task_detail(task, children.get(task.id, ())) for task in tasks]
+
+
+def _task_detail(task: tables.Task, children: Sequence[ChildTask]) -> PipelineTaskDetail:
+    pods = None
+    if task.pod_name or task.failed_pods:
+        pods = ExecutorDetail(main_job=task.pod_name, failed_main_jobs=list(task.failed_pods))
+    return PipelineTaskDetail(
+        run_id=task.run_id,
+        task_id=task.id,
+        display_name=task.display_name,
+        create_time=timestamp(task.created_at),
+        start_time=timestamp(task.started_at) if task.started_at else "",
+        end_time=timestamp(task.finished_at) if task.finished_at else "",
+        executor_detail=pods,
+        state=_wire_state(task.state),
+        error=_status(task.error),
+        inputs=_artifact_lists(task.inputs),
+        outputs=_artifact_lists(task.outputs),
+        parent_task_id=task.parent_id or "",
+        state_history=_history(task.state_history),
+        pod_name=task.pod_name,
+        child_tasks=list(children),
+    )
+
+
+def _wire_state(state: str) -> str:
+    return SUCCEEDED if state == CACHED else state  # RuntimeState has no name for it
+
+
+def _artifact_lists(values: Mapping[str, Any]) -> Mapping[str, ArtifactList] | None:
+    artifacts: Mapping[str, Sequence[str]] = values.get("artifacts") or {}
+    return {key: ArtifactList(artifact_ids=list(ids)) for key, ids in artifacts.items()} or None
+
+
+def _history(entries: Sequence[Mapping[str, Any]]) -> Sequence[RuntimeStatus]:
+    return [
+        RuntimeStatus(
+            update_time=entry["update_time"], state=_wire_state(entry["state"]), error=_status(entry.get("error"))
+        )
+        for entry in entries
+    ]
+
+
+def _status(error: Mapping[str, Any] | None) -> Status | None:
+    return None if not error else Status(code=error.get("code", 0), message=error.get("message", ""))
+
+
+@dataclass(frozen=True)
+class RunService:
+    """The service's methods."""
+
+    runs: RunStore
+    experiments: ExperimentStore
+    pipelines: PipelineStore
+    clock: Clock
+    enqueue: Enqueue
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Where they are."""
+        one = "/runs/{run_id}"
+        return (
+            route("POST", "/runs", self._create),
+            route("GET", "/runs", self._list),
+            route("POST", f"{one}:archive", self._archive),
+            route("POST", f"{one}:unarchive", self._unarchive),
+            route("POST", f"{one}:terminate", self._terminate),
+            route("POST", f"{one}:retry", self._retry),
+            route("GET", f"{one}/nodes/{{node_id}}/artifacts/{{name}}:read", self._read_artifact),
+            route("GET", one, self._get),
+            route("DELETE", one, self._delete),
+        )
+
+    async def _create(self, request: Request) -> Run:
+        wanted = await read_message(request, Run)
+        if wanted.plugins_input:
+            raise InvalidInput("plugins_input: no plugin is configured")
+        experiment_id = wanted.experiment_id or request.query_params.get("experiment_id", "")
+        specification, version = await self._specification(wanted)
+        experiment = await (self.experiments.get(experiment_id) if experiment_id else self.experiments.default())
+        config = wanted.runtime_config or RuntimeConfig()
+        row = new_run(
+            RunRequest(
+                display_name=wanted.display_name,
+                experiment_id=experiment.id,
+                specification=specification,
+                description=wanted.description,
+                parameters=config.parameters,
+                pipeline_root=config.pipeline_root,
+                service_account=wanted.service_account,
+                pipeline_id=version.pipeline_id if version else None,
+                pipeline_version_id=version.id if version else None,
+            ),
+            self.clock.now(),
+        )
+        await self.runs.create(row)
+        self.enqueue(ObjectKey(row.namespace, row.id))
+        return run_message(row)
+
+    async def _specification(self, wanted: Run) -> tuple[Specification, tables.PipelineVersion | None]:
+        reference = wanted.pipeline_version_reference
+        given = [wanted.pipeline_spec is not None, reference is not None, bool(wanted.pipeline_version_id)]
+        if given.count(True) != 1:
+            raise InvalidInput("a run needs exactly one of pipeline_spec and pipeline_version_reference")
+        if wanted.pipeline_spec is not None:
+            return from_wire(wanted.pipeline_spec), None
+        if reference is None:
+            reference = PipelineVersionReference(pipeline_version_id=wanted.pipeline_version_id)
+        if reference.pipeline_version_id:
+            version = await self.pipelines.version(reference.pipeline_version_id)
+            if reference.pipeline_id not in ("", version.pipeline_id):
+                raise InvalidInput(
+                    f"pipeline_version_reference: version {version.id} is not one of pipeline {reference.pipeline_id}"
+                )
+        elif reference.pipeline_id:
+            version = await self.pipelines.latest_version(reference.pipeline_id)
+        else:
+            raise InvalidInput("pipeline_version_reference: pipeline_id is missing")
+        return from_wire(wrapped(version.pipeline_spec, version.platform_spec)), version
+
+    async def _get(self, request: Request) -> Run:
+        run_id = request.path_params["run_id"]
+        row = await self.runs.get(run_id)
+        if row is None:
+            raise NotFound(f"Run {run_id} not found")
+        return run_message(row, await self.runs.tasks(run_id))
+
+    async def _list(self, request: Request) -> ListRunsResponse:
+        query = list_query(request.query_params, _SCOPE)
+        page = await self.runs.list(query, request.query_params.get("experiment_id", ""))
+        return ListRunsResponse(
+            runs=[run_message(row) for row in page.rows],
+            total_size=page.total,
+            next_page_token=next_token(page, query, _SCOPE),
+        )
+
+    async def _archive(self, request: Request) -> Empty:
+        await self.runs.archive(request.path_params["run_id"])
+        return Empty()
+
+    async def _unarchive(self, request: Request) -> Empty:
+        await self.runs.unarchive(request.path_params["run_id"])
+        return Empty()
+
+    async def _terminate(self, request: Request) -> Empty:
+        async with self.runs.change_existing(request.path_params["run_id"]) as run:
+            if run.state not in TERMINABLE:
+                raise FailedPrecondition(f"Failed to terminate run {run.id}: its state is {run.state}")
+            advance_run(run, CANCELING, self.clock.now())
+            key = ObjectKey(run.namespace, run.id)
+        self.enqueue(key)
+        return Empty()
+
+    async def _retry(self, request: Request) -> Empty:
+        async with self.runs.change_existing(request.path_params["run_id"]) as run:
+            if run.state not in _RETRIABLE:
+                raise FailedPrecondition(
+                    f"Failed to retry run {run.id}: only failed or terminated runs can be retried, "
+                    f"and its state is {run.state}"
+                )
+            advance_run(run, PENDING, self.clock.now())
+            run.retry_generation += 1
+            key = ObjectKey(run.namespace, run.id)
+        self.enqueue(key)
+        return Empty()
+
+    async def _delete(self, request: Request) -> Empty:
+        self.enqueue(await self.runs.delete(request.path_params["run_id"]))
+        return Empty()
+
+    async def _read_artifact(self, request: Request) -> Empty:  # noqa: ARG002  # an endpoint's signature
+        raise InvalidInput("ReadArtifact is not supported for runs of KFP 2; read the artifact at its uri")
