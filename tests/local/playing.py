@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.codec import format_time
 from ketch.kube.errors import NotFound
 from ketch.kube.manager import Manager
@@ -25,6 +26,8 @@ from ketch.local.apiserver.server import APIServer
 K = TypeVar("K", bound=KubeObject)
 NAMESPACE = "default"
 HOSTNAME = "kubernetes.io/hostname"
+PATIENCE = 20
+"""Seconds after which something that should happen is taken not to."""
 
 
 def a_pod(
@@ -85,14 +88,14 @@ class World:
 
     async def settle(self) -> None:
         """Until nothing is left to do."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.manager.idle()
 
     async def until(self, holds: Callable[[], Any]) -> None:
         """Until the (async) condition holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while not await holds():
-                await self.clock.sleep(0)
+                await SYSTEM_CLOCK.sleep(0.002)  # leaves the machine to the server's disk thread
 
     async def pass_time(self, seconds: float) -> None:
         """Let time go by, and controllers react."""
