@@ -40,13 +40,14 @@ class Content(NamedTuple):
 
     interpreter: Interpreter
     requirements: tuple[str, ...]
+    alone: tuple[str, ...]
     index_urls: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """The hash that names it: the same content, the same environment."""
-        parts = [FORMAT, str(self.interpreter.executable), self.interpreter.version, self.requirements, self.index_urls]
-        parts.append(FRONT.read_text())
+        parts = [FORMAT, str(self.interpreter.executable), self.interpreter.version, self.requirements, self.alone]
+        parts += [self.index_urls, FRONT.read_text()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -58,8 +59,13 @@ def project_name(requirement: str) -> str:
 
 def merged_requirements(base: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
     """``base`` with ``wanted`` added; what ``wanted`` names it decides. Sorted, without repetition."""
-    names = {project_name(item) for item in wanted}
-    return tuple(sorted({*(item for item in base if project_name(item) not in names), *wanted}))
+    return tuple(sorted({*without(base, wanted), *wanted}))
+
+
+def without(requirements: Sequence[str], others: Sequence[str]) -> Sequence[str]:
+    """Those of ``requirements`` whose projects ``others`` does not name."""
+    names = {project_name(item) for item in others}
+    return [item for item in requirements if project_name(item) not in names]
 
 
 class Environments:
@@ -94,14 +100,15 @@ class Environments:
     async def _make(self, content: Content, target: Path, scratch: Path) -> None:
         python = str(content.interpreter.executable)
         await _uv("venv", "--quiet", "--relocatable", "--no-project", "--python", python, str(target))
+        options = ["--quiet", "--compile-bytecode", "--python", str(target / "bin" / "python")]
+        for number, url in enumerate(content.index_urls):
+            options += ["--extra-index-url" if number else "--index-url", url]
         if content.requirements:
             overrides = scratch / "overrides.txt"
             overrides.write_text(OVERRIDES)
-            options = ["--quiet", "--compile-bytecode", "--python", str(target / "bin" / "python")]
-            options += ["--overrides", str(overrides)]
-            for number, url in enumerate(content.index_urls):
-                options += ["--extra-index-url" if number else "--index-url", url]
-            await _uv("pip", "install", *options, "--", *content.requirements)
+            await _uv("pip", "install", *options, "--overrides", str(overrides), "--", *content.requirements)
+        if content.alone:
+            await _uv("pip", "install", *options, "--no-deps", "--", *content.alone)
         _put_front(target, content.interpreter.minor)
         await _run(str(target / "bin" / "python"), "-I", "-m", "compileall", "-q", str(target / "lib"), forgiving=True)
 

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from ketch.local.images.environments import MOUNT, BuildFailed, Content, Environments, merged_requirements
+from ketch.local.images.environments import (
+    MOUNT,
+    BuildFailed,
+    Content,
+    Environments,
+    merged_requirements,
+    without,
+)
 from ketch.local.images.interpreters import Interpreters
 from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
 from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
@@ -58,8 +65,16 @@ class Images:
         accounts = account_files(data_dir / ENVIRONMENTS / "etc")
         self._base = (*system_mounts(), *accounts, *writable_mounts())
 
-    async def resolve(self, image: str, packages: Sequence[str] = (), index_urls: Sequence[str] = ()) -> Image:
-        """The image, its environment (with ``packages`` added) built if it is not there yet.
+    async def resolve(
+        self,
+        image: str,
+        packages: Sequence[str] = (),
+        index_urls: Sequence[str] = (),
+        alone: Sequence[str] = (),
+    ) -> Image:
+        """The image, its environment built if it is not there yet, with ``packages`` added.
+
+        ``alone`` are packages too, installed without what they ask for themselves.
 
         Raises ImageUnknown, ImageBuildFailed.
         """
@@ -76,7 +91,9 @@ class Images:
             digest = hashlib.sha256(b"system").hexdigest()
             env = {"PATH": SEARCH_PATH, "HOME": HOME}
             return Image(image, f"sha256:{digest}", self._base, env, recipe.argv)
-        return await self._python(image, recipe, packages, index_urls)
+        requirements = merged_requirements(recipe.requirements, packages)
+        apart = tuple(without(merged_requirements(recipe.alone, alone), requirements))
+        return await self._python(image, recipe, requirements, apart, tuple(index_urls))
 
     def _rules(self) -> Sequence[Rule]:
         try:
@@ -88,13 +105,20 @@ class Images:
         except json.JSONDecodeError as error:
             raise MappingInvalid(f"{self._mappings} is not JSON: {error}") from error
 
-    async def _python(self, image: str, recipe: Recipe, packages: Sequence[str], index_urls: Sequence[str]) -> Image:
+    async def _python(
+        self,
+        image: str,
+        recipe: Recipe,
+        requirements: tuple[str, ...],
+        alone: tuple[str, ...],
+        index_urls: tuple[str, ...],
+    ) -> Image:
         interpreter, notes = await self._interpreters.find(recipe.python or ""), ()
         if interpreter is None:
             interpreter = await self._interpreters.find("")
             assert interpreter is not None
             notes = (f"this machine has no Python {recipe.python}: {image} runs on Python {interpreter.minor}",)
-        content = Content(interpreter, merged_requirements(recipe.requirements, packages), tuple(index_urls))
+        content = Content(interpreter, requirements, alone, index_urls)
         try:
             path = await self._environments.ensure(content)
         except BuildFailed as error:

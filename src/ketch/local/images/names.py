@@ -43,11 +43,13 @@ def parse_reference(image: str) -> Reference:
 class Recipe:
     """What stands for an image: the machine's own system, with a Python environment when ``python`` is set.
 
-    ``python`` is the wanted minor version, or "" for the platform's own; None makes no environment.
+    ``python`` is the wanted minor version, or "" for the platform's own; None makes no environment. What stands in
+    ``alone`` is installed without what it asks for itself, as the Pipelines SDK installs itself into its steps.
     """
 
     python: str | None = None
     requirements: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     argv: tuple[str, ...] = ("sh",)
 
 
@@ -65,8 +67,8 @@ class MappingInvalid(Exception):
 
 SYSTEM_IMAGES = frozenset({"alpine", "bash", "busybox", "debian", "ubuntu"})
 DEFAULT_RULES = (
-    Rule("kubeflownotebookswg/*", Recipe("", (KFP,), ("python3",))),
-    Rule("*/kubeflow/notebook-servers/*", Recipe("", (KFP,), ("python3",))),
+    Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
+    Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )
 
 
@@ -92,7 +94,7 @@ def _rule(entry: Any, where: str) -> Rule:
     if not isinstance(requirements, Sequence) or not all(isinstance(item, str) for item in requirements):  # pyright: ignore[reportUnknownVariableType]
         raise MappingInvalid(f'{where}: "requirements" must be a list of texts')
     texts: Sequence[str] = requirements  # pyright: ignore[reportUnknownVariableType]
-    return Rule(fields["pattern"], Recipe(str(fields.get("python", "")), tuple(texts), ("python3",)))
+    return Rule(fields["pattern"], Recipe(str(fields.get("python", "")), tuple(texts), argv=("python3",)))
 
 
 def find_recipe(image: str, rules: Sequence[Rule]) -> Recipe | None:
@@ -103,9 +105,9 @@ def find_recipe(image: str, rules: Sequence[Rule]) -> Recipe | None:
             return rule.recipe
     if reference.last == "python":
         if found := _PYTHON_TAG.match(reference.tag):
-            return Recipe(found[1], (KFP,), ("python3",))
+            return Recipe(found[1], alone=(KFP,), argv=("python3",))
         if reference.tag in ("latest", "3", "slim", "alpine") or reference.tag.startswith("3-"):
-            return Recipe("", (KFP,), ("python3",))
+            return Recipe("", alone=(KFP,), argv=("python3",))
     if reference.repository in SYSTEM_IMAGES:
         return Recipe()
     return None

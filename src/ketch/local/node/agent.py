@@ -1,0 +1,195 @@
+"""The node agent: a worker for each pod bound to this node, and what they share."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from ketch.kube.client import Client
+from ketch.kube.clock import Clock
+from ketch.kube.errors import BadRequest
+from ketch.kube.events import EventRecorder
+from ketch.kube.manager import Manager
+from ketch.kube.meta import ObjectKey
+from ketch.kube.types.core import PersistentVolume, Pod
+from ketch.local.images.images import Images
+from ketch.local.network.client import NetworkClient, NetworkError
+from ketch.local.network.wire import NetworkInfo
+from ketch.local.node.actions import Actions
+from ketch.local.node.adoption import Adopted, adopt, containers_below
+from ketch.local.node.disks import Disks
+from ketch.local.node.pods import events
+from ketch.local.node.proxy import Proxy
+from ketch.local.node.references import References
+from ketch.local.node.registration import Registration, registered
+from ketch.local.node.server import NodeServer, no_such_pod
+from ketch.local.node.starting import log_path
+from ketch.local.node.volumes.places import Folders
+from ketch.local.node.worker import PodWorker, Tools
+from ketch.local.sandbox.client import SandboxClient
+
+log = logging.getLogger(__name__)
+
+COMPONENT = "kubelet"
+HOST_ADDRESS = "127.0.0.1"
+GATEWAY_ADDRESS = "10.244.0.1"
+"""This machine as pods of an isolated network see it."""
+
+
+class Agent:
+    """One node. ``start`` returns when it is registered and looks after its pods; ``run`` goes on until cancelled."""
+
+    def __init__(self, client: Client, clock: Clock, data_dir: Path, name: str, network_info: NetworkInfo) -> None:
+        self._client = client
+        self._clock = clock
+        self._name = name
+        self._folders = Folders(data_dir)
+        self._workers: dict[str, PodWorker] = {}
+        self._names: dict[ObjectKey, str] = {}
+        self._manager = Manager(client, clock)
+        self._pods = self._manager.informer(Pod, field_selector=f"spec.nodeName={name}")
+        isolated = network_info.mode == "isolated"
+        host_ip = GATEWAY_ADDRESS if isolated else HOST_ADDRESS
+        network = NetworkClient(data_dir / "run" / "network.sock", clock)
+        sandbox = SandboxClient(data_dir / "run" / "keeper.sock")
+        references = References(self._manager, name, host_ip)
+        self._tools = Tools(
+            client=client,
+            clock=clock,
+            sandbox=sandbox,
+            network=network,
+            network_info=network_info,
+            images=Images(data_dir),
+            actions=Actions(sandbox, network, clock),
+            recorder=EventRecorder(client, COMPONENT, clock, name),
+            references=references,
+            folders=self._folders,
+            host_ip=host_ip,
+        )
+        self._registration = Registration(client, clock, name, data_dir, host_ip)
+        references.allocatable = self._registration.allocatable
+        self._server = NodeServer(data_dir / "run" / "node.sock", self, clock)
+        disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
+        tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run]
+        if isolated:
+            tasks.append(Proxy(self._manager, network, self._pods, clock).run)
+        self._background = tasks
+        self._running: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Register, adopt what an earlier agent left, and begin to look after pods."""
+        self._running.append(asyncio.create_task(self._manager.run()))
+        await self._server.start()
+        await registered(self._registration, self._clock)
+        await self._manager.ready()
+        await self._clean_up()
+        adopted = {pod.metadata.uid: await self._adopt(pod) for pod in self._pods.list()}
+        self._tools.references.on_change(self._references_changed)
+
+        def handler(old: Pod | None, new: Pod | None) -> None:
+            if new is None:
+                if old is not None and (worker := self._workers.get(old.metadata.uid)) is not None:
+                    worker.tell(events.PodGone())
+                return
+            self._look_at(new, adopted.pop(new.metadata.uid, Adopted()))
+
+        self._pods.add_handler(handler)
+        self._running += [asyncio.create_task(task()) for task in self._background]
+
+    async def run(self) -> None:
+        """Until cancelled, or until a part of the agent fails."""
+        try:
+            done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End the agent; containers go on."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+        await self._server.close()
+
+    def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
+        """The log of a container's run, and whether it still goes on. Raises NotFound, BadRequest."""
+        uid = self._names.get(ObjectKey(namespace, pod))
+        worker = self._workers.get(uid) if uid is not None else None
+        if worker is None:
+            raise no_such_pod(namespace, pod)
+        try:
+            tracked = worker.machine.container(container)
+        except KeyError:
+            raise BadRequest(f"container {container} is not valid for pod {pod}") from None
+        attempt = tracked.attempt - (1 if previous else 0)
+        if previous and attempt < 0:
+            raise BadRequest(f'previous terminated container "{container}" in pod "{pod}" not found')
+        path = log_path(self._folders, worker.machine.uid, container, max(attempt, 0))
+        if not previous and not path.exists() and not worker.running(container, attempt):
+            waiting = next(
+                (
+                    status.state.waiting.reason
+                    for status in (
+                        *worker.machine.reported.container_statuses,
+                        *worker.machine.reported.init_container_statuses,
+                    )
+                    if status.name == container and status.state.waiting is not None
+                ),
+                "",
+            )
+            if waiting:
+                raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {waiting}')
+        return path, lambda: worker.running(container, attempt)
+
+    def _look_at(self, pod: Pod, adopted: Adopted) -> None:
+        uid = pod.metadata.uid
+        worker = self._workers.get(uid)
+        if worker is None:
+            worker = self._workers[uid] = PodWorker(pod, self._tools, adopted, self._forgotten)
+            self._names[pod.key] = uid
+        worker.tell(events.PodChanged(pod))
+
+    def _forgotten(self, uid: str) -> None:
+        worker = self._workers.pop(uid, None)
+        if worker is not None and self._names.get(worker.pod.key) == uid:
+            del self._names[worker.pod.key]
+
+    def _references_changed(self, namespace: str) -> None:
+        for worker in tuple(self._workers.values()):
+            if namespace in ("", worker.pod.metadata.namespace):
+                worker.references_changed()
+
+    async def _adopt(self, pod: Pod) -> Adopted:
+        return await adopt(self._folders, pod)
+
+    async def _clean_up(self) -> None:
+        """End and remove what belongs to pods that are gone; give back addresses of pods without a folder."""
+        known = {pod.metadata.uid for pod in self._pods.list()}
+        for uid in self._folders.pods():
+            if uid not in known:
+                for container in containers_below(self._folders.of_pod(uid)):
+                    if container.running:
+                        container.kill()
+                        await container.wait()
+                await self._folders.remove_pod(uid)
+        if self._tools.network_info.mode == "isolated":
+            try:
+                attached = await self._tools.network.attachments()
+                for uid in attached:
+                    if uid not in known:
+                        await self._tools.network.detach(uid)
+            except NetworkError as error:
+                log.warning("addresses not looked after: %s", error)
+
+
+async def network_info(data_dir: Path, clock: Clock) -> NetworkInfo:
+    """How pods are connected, as soon as the network daemon says so."""
+    client = NetworkClient(data_dir / "run" / "network.sock", clock)
+    while True:
+        try:
+            return await client.info()
+        except NetworkError as error:
+            log.warning("waiting for the network: %s", error)

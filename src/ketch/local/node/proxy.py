@@ -1,0 +1,134 @@
+"""Tells the network daemon of Services and names, as kube-proxy and cluster DNS do. ``tables`` is pure."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ketch.kube.clock import Clock
+from ketch.kube.informer import Informer
+from ketch.kube.manager import Manager
+from ketch.kube.meta import KubeObject
+from ketch.kube.types.core import Pod, Service
+from ketch.kube.types.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
+from ketch.kube.types.services import HEADLESS, ServicePort
+from ketch.local.network.client import NetworkClient, NetworkError, ServiceEntry
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "cluster.local"
+OWN = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
+"""Services whose addresses the network daemon serves itself."""
+
+RETRY_SECONDS = 0.5
+Slices = Mapping[tuple[str, str], Sequence[EndpointSlice]]
+
+
+class Tables(NamedTuple):
+    """What the network daemon is told."""
+
+    services: tuple[ServiceEntry, ...]
+    names: Mapping[str, tuple[str, ...]]
+
+
+def _ready(endpoint: Endpoint) -> bool:
+    return endpoint.conditions.ready is not False
+
+
+def _behind(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[tuple[str, int], ...]:
+    """Addresses and ports of the ready endpoints of one port."""
+    found: list[tuple[str, int]] = []
+    for each in slices:
+        numbers = [item.port for item in each.ports if (item.name or "") == port.name and item.port]
+        for endpoint in filter(_ready, each.endpoints):
+            found += [(endpoint.addresses[0], number) for number in numbers if endpoint.addresses]
+    return tuple(sorted(set(found)))
+
+
+def _service_entries(service: Service, slices: Sequence[EndpointSlice]) -> list[ServiceEntry]:
+    entries: list[ServiceEntry] = []
+    for port in service.spec.ports:
+        protocol = "UDP" if port.protocol == "UDP" else "TCP"
+        if port.protocol in ("", "TCP", "UDP"):
+            entries.append(ServiceEntry(service.spec.cluster_ip, port.port, protocol, _behind(port, slices)))
+    return entries
+
+
+def _headless_names(name: str, slices: Sequence[EndpointSlice]) -> dict[str, tuple[str, ...]]:
+    addresses: set[str] = set()
+    names: dict[str, set[str]] = {}
+    for each in slices:
+        for endpoint in filter(_ready, each.endpoints):
+            addresses.update(endpoint.addresses)
+            if endpoint.hostname:
+                names.setdefault(f"{endpoint.hostname}.{name}", set()).update(endpoint.addresses)
+    return {key: tuple(sorted(values)) for key, values in {name: addresses, **names}.items()}
+
+
+def tables(services: Iterable[Service], slices: Slices, pods: Iterable[Pod]) -> Tables:
+    """The whole of both tables."""
+    entries: list[ServiceEntry] = []
+    names: dict[str, tuple[str, ...]] = {}
+    for service in services:
+        key = (service.metadata.namespace, service.metadata.name)
+        name = f"{key[1]}.{key[0]}.svc.{DOMAIN}"
+        own = slices.get(key, ())
+        if service.spec.cluster_ip == HEADLESS:
+            names |= _headless_names(name, own)
+        elif service.spec.cluster_ip:
+            names[name] = (service.spec.cluster_ip,)
+            if key not in OWN:
+                entries += _service_entries(service, own)
+    for pod in pods:
+        if pod.status.pod_ip and not pod.spec.host_network:
+            dashed = pod.status.pod_ip.replace(".", "-")
+            names[f"{dashed}.{pod.metadata.namespace}.pod.{DOMAIN}"] = (pod.status.pod_ip,)
+    return Tables(tuple(entries), names)
+
+
+class Proxy:
+    """Keeps the network daemon's tables like the API's; changes that come together are told together."""
+
+    def __init__(self, manager: Manager, network: NetworkClient, pods: Informer[Pod], clock: Clock) -> None:
+        self._services = manager.informer(Service)
+        self._slices = manager.informer(EndpointSlice)
+        self._pods = pods
+        self._network = network
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._told: Tables | None = None
+        for informer in (self._services, self._slices):
+            informer.add_handler(self._on_change)
+        pods.add_handler(self._on_pod)
+
+    def _on_change(self, old: KubeObject | None, new: KubeObject | None) -> None:  # noqa: ARG002  # a handler
+        self._changed.set()
+
+    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
+        if (old.status.pod_ip if old else "") != (new.status.pod_ip if new else ""):
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._tell()
+            except NetworkError as error:
+                log.warning("the network was not told of Services: %s", error)
+                await self._clock.sleep(RETRY_SECONDS)
+                self._changed.set()
+
+    async def _tell(self) -> None:
+        slices: dict[tuple[str, str], list[EndpointSlice]] = {}
+        for each in self._slices.list():
+            name = each.metadata.labels.get(SERVICE_NAME_LABEL, "")
+            slices.setdefault((each.metadata.namespace, name), []).append(each)
+        wanted = tables(self._services.list(), slices, self._pods.list())
+        before = self._told
+        if before is None or wanted.services != before.services:
+            await self._network.set_services(wanted.services)
+        if before is None or wanted.names != before.names:
+            await self._network.set_names(wanted.names)
+        self._told = wanted

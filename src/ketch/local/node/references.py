@@ -1,0 +1,88 @@
+"""What pods refer to, read from informers: ConfigMaps, Secrets, Services, claims and volumes."""
+
+import os
+from collections.abc import Callable, Iterator
+
+from ketch.kube.manager import Manager
+from ketch.kube.meta import KubeObject, ObjectKey
+from ketch.kube.types.core import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service
+from ketch.kube.types.volumes import Volume, VolumeProjection
+from ketch.local.node.environment import Surroundings
+
+
+def _named_config_maps(pod: Pod) -> set[str]:
+    names = {volume.config_map.name for volume in pod.spec.volumes if volume.config_map is not None}
+    names |= {part.config_map.name for part in _projections(pod) if part.config_map is not None}
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        names |= {source.config_map_ref.name for source in container.env_from if source.config_map_ref is not None}
+        for variable in container.env:
+            if variable.value_from is not None and variable.value_from.config_map_key_ref is not None:
+                names.add(variable.value_from.config_map_key_ref.name)
+    return names
+
+
+def _named_secrets(pod: Pod) -> set[str]:
+    names = {volume.secret.secret_name for volume in pod.spec.volumes if volume.secret is not None}
+    names |= {part.secret.name for part in _projections(pod) if part.secret is not None}
+    for container in (*pod.spec.init_containers, *pod.spec.containers):
+        names |= {source.secret_ref.name for source in container.env_from if source.secret_ref is not None}
+        for variable in container.env:
+            if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
+                names.add(variable.value_from.secret_key_ref.name)
+    return names
+
+
+def _projections(pod: Pod) -> Iterator[VolumeProjection]:
+    for volume in pod.spec.volumes:
+        if volume.projected is not None:
+            yield from volume.projected.sources
+
+
+class References:
+    """The objects that this node's pods refer to. ``changed`` is told the namespace of each change ("": cluster)."""
+
+    def __init__(self, manager: Manager, node_name: str, host_ip: str) -> None:
+        self._config_maps = manager.informer(ConfigMap)
+        self._secrets = manager.informer(Secret)
+        self._services = manager.informer(Service)
+        self._claims = manager.informer(PersistentVolumeClaim)
+        self._volumes = manager.informer(PersistentVolume)
+        self._node_name = node_name
+        self._host_ip = host_ip
+        self.allocatable: dict[str, str] = {"cpu": str(os.cpu_count() or 1)}
+
+    def on_change(self, changed: Callable[[str], None]) -> None:
+        """Tell ``changed`` the namespace in which an object came, changed or went."""
+
+        def handler(old: KubeObject | None, new: KubeObject | None) -> None:
+            obj = new or old
+            if obj is not None:
+                changed(obj.metadata.namespace)
+
+        for informer in (self._config_maps, self._secrets, self._claims, self._volumes):
+            informer.add_handler(handler)
+
+    def around(self, pod: Pod, pod_ip: str) -> Surroundings:
+        """What the pod's values may refer to."""
+        namespace = pod.metadata.namespace
+        return Surroundings(
+            pod_ip=pod_ip,
+            host_ip=self._host_ip,
+            node_name=self._node_name,
+            allocatable=self.allocatable,
+            config_maps={name: self._config_maps.get(ObjectKey(namespace, name)) for name in _named_config_maps(pod)},
+            secrets={name: self._secrets.get(ObjectKey(namespace, name)) for name in _named_secrets(pod)},
+            services=(*self._services.list(namespace), *self._services.list("default")),
+        )
+
+    def claim(self, namespace: str, name: str) -> tuple[PersistentVolumeClaim | None, PersistentVolume | None]:
+        """A claim, and the volume that it is bound to."""
+        claim = self._claims.get(ObjectKey(namespace, name))
+        if claim is None or not claim.spec.volume_name:
+            return claim, None
+        return claim, self._volumes.get(ObjectKey("", claim.spec.volume_name))
+
+
+def has_payload_of(pod: Pod, is_payload: Callable[[Volume], bool]) -> bool:
+    """Whether any volume of the pod is made of objects."""
+    return any(is_payload(volume) for volume in pod.spec.volumes)

@@ -1,0 +1,173 @@
+"""This machine as a Node object: what it has, that it is well, and its Lease as a sign of life."""
+
+import logging
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from ketch.kube.client import Client
+from ketch.kube.clock import Clock
+from ketch.kube.errors import APIError, TransportError
+from ketch.kube.meta import ObjectMeta
+from ketch.kube.types.coordination import Lease, LeaseSpec
+from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+
+log = logging.getLogger(__name__)
+
+MANAGER = "ketch-node"
+SOCKET_ANNOTATION = "node.ketch.dev/socket"
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_SECONDS = 40
+HEARTBEAT_SECONDS = 10.0
+STATUS_EVERY = 6
+"""Heartbeats between two looks at the machine's condition."""
+
+MOST_PODS = 250
+RESERVED_MEMORY = 512 << 20
+VERSION = "v1.37.0"
+LOW_MEMORY, LOW_DISK = 256 << 20, 1 << 30
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def capacity(data_dir: Path) -> dict[str, str]:
+    """What this machine has, as quantities."""
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return {
+        "cpu": str(psutil.cpu_count() or 1),
+        "memory": f"{psutil.virtual_memory().total >> 10}Ki",
+        "ephemeral-storage": f"{shutil.disk_usage(data_dir).total >> 10}Ki",
+        "pods": str(MOST_PODS),
+        **({"nvidia.com/gpu": str(gpus)} if gpus else {}),
+    }
+
+
+def allocatable(has: Mapping[str, str]) -> dict[str, str]:
+    """What of it pods may have: all but some memory for the system and the platform."""
+    total = int(has["memory"].removesuffix("Ki")) << 10
+    return {**has, "memory": f"{max(total // 2, total - RESERVED_MEMORY) >> 10}Ki"}
+
+
+def _labels(name: str) -> dict[str, str]:
+    architecture = ARCHITECTURES.get(platform.machine(), platform.machine())
+    labels = {"hostname": name, "os": "linux", "arch": architecture}
+    return {f"kubernetes.io/{key}": value for key, value in labels.items()} | {
+        f"beta.kubernetes.io/{key}": labels[key] for key in ("os", "arch")
+    }
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+class Registration:
+    """Keeps the Node object ``name`` true."""
+
+    def __init__(self, client: Client, clock: Clock, name: str, data_dir: Path, address: str) -> None:
+        self._client = client
+        self._clock = clock
+        self._name = name
+        self._data_dir = data_dir
+        self._address = address
+        self.capacity = capacity(data_dir)
+        self.allocatable = allocatable(self.capacity)
+        self._conditions: Mapping[str, NodeCondition] = {}
+
+    async def register(self) -> None:
+        """Make the Node and say what it has. Raises APIError, TransportError."""
+        annotations = {SOCKET_ANNOTATION: str(self._data_dir / "run" / "node.sock")}
+        meta = ObjectMeta(name=self._name, labels=_labels(self._name), annotations=annotations)
+        await self._client.apply(Node(metadata=meta), manager=MANAGER)
+        await self.renew()
+        await self.report()
+
+    async def report(self) -> None:
+        """Say how the machine is."""
+        status = NodeStatus(
+            capacity=self.capacity,
+            allocatable=self.allocatable,
+            conditions=self._observed_conditions(),
+            addresses=(
+                NodeAddress(type="InternalIP", address=self._address),
+                NodeAddress(type="Hostname", address=platform.node()),
+            ),
+            node_info=NodeSystemInfo(
+                machine_id="",
+                system_uuid="",
+                boot_id=_boot_id(),
+                kernel_version=platform.release(),
+                os_image=_os_image(),
+                container_runtime_version="bubblewrap://0.11",
+                kubelet_version=VERSION,
+                kube_proxy_version="",
+                operating_system="linux",
+                architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
+            ),
+        )
+        node = Node(metadata=ObjectMeta(name=self._name), status=status)
+        await self._client.apply_status(node, manager=MANAGER)
+
+    def _observed_conditions(self) -> tuple[NodeCondition, ...]:
+        memory, disk = psutil.virtual_memory().available, shutil.disk_usage(self._data_dir).free
+        facts = (
+            ("MemoryPressure", memory < LOW_MEMORY, "KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"),
+            ("DiskPressure", disk < LOW_DISK, "KubeletHasNoDiskPressure", "KubeletHasDiskPressure"),
+            ("PIDPressure", False, "KubeletHasSufficientPID", "KubeletHasInsufficientPID"),
+            ("Ready", True, "", "KubeletReady"),
+        )
+        now = self._clock.now().replace(microsecond=0)
+        observed: dict[str, NodeCondition] = {}
+        for kind, holds, false_reason, true_reason in facts:
+            status, before = str(holds), self._conditions.get(kind)
+            since = before.last_transition_time if before is not None and before.status == status else now
+            observed[kind] = NodeCondition(
+                type=kind,
+                status=status,
+                reason=true_reason if holds else false_reason,
+                message="the node agent is posting ready status" if kind == "Ready" else "",
+                last_heartbeat_time=now,
+                last_transition_time=since,
+            )
+        self._conditions = observed
+        return tuple(observed.values())
+
+    async def renew(self) -> None:
+        """Give the sign of life."""
+        spec = LeaseSpec(holder_identity=self._name, lease_duration_seconds=LEASE_SECONDS, renew_time=self._clock.now())
+        lease = Lease(metadata=ObjectMeta(name=self._name, namespace=LEASE_NAMESPACE), spec=spec)
+        await self._client.apply(lease, manager=MANAGER)
+
+    async def run(self) -> None:
+        """Go on until cancelled, whatever the API server does."""
+        beats = 0
+        while True:
+            await self._clock.sleep(HEARTBEAT_SECONDS)
+            beats += 1
+            try:
+                await self.renew()
+                if beats % STATUS_EVERY == 0:
+                    await self.report()
+            except (APIError, TransportError) as error:
+                log.warning("no sign of life: %s", error)
+
+
+async def registered(registration: Registration, clock: Clock, pause: float = 0.05, longest: float = 2.0) -> None:
+    """Register, as often as it takes."""
+    while True:
+        try:
+            await registration.register()
+        except (APIError, TransportError) as error:
+            log.info("not registered yet: %s", error)
+            await clock.sleep(pause)
+            pause = min(longest, pause * 2)
+        else:
+            return

@@ -1,0 +1,90 @@
+"""The node's own little API on a unix socket: containers' logs, and whether it is well."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from ketch.kube.clock import Clock
+from ketch.kube.errors import APIError, BadRequest, NotFound
+from ketch.local.node.logs import parse_options, read_log
+
+
+class LogSource(Protocol):
+    """Where the containers of this node are."""
+
+    def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
+        """The log of a container's latest (or the one before) run, and whether it still runs. Raises APIError."""
+        ...
+
+
+class NodeServer:
+    """Serves ``source`` on ``path``."""
+
+    def __init__(self, path: Path, source: LogSource, clock: Clock) -> None:
+        self._path = path
+        self._source = source
+        self._clock = clock
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; a socket left by an earlier agent is replaced."""
+        application = web.Application()
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", _answered(self._logs))
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        fresh = self._path.with_suffix(".new")
+        await asyncio.to_thread(fresh.unlink, missing_ok=True)
+        await web.UnixSite(self._runner, str(fresh)).start()
+        fresh.chmod(0o600)
+        await asyncio.to_thread(fresh.rename, self._path)
+
+    async def close(self) -> None:
+        """Stop serving."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002  # aiohttp's signature
+        return web.Response(text="ok")
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        names = request.match_info
+        query = dict(request.query)
+        try:
+            options = parse_options(query, self._clock.now())
+        except ValueError as error:
+            raise BadRequest(str(error)) from error
+        previous = query.get("previous", "false") in ("true", "1", "")
+        log, running = self._source.find_log(names["namespace"], names["pod"], names["container"], previous=previous)
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        try:
+            async for chunk in read_log(log, options, running, self._clock):
+                await response.write(chunk)
+        except ConnectionResetError:  # the reader has seen enough
+            return response
+        await response.write_eof()
+        return response
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _answered(handler: Handler) -> Handler:
+    """Errors as Status answers."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except APIError as error:
+            return web.json_response(error.status_body(), status=error.http_code)
+
+    return answer
+
+
+def no_such_pod(namespace: str, pod: str) -> NotFound:
+    """The error for a pod that is not on this node."""
+    return NotFound(f'pods "{namespace}/{pod}" not found on this node')

@@ -1,0 +1,181 @@
+"""One run of a container as the sandbox wants it: command, environment, mounts, limits. Pure but for small files."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ketch.kube.quantities import milli, whole
+from ketch.kube.types.containers import Container, VolumeMount
+from ketch.kube.types.core import Pod
+from ketch.local.images.images import Image
+from ketch.local.network.resolvconf import resolv_conf
+from ketch.local.network.wire import NetworkInfo
+from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand
+from ketch.local.node.volumes.places import Folders, Place
+from ketch.local.sandbox.spec import ContainerSpec, Mount
+
+LONGEST_HOSTNAME = 63
+TERMINATION_LOG = "/dev/termination-log"
+HOST_RESOLV_CONF = Path("/etc/resolv.conf")
+HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+"""
+ATTEMPT, IMAGE, IMAGE_ID = "attempt", "image", "image-id"
+"""What a container's records keep for the agent that adopts it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a container starts in: its pod's volumes and network, and what this node gives to every pod."""
+
+    folders: Folders
+    places: Mapping[str, Place]
+    network: NetworkInfo
+    around: Surroundings
+    variables: Mapping[str, str]
+
+
+def hostname(pod: Pod) -> str:
+    """The name that the pod's containers have for themselves."""
+    return (pod.spec.hostname or pod.metadata.name)[:LONGEST_HOSTNAME].rstrip("-.")
+
+
+def container_directory(folders: Folders, uid: str, name: str, attempt: int) -> Path:
+    """Where one run of a container has its records."""
+    return folders.of_pod(uid) / "containers" / name / str(attempt)
+
+
+def log_path(folders: Folders, uid: str, name: str, attempt: int) -> Path:
+    """What one run of a container printed."""
+    return folders.of_pod(uid) / "logs" / name / f"{attempt}.log"
+
+
+def termination_path(folders: Folders, uid: str, name: str, attempt: int) -> Path:
+    """The container's last words, written by itself."""
+    return folders.of_pod(uid) / "termination" / f"{name}-{attempt}"
+
+
+def container_spec(pod: Pod, container: Container, attempt: int, image: Image, setting: Setting) -> ContainerSpec:
+    """The run ``attempt`` of ``container``. Raises ConfigError."""
+    uid, name = pod.metadata.uid, container.name
+    base = {**image.env, "HOSTNAME": hostname(pod), **setting.variables}
+    env = base | build_environment(pod, container, setting.around)
+    command = [expand(word, env) for word in container.command] or list(image.argv if not container.args else ())
+    argv = (*command, *(expand(word, env) for word in container.args))
+    if not argv:
+        raise ConfigError(f"container {name}: no command specified")
+    user, group = _identity(pod, container)
+    limits = container.resources.limits
+    working_dir = container.working_dir or image.working_dir
+    return ContainerSpec(
+        directory=container_directory(setting.folders, uid, name, attempt),
+        argv=argv,
+        env=env,
+        log=log_path(setting.folders, uid, name, attempt),
+        cwd=working_dir,
+        mounts=(*_directories(working_dir), *image.mounts, *_mounts(pod, container, attempt, setting, env)),
+        hostname=hostname(pod),
+        user=user,
+        group=group,
+        memory_bytes=whole(limits["memory"]) if "memory" in limits else None,
+        cpu_millis=milli(limits["cpu"]) if "cpu" in limits else None,
+        extra={ATTEMPT: str(attempt), IMAGE: container.image, IMAGE_ID: image.digest},
+    )
+
+
+def _identity(pod: Pod, container: Container) -> tuple[int | None, int | None]:
+    """User and group: the container's own word, else the pod's. Raises ConfigError for root where it may not be."""
+    of_pod, of_container = pod.spec.security_context, container.security_context
+    contexts = [context for context in (of_container, of_pod) if context is not None]
+    user = next((context.run_as_user for context in contexts if context.run_as_user is not None), None)
+    group = next((context.run_as_group for context in contexts if context.run_as_group is not None), None)
+    if (
+        next((context.run_as_non_root for context in contexts if context.run_as_non_root is not None), False)
+        and not user
+    ):
+        what = "image will run as root" if user is None else "runAsUser is 0"
+        raise ConfigError(f"container has runAsNonRoot and {what} (container: {container.name})")
+    return user, group
+
+
+def _directories(working_dir: str) -> Iterator[Mount]:
+    if working_dir != "/":
+        yield Mount("directory", working_dir)
+
+
+def _mounts(pod: Pod, container: Container, attempt: int, setting: Setting, env: Mapping[str, str]) -> Iterator[Mount]:
+    folders, uid = setting.folders, pod.metadata.uid
+    for name, content in _pod_files(pod, setting):
+        path = folders.of_pod(uid) / "etc" / name
+        if not path.exists() or path.read_text() != content:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(content)
+        yield Mount("bind", f"/etc/{name}", str(path))
+    words = termination_path(folders, uid, container.name, attempt)
+    words.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    words.touch()
+    yield Mount("bind", container.termination_message_path or TERMINATION_LOG, str(words))
+    for mount in container.volume_mounts:
+        yield _volume_mount(mount, setting.places, env)
+
+
+def _pod_files(pod: Pod, setting: Setting) -> Iterator[tuple[str, str]]:
+    name = hostname(pod)
+    lines = [HOSTS]
+    if setting.around.pod_ip and not pod.spec.host_network:
+        names = name
+        if pod.spec.subdomain:
+            names = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.cluster.local\t{name}"
+        lines.append(f"{setting.around.pod_ip}\t{names}\n")
+    lines += [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in pod.spec.host_aliases]
+    yield "hosts", "".join(lines)
+    yield "hostname", f"{name}\n"
+    yield "resolv.conf", _resolv_conf(pod, setting.network)
+
+
+def _resolv_conf(pod: Pod, network: NetworkInfo) -> str:
+    policy = pod.spec.dns_policy or "ClusterFirst"
+    on_host = pod.spec.host_network and policy != "ClusterFirstWithHostNet"
+    if policy == "None":
+        text = ""
+    elif network.mode == "host" or policy == "Default" or on_host:
+        text = HOST_RESOLV_CONF.read_text() if HOST_RESOLV_CONF.exists() else ""
+    else:
+        text = resolv_conf(pod.metadata.namespace)
+    extra = pod.spec.dns_config
+    if extra is not None:
+        text += "".join(f"nameserver {address}\n" for address in extra.nameservers)
+        if extra.searches:
+            text += f"search {' '.join(extra.searches)}\n"
+        options = [option.name + (f":{option.value}" if option.value else "") for option in extra.options]
+        if options:
+            text += f"options {' '.join(options)}\n"
+    return text
+
+
+def _volume_mount(mount: VolumeMount, places: Mapping[str, Place], env: Mapping[str, str]) -> Mount:
+    place = places.get(mount.name)
+    if place is None:
+        raise ConfigError(f'volume "{mount.name}" that is mounted at {mount.mount_path} is not a volume of the pod')
+    source = place.path
+    relative = expand(mount.sub_path_expr, env) if mount.sub_path_expr else mount.sub_path
+    if relative:
+        source = _below(place, relative)
+    read_only = mount.read_only or place.read_only
+    return Mount("ro-bind" if read_only else "bind", mount.mount_path, str(source))
+
+
+def _below(place: Place, relative: str) -> Path:
+    """A file or folder of a volume; made, if the volume may be written to. Raises ConfigError when it leaves it."""
+    if ".." in PurePosixPath(relative).parts or relative.startswith("/"):
+        raise ConfigError(f'subPath "{relative}" must be relative and stay inside the volume')
+    path = Path(os.path.realpath(place.path / relative))
+    if not path.is_relative_to(place.path.resolve()):
+        raise ConfigError(f'subPath "{relative}" leads out of the volume')
+    if not path.exists():
+        if place.read_only:
+            raise ConfigError(f'subPath "{relative}" does not exist in the volume')
+        path.mkdir(parents=True)
+    return path

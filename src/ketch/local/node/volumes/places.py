@@ -1,0 +1,126 @@
+"""Where a volume stands on this machine, and what no pod may reach.
+
+A host path is open to pods only when the administrator listed it (or a folder above it) in KETCH_HOST_PATHS; the
+platform's own directory never is.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ketch.kube.quantities import whole
+from ketch.kube.types.core import PersistentVolume, PersistentVolumeClaim, Pod
+from ketch.kube.types.volumes import HostPathVolume, InlineCSIVolume, Volume
+from ketch.local.node.environment import ConfigError
+
+VOLUMES_DRIVER = "volumes.ketch.dev"
+OBJECTS_DRIVER = "objects.ketch.dev"
+OBJECT_PATH = "path"
+HOST_PATHS = "KETCH_HOST_PATHS"
+MEMORY = "Memory"
+BOUND = "Bound"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A volume on disk: a folder or a file, and whether pods may write to it."""
+
+    path: Path
+    read_only: bool = False
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The folders in which this node keeps pods' data."""
+
+    data_dir: Path
+    shared_memory: Path = Path("/dev/shm")  # noqa: S108  # memory-backed, and below it a folder of the pod's own
+
+    def of_pod(self, uid: str) -> Path:
+        """Everything about one pod."""
+        return self.data_dir / "pods" / uid
+
+    def of_memory(self, uid: str) -> Path:
+        """The pod's memory-backed volumes."""
+        return self.shared_memory / f"ketch-{uid}"
+
+    def pods(self) -> list[str]:
+        """The uids of the pods that have a folder."""
+        root = self.data_dir / "pods"
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return [path.name for path in root.iterdir()]
+
+    async def remove_pod(self, uid: str) -> None:
+        """Remove everything about a pod."""
+        for path in (self.of_pod(uid), self.of_memory(uid)):
+            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+
+
+def _inside(root: Path, relative: str, what: str) -> Path:
+    path = (root / relative.lstrip("/")).resolve()
+    if not path.is_relative_to(root.resolve()) or path == root.resolve():
+        raise ConfigError(f'{what}: path "{relative}" must name something below the store')
+    return path
+
+
+def empty_dir_place(folders: Folders, pod: Pod, volume: Volume) -> Place:
+    """An emptyDir, made if it is not there."""
+    assert volume.empty_dir is not None
+    uid = pod.metadata.uid
+    size = whole(volume.empty_dir.size_limit) if volume.empty_dir.size_limit else None
+    if volume.empty_dir.medium == MEMORY:
+        path = folders.of_memory(uid) / volume.name
+    else:
+        path = folders.of_pod(uid) / "volumes" / volume.name
+    path.mkdir(parents=True, exist_ok=True, mode=0o777)
+    return Place(path, size=size)
+
+
+def object_place(folders: Folders, csi: InlineCSIVolume, what: str) -> Place:
+    """A place in the object store; a writable one is made, a read-only one must be there."""
+    if csi.driver != OBJECTS_DRIVER:
+        raise ConfigError(f'{what}: driver name "{csi.driver}" not found in the list of registered CSI drivers')
+    relative = csi.volume_attributes.get(OBJECT_PATH, "")
+    path = _inside(folders.data_dir / "objects", relative, what)
+    if csi.read_only:
+        if not path.exists():
+            raise ConfigError(f'{what}: object "{relative}" does not exist')
+    else:
+        path.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return Place(path, read_only=bool(csi.read_only))
+
+
+def host_place(folders: Folders, source: HostPathVolume, what: str, environment: Mapping[str, str]) -> Place:
+    """A path of the host that the administrator opened to pods."""
+    path = Path(source.path).resolve()
+    allowed = [Path(item).resolve() for item in environment.get(HOST_PATHS, "").split(os.pathsep) if item]
+    data = folders.data_dir.resolve()
+    if path.is_relative_to(data) or data.is_relative_to(path) or not any(path.is_relative_to(a) for a in allowed):
+        raise ConfigError(
+            f'{what}: host path "{source.path}" is not open to pods: start Ketch with {HOST_PATHS}={source.path}'
+        )
+    if source.type in ("DirectoryOrCreate", "FileOrCreate") and not path.exists():
+        path.mkdir(parents=True) if source.type == "DirectoryOrCreate" else path.touch()
+    if not path.exists():
+        raise ConfigError(f'{what}: host path "{source.path}" does not exist')
+    return Place(path)
+
+
+def claim_place(
+    folders: Folders, claim: PersistentVolumeClaim | None, volume: PersistentVolume | None, name: str, what: str
+) -> Place:
+    """The directory behind a bound claim."""
+    if claim is None:
+        raise ConfigError(f'{what}: persistentvolumeclaim "{name}" not found')
+    if claim.status.phase != BOUND or volume is None:
+        raise ConfigError(f'{what}: persistentvolumeclaim "{name}" is not bound')
+    csi = volume.spec.csi
+    if csi is None or csi.driver != VOLUMES_DRIVER:
+        raise ConfigError(f'{what}: PersistentVolume "{volume.metadata.name}" is of a kind that this node cannot mount')
+    path = _inside(folders.data_dir / "volumes", csi.volume_handle, what)
+    path.mkdir(parents=True, exist_ok=True, mode=0o777)
+    return Place(path, read_only=csi.read_only)

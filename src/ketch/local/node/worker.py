@@ -1,0 +1,355 @@
+"""One pod's worker: carries out what the pod's machine orders, and tells it what happened.
+
+``tell`` is the only way in; it runs on the loop, without waiting. Everything that takes time is a task of the worker's
+own, which ends by telling.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ketch.kube.client import Client, DeleteOptions
+from ketch.kube.clock import Clock
+from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
+from ketch.kube.events import EventRecorder
+from ketch.kube.types.core import Pod
+from ketch.local.images.images import Image, ImageError, Images
+from ketch.local.network.client import NetworkClient, NetworkError
+from ketch.local.network.outbound.environment import pod_environment
+from ketch.local.network.wire import NetworkInfo
+from ketch.local.node.actions import ActionFailed, Actions
+from ketch.local.node.adoption import Adopted
+from ketch.local.node.environment import CONFIG_ERROR, ConfigError
+from ketch.local.node.lastwords import termination_message
+from ketch.local.node.packages import wanted_alone, wanted_indexes, wanted_packages
+from ketch.local.node.pods import events, orders
+from ketch.local.node.pods.events import Event, Hook
+from ketch.local.node.pods.machine import PodMachine
+from ketch.local.node.pods.orders import Order
+from ketch.local.node.pods.probing import probe_of
+from ketch.local.node.references import References
+from ketch.local.node.reporting import Reporter
+from ketch.local.node.starting import Setting, container_directory, container_spec, log_path, termination_path
+from ketch.local.node.volumes.manager import PodVolumes
+from ketch.local.node.volumes.places import Folders
+from ketch.local.sandbox.client import SandboxClient
+from ketch.local.sandbox.container import Container
+from ketch.local.sandbox.errors import AlreadyStarted, NotStarted, SandboxError, SandboxUnavailable, StartError
+
+log = logging.getLogger(__name__)
+
+CREATE_ERROR = "CreateContainerError"
+START_ERROR = "StartError"
+QUICK = 0.02
+"""An image that was resolved in fewer seconds was there already."""
+
+KEEPER_TRIES, KEEPER_PAUSE = 40, 0.1
+RETRY_SECONDS = 0.5
+TERMINATE = 15
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all workers of a node share."""
+
+    client: Client
+    clock: Clock
+    sandbox: SandboxClient
+    network: NetworkClient
+    network_info: NetworkInfo
+    images: Images
+    actions: Actions
+    recorder: EventRecorder
+    references: References
+    folders: Folders
+    host_ip: str
+
+
+class PodWorker:
+    """Lives as long as the pod has anything on this node; ``forgotten`` is called when nothing is left."""
+
+    def __init__(self, pod: Pod, tools: Tools, adopted: Adopted, forgotten: Callable[[str], None]) -> None:
+        self._tools = tools
+        self._forgotten = forgotten
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._preparing: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.Task[None] | None = None
+        self._containers: dict[tuple[str, int], Container] = {}
+        self._images: dict[str, Image] = {}
+        self._netns: int | None = None
+        self._volumes = PodVolumes(tools.client, tools.clock, tools.folders, tools.references)
+        self.machine = PodMachine(pod, tools.host_ip, tools.clock.now(), adopted.runs)
+        self._reporter = Reporter(tools.client, tools.clock, pod)
+        for name, attempt, container in adopted.running:
+            self._containers[name, attempt] = container
+            self._spawn(self._watch(name, attempt, container))
+
+    @property
+    def pod(self) -> Pod:
+        """The pod's newest version."""
+        return self.machine.pod
+
+    def tell(self, event: Event) -> None:
+        """Take an event in and begin to carry out what follows."""
+        for order in self.machine.handle(event, self._tools.clock.now()):
+            self._execute(order)
+
+    def references_changed(self) -> None:
+        """An object that the pod may refer to changed."""
+        self.tell(events.ReferencesChanged())
+        if self.machine.volumes.met and self.machine.ending is None:
+            self._spawn(self._refresh())
+
+    def running(self, container: str, attempt: int) -> bool:
+        """Whether that run still goes on."""
+        found = self._containers.get((container, attempt))
+        return found is not None and found.running
+
+    async def close(self) -> None:
+        """End the worker's tasks; containers go on."""
+        tasks = [*self._tasks, *([self._alarm] if self._alarm else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reporter.close()
+        self._close_network()
+
+    # --- orders ---
+
+    def _execute(self, order: Order) -> None:
+        match order:
+            case orders.ReportStatus(status):
+                self._reporter.report(status)
+            case orders.Signal(name, attempt):
+                self._containers[name, attempt].signal(TERMINATE)
+            case orders.Kill(name, attempt):
+                self._containers[name, attempt].kill()
+            case orders.Wake(at):
+                self._wake(at)
+            case orders.PrepareVolumes() | orders.AttachNetwork() | orders.ResolveImage():
+                self._spawn(self._prepare(order), preparing=True)
+            case _:
+                self._spawn(self._carry_out(order))
+
+    async def _prepare(self, order: orders.PrepareVolumes | orders.AttachNetwork | orders.ResolveImage) -> None:
+        """Work that is given up when the pod ends before it is done."""
+        match order:
+            case orders.PrepareVolumes():
+                await self._prepare_volumes()
+            case orders.AttachNetwork():
+                await self._attach()
+            case orders.ResolveImage(image):
+                await self._resolve(image)
+
+    async def _carry_out(self, order: Order) -> None:
+        match order:
+            case orders.Announce(kind, reason, message):
+                await self._tools.recorder.record(self.pod, kind, reason, message)
+            case orders.StartContainer(name, attempt):
+                await self._start(name, attempt)
+            case orders.RunProbe() | orders.RunHook():
+                await self._ask(order)
+            case orders.Release():
+                await self._release()
+            case orders.RemovePod():
+                await self._remove()
+            case orders.Forget():
+                await self._forget()
+            case _:
+                raise AssertionError(order)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *, preparing: bool = False) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if preparing:
+            self._preparing.add(task)
+            task.add_done_callback(self._preparing.discard)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("pod %s: a task failed", self.pod.key, exc_info=error)
+
+    def _wake(self, at: datetime) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+        async def ring() -> None:
+            await self._tools.clock.sleep((at - self._tools.clock.now()).total_seconds())
+            self.tell(events.TimerDue())
+
+        self._alarm = asyncio.create_task(ring())
+
+    # --- what containers wait for ---
+
+    async def _prepare_volumes(self) -> None:
+        try:
+            await self._volumes.prepare(self.pod)
+        except (ConfigError, APIError, TransportError, OSError) as error:
+            self.tell(events.VolumesFailed(str(error)))
+        else:
+            self.tell(events.VolumesReady())
+            if self._volumes.renew_at is not None:
+                self._spawn(self._renew_tokens())
+
+    async def _renew_tokens(self) -> None:
+        while (at := self._volumes.renew_at) is not None and self.machine.ending is None:
+            await self._tools.clock.sleep((at - self._tools.clock.now()).total_seconds())
+            await self._refresh()
+            if self._volumes.renew_at == at:  # the API server was away
+                await self._tools.clock.sleep(RETRY_SECONDS)
+
+    async def _refresh(self) -> None:
+        with contextlib.suppress(APIError, TransportError, OSError):
+            await self._volumes.refresh(self.pod)
+
+    async def _attach(self) -> None:
+        if self.pod.spec.host_network or self._tools.network_info.mode == "host":
+            self.tell(events.NetworkAttached(self._tools.host_ip))
+            return
+        try:
+            attachment = await self._tools.network.attach(self.machine.uid)
+        except NetworkError as error:
+            self.tell(events.NetworkFailed(str(error)))
+            return
+        self._close_network()
+        self._netns = attachment.netns_fd
+        self.tell(events.NetworkAttached(attachment.ip))
+
+    async def _resolve(self, name: str) -> None:
+        begun = self._tools.clock.monotonic()
+        annotations = self.pod.metadata.annotations
+        try:
+            image = await self._tools.images.resolve(
+                name, wanted_packages(annotations), wanted_indexes(annotations), wanted_alone(annotations)
+            )
+        except (ImageError, ConfigError) as error:
+            self.tell(events.ImageFailed(name, str(error)))
+            return
+        self._images[name] = image
+        seconds = self._tools.clock.monotonic() - begun
+        self.tell(events.ImageReady(name, image.digest, seconds if seconds > QUICK else None))
+
+    # --- containers ---
+
+    async def _start(self, name: str, attempt: int) -> None:
+        each = self.machine.container(name)
+        info = self._tools.network_info
+        around = self._tools.references.around(self.pod, self.machine.pod_ip)
+        setting = Setting(self._tools.folders, self._volumes.places, info, around, pod_environment(info, os.environ))
+        directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
+        try:
+            spec = container_spec(self.pod, each.spec, attempt, self._images[each.spec.image], setting)
+            with contextlib.suppress(AlreadyStarted):
+                await self._start_sandbox(spec)
+            container = Container.adopt(directory)
+        except ConfigError as error:
+            self.tell(events.StartFailed(name, attempt, CONFIG_ERROR, str(error)))
+        except StartError as error:
+            self._never_ran(name, attempt, error)
+        except (SandboxError, OSError) as error:
+            self.tell(events.StartFailed(name, attempt, CREATE_ERROR, str(error)))
+        else:
+            self._containers[name, attempt] = container
+            self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
+            await self._watch(name, attempt, container)
+
+    async def _start_sandbox(self, spec: Any) -> None:
+        """Start, and wait for a keeper that is being restarted."""
+        for _ in range(KEEPER_TRIES):
+            try:
+                await self._tools.sandbox.start(spec, self._netns)
+            except SandboxUnavailable:
+                with contextlib.suppress(NotStarted):
+                    Container.adopt(spec.directory)
+                    return
+                await self._tools.clock.sleep(KEEPER_PAUSE)
+            else:
+                return
+        await self._tools.sandbox.start(spec, self._netns)
+
+    def _never_ran(self, name: str, attempt: int, error: StartError) -> None:
+        """The command cannot be executed: as with containers elsewhere, that is a run which ended at once."""
+        now = self._tools.clock.now()
+        self.tell(events.ContainerStarted(name, attempt, now))
+        self.tell(events.ContainerExited(name, attempt, error.exit_code, START_ERROR, now, str(error)))
+
+    async def _watch(self, name: str, attempt: int, container: Container) -> None:
+        """Wait for the end of a run and tell of it."""
+        end = await container.wait()
+        folders, uid = self._tools.folders, self.machine.uid
+        spec = self.machine.container(name).spec
+        written, output = termination_path(folders, uid, name, attempt), log_path(folders, uid, name, attempt)
+        message = end.message or await asyncio.to_thread(termination_message, spec, end.code, written, output)
+        self.tell(events.ContainerExited(name, attempt, end.code, end.reason, end.finished_at, message))
+
+    async def _ask(self, order: orders.RunProbe | orders.RunHook) -> None:
+        """Run a probe or a hook."""
+        name, attempt = order.container, order.attempt
+        spec, error = self.machine.container(name).spec, ""
+        running = self._containers.get((name, attempt))
+        try:
+            if running is not None:
+                await self._act(order, spec, running)
+        except ActionFailed as failed:
+            error = str(failed) or "failed"
+        if isinstance(order, orders.RunProbe):
+            self.tell(events.ProbeDone(name, attempt, order.kind, not error, error))
+        else:
+            self.tell(events.HookDone(name, attempt, order.hook, error))
+
+    async def _act(self, order: orders.RunProbe | orders.RunHook, spec: Any, running: Container) -> None:
+        actions, ip = self._tools.actions, self.machine.pod_ip
+        if isinstance(order, orders.RunProbe):
+            probe = probe_of(spec, order.kind)
+            if probe is not None:
+                await actions.probe(probe, spec, running, ip)
+            return
+        lifecycle = spec.lifecycle
+        hook = None
+        if lifecycle is not None:
+            hook = lifecycle.post_start if order.hook is Hook.POST_START else lifecycle.pre_stop
+        if hook is not None:
+            await actions.hook(hook, spec, running, ip)
+
+    # --- the end ---
+
+    async def _release(self) -> None:
+        for task in tuple(self._preparing):
+            task.cancel()
+        self._close_network()
+        with contextlib.suppress(NetworkError):
+            await self._tools.network.detach(self.machine.uid)
+        await self._volumes.release(self.pod)
+        self.tell(events.Released())
+
+    def _close_network(self) -> None:
+        if self._netns is not None:
+            os.close(self._netns)
+            self._netns = None
+
+    async def _remove(self) -> None:
+        """Delete the pod for good, once its last status is told."""
+        await self._reporter.settled()
+        meta = self.pod.metadata
+        options = DeleteOptions(grace_period_seconds=0, uid=meta.uid)
+        while True:
+            try:
+                await self._tools.client.delete(Pod, meta.name, meta.namespace, options)
+            except (NotFound, Conflict):
+                return  # it is gone, and so this worker will be told
+            except (APIError, TransportError) as error:
+                log.info("pod %s not removed yet: %s", self.pod.key, error)
+                await self._tools.clock.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _forget(self) -> None:
+        await self._tools.folders.remove_pod(self.machine.uid)
+        self._forgotten(self.machine.uid)
