@@ -39,18 +39,21 @@ class Binary:
                 self.segments.append((address, place, length))
 
     def place(self, address: int) -> int | None:
+        """Where in the file an address is."""
         for start, place, length in self.segments:
             if start <= address < start + length:
                 return place + address - start
         return None
 
     def address(self, place: int) -> int | None:
+        """Which address a place in the file has."""
         for start, begin, length in self.segments:
             if begin <= place < begin + length:
                 return start + place - begin
         return None
 
     def word(self, address: int, code: str = "<Q") -> int:
+        """A number at an address."""
         place = self.place(address)
         if place is None:
             raise ValueError(hex(address))
@@ -85,9 +88,11 @@ class Types:
         self.base = base
 
     def kind(self, address: int) -> str:
+        """A type's kind."""
         return KINDS.get(self.binary.word(address + 23, "<B") & 31, "other")
 
     def element(self, address: int, index: int = 0) -> int:
+        """A word behind the part that all types have."""
         return self.binary.word(address + RTYPE_SIZE + 8 * index)
 
     def full_name(self, address: int) -> str:
@@ -103,6 +108,7 @@ class Types:
         return f"{path}.{name.rpartition('.')[2]}"
 
     def fields(self, address: int) -> list[tuple[str, str, int]]:
+        """A struct's fields: name, tag, type."""
         begin, length = self.element(address, 1), self.element(address, 2)
         return [
             (*self.binary.name(self.binary.word(begin + 24 * index)), self.binary.word(begin + 24 * index + 8))
@@ -138,7 +144,7 @@ def struct_addresses(binary: Binary) -> set[int]:
 
 def types_base(binary: Binary, structs: set[int]) -> int:
     """Where name offsets count from: the start by which the structs' names make sense."""
-    for start, place, length in binary.segments:
+    for start, _, _ in binary.segments:
         names = (start + binary.word(address + 40, "<I") for address in list(structs)[:50])
         readable = 0
         for address in names:
@@ -177,6 +183,7 @@ class Extractor:
         return {"uint": "int"}.get(kind, kind)
 
     def message(self, name: str, address: int) -> None:
+        """Take a struct among the messages."""
         if name in self.messages:
             return
         fields = self.messages[name] = {}
@@ -188,6 +195,7 @@ class Extractor:
 
 
 def main() -> None:
+    """Extract from the binary that the command line names."""
     binary = Binary(Path(sys.argv[1]))
     structs = struct_addresses(binary)
     types = Types(binary, types_base(binary, structs))

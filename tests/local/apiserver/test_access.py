@@ -62,9 +62,10 @@ async def test_without_a_role_nothing_is_allowed(as_user: Any) -> None:
     with pytest.raises(Forbidden) as caught:
         await as_user(ANN, "GET", MAPS)
     assert caught.value.message == (
-        'configmaps is forbidden: User "ann" cannot list resource "configmaps" in API group "" in the namespace "default"'
+        'configmaps is forbidden: User "ann" cannot list resource "configmaps" in API group "" '
+        'in the namespace "default"'
     )
-    with pytest.raises(Forbidden, match='nodes "n" is forbidden.* at the cluster scope'):
+    with pytest.raises(Forbidden, match=r'nodes "n" is forbidden.* at the cluster scope'):
         await as_user(ANN, "DELETE", "/api/v1/nodes/n")
 
 

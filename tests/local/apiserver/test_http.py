@@ -209,15 +209,15 @@ async def test_paths_that_are_not_there(web: Web) -> None:
 
 async def test_watching(web: Web, served: Any) -> None:
     connector = aiohttp.TCPConnector(ssl=context(served))
-    async with aiohttp.ClientSession(connector=connector) as session:
-        async with session.get(f"{served.server}{MAPS}?watch=true&timeoutSeconds=20") as response:
-            await web("POST", MAPS, {"metadata": {"name": "a"}})
-            event = json.loads(await response.content.readline())
-            assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
-            await web("DELETE", f"{MAPS}/a")
-            assert json.loads(await response.content.readline())["type"] == "DELETED"
-            await served.api.close()
-            assert await response.content.read() == b""
+    url = f"{served.server}{MAPS}?watch=true&timeoutSeconds=20"
+    async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as response:
+        await web("POST", MAPS, {"metadata": {"name": "a"}})
+        event = json.loads(await response.content.readline())
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+        await web("DELETE", f"{MAPS}/a")
+        assert json.loads(await response.content.readline())["type"] == "DELETED"
+        await served.api.close()
+        assert await response.content.read() == b""
 
 
 async def test_a_watch_that_is_too_old_is_an_error_event(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +339,7 @@ async def test_a_client_that_leaves_frees_its_watch(served: Any) -> None:
     assert "apiserver_watchers 1" in text
     writer.transport.abort()
     async with asyncio.timeout(10):
-        while "apiserver_watchers 0" not in (await metrics(served)).splitlines():
+        while "apiserver_watchers 0" not in (await metrics(served)).splitlines():  # noqa: ASYNC110  # the world is asked
             await asyncio.sleep(0)  # noqa: TID251  # until the server has seen it
 
 

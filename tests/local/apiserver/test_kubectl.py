@@ -236,8 +236,8 @@ async def test_waiting_and_rollout(kubectl: Any, served: Any) -> None:
     assert "condition met" in late
 
 
-async def test_watching(kubectl: Any, served: Any) -> None:
-    environment = {"KUBECONFIG": str(served.kubeconfig), "PATH": os.environ["PATH"]}
+async def test_watching(kubectl: Any, served: Any, tmp_path: Path) -> None:
+    environment = {"KUBECONFIG": str(served.kubeconfig), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     command = (str(KUBECTL), "get", "configmaps", "-w", "--output-watch-events")
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

@@ -5,7 +5,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Cause
@@ -122,11 +122,12 @@ def check_path(obj: dict[str, Any], resource: ServedResource, namespace: str, na
     told = meta.get("namespace")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # JSON
     if resource.namespaced and told and told != namespace:
         raise BadRequest(
-            f"the namespace of the provided object does not match the namespace sent on the request ({told} != {namespace})"
+            "the namespace of the provided object does not match the namespace sent on the request "
+            f"({told} != {namespace})"
         )
     if name:
-        told = meta.setdefault("name", name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if told != name:
+        meta = obj["metadata"] = {"name": name, **cast("dict[str, Any]", meta)}  # the sender's own stays as it is
+        if (told := meta["name"]) != name:
             raise BadRequest(f"the name of the object ({told}) does not match the name on the URL ({name})")
 
 
@@ -163,9 +164,8 @@ def _owner_causes(meta: Mapping[str, Any]) -> list[Cause]:
     controllers = 0
     for index, owner in enumerate(meta.get("ownerReferences") or NO_ITEMS):
         path = f"metadata.ownerReferences[{index}]"
-        for name in ("apiVersion", "kind", "name", "uid"):
-            if not owner.get(name):
-                causes.append(invalid(f"{path}.{name}", owner.get(name, ""), f"{name} must not be empty"))
+        missing = [name for name in ("apiVersion", "kind", "name", "uid") if not owner.get(name)]
+        causes += [invalid(f"{path}.{name}", "", f"{name} must not be empty") for name in missing]
         controllers += bool(owner.get("controller"))
     if controllers > 1:
         message = "Only one reference can have Controller set to true."

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
 from ketch.kube.transport import JSON_TYPE
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import UserInfo
 
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
@@ -80,6 +81,24 @@ class Target:
     name: str
     subresource: str
     verb: str
+
+
+def section(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within a body, empty when absent. Raises BadRequest for anything else."""
+    value = body.get(name)
+    if value is None:
+        return NOTHING
+    if not isinstance(value, dict):
+        raise BadRequest(f"{name}: must be an object")
+    return cast("Mapping[str, Any]", value)
+
+
+def texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of texts within a body, empty when absent. Raises BadRequest for anything else."""
+    value = body.get(name) or NO_ITEMS
+    if not isinstance(value, list | tuple):
+        raise BadRequest(f"{name}: must be a list")
+    return tuple(map(str, cast("list[Any]", value)))
 
 
 def split_path(path: str) -> tuple[str, str, list[str]] | None:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import TokenError, Tokens
-from ketch.local.apiserver.requests import Call, Target
+from ketch.local.apiserver.requests import Call, Target, section, texts
 
 
 def _described(user: UserInfo) -> dict[str, Any]:
@@ -20,11 +19,11 @@ def _described(user: UserInfo) -> dict[str, Any]:
 
 
 def _attributes(spec: Mapping[str, Any]) -> Attributes:
-    if path := spec.get("nonResourceAttributes"):
-        return Attributes(path.get("verb", ""), path=path.get("path", ""))
-    asked = spec.get("resourceAttributes") or NOTHING
+    if path := section(spec, "nonResourceAttributes"):
+        return Attributes(str(path.get("verb", "")), path=str(path.get("path", "")))
+    asked = section(spec, "resourceAttributes")
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
-    return Attributes(**{name: asked.get(name, "") for name in names})
+    return Attributes(**{name: str(asked.get(name, "")) for name in names})
 
 
 class Reviews:
@@ -38,7 +37,7 @@ class Reviews:
         """The review with its status. Raises BadRequest."""
         body = call.object_body("review")
         body.setdefault("metadata", {})
-        body["status"] = self._status(call, target, body.get("spec") or NOTHING)
+        body["status"] = self._status(call, target, section(body, "spec"))
         return body
 
     def _status(self, call: Call, target: Target, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,14 +46,12 @@ class Reviews:
                 return {"userInfo": _described(call.user)}
             case "tokenreviews":
                 try:
-                    user = self._tokens.authenticate(
-                        str(spec.get("token", "")), tuple(spec.get("audiences") or NO_ITEMS)
-                    )
+                    user = self._tokens.authenticate(str(spec.get("token", "")), texts(spec, "audiences"))
                 except TokenError as error:
                     return {"authenticated": False, "error": str(error), "user": {}}
-                return {"authenticated": True, "user": _described(user), "audiences": spec.get("audiences") or NO_ITEMS}
+                return {"authenticated": True, "user": _described(user), "audiences": texts(spec, "audiences")}
             case "selfsubjectrulesreviews":
-                rules = list(self._authorizer.rules(call.user, spec.get("namespace", "")))
+                rules = list(self._authorizer.rules(call.user, str(spec.get("namespace", ""))))
                 names = ("verbs", "apiGroups", "resources", "resourceNames")
                 resources = [
                     {key: rule[key] for key in names if key in rule} for rule in rules if rule.get("resources")
@@ -68,7 +65,7 @@ class Reviews:
             case "selfsubjectaccessreviews":
                 return {"allowed": self._authorizer.allows(call.user, _attributes(spec))}
             case _:
-                user = UserInfo(spec.get("user", ""), tuple(spec.get("groups") or NO_ITEMS), spec.get("uid", ""))
+                user = UserInfo(str(spec.get("user", "")), texts(spec, "groups"), str(spec.get("uid", "")))
                 asked = _attributes(spec)
                 if target.namespace:
                     asked = asked._replace(namespace=target.namespace)

@@ -1,8 +1,6 @@
 """From a call to its handler: understand the path, ask who may, dispatch."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ketch.kube.errors import Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
 from ketch.kube.transport import JSON_TYPE
@@ -53,6 +51,10 @@ def forbidden(user: UserInfo, asked: Attributes) -> Forbidden:
     return Forbidden(f"{named} is forbidden: {why}", details)
 
 
+def _not_allowed() -> MethodNotAllowed:
+    return MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
 class Router:
     """Both doors lead here. ``handle`` raises APIError for every failed call."""
 
@@ -95,13 +97,13 @@ class Router:
         if target.subresource and not (target.subresource == "status" and resource.has_status):
             return await handlers.subresources.find(resource, target.subresource)(call, target, resource)
         if verb not in resource.verbs or (target.subresource and verb not in ("get", "update", "patch")):
-            raise self._not_allowed(call)
+            raise _not_allowed()
         if not resource.stored:
             return ObjectAnswer(value=handlers.reviews.answer(call, target), code=201)
         if verb in ("update", "patch", "delete") and not target.name:
-            raise self._not_allowed(call)
+            raise _not_allowed()
         if verb == "create" and (target.name or (resource.namespaced and not target.namespace)):
-            raise self._not_allowed(call)
+            raise _not_allowed()
         return await self._object_verb(call, target, resource)
 
     async def _object_verb(self, call: Call, target: Target, resource: ServedResource) -> Answer:
@@ -124,9 +126,6 @@ class Router:
             case _:
                 return await handlers.deletes.delete_collection(call, target, resource)
 
-    def _not_allowed(self, call: Call) -> MethodNotAllowed:
-        return MethodNotAllowed("the server does not allow this method on the requested resource")
-
     # everything else ------------------------------------------------------------------------------------------
 
     def _document(self, call: Call) -> Answer:
@@ -136,7 +135,7 @@ class Router:
         if MASTERS not in call.user.groups and not self._authorizer.allows(call.user, asked):
             raise forbidden(call.user, asked)
         if call.method not in ("GET", "HEAD"):
-            raise NotFound(UNKNOWN_PATH) if path == "/" else self._not_allowed(call)
+            raise NotFound(UNKNOWN_PATH) if path == "/" else _not_allowed()
         first = path.split("/")[1]
         if f"/{first}" in HEALTH_PATHS:
             return TextAnswer("ok")
@@ -159,8 +158,7 @@ class Router:
 
     def _openapi(self, path: str) -> Answer:
         if path == "/openapi/v3":
-            document: Mapping[str, Any] = self._handlers.openapi.index()
-            return ObjectAnswer(value=document)
+            return ObjectAnswer(value=self._handlers.openapi.index())
         if path.startswith("/openapi/v3/"):
             return TextAnswer(self._handlers.openapi.document(path.removeprefix("/openapi/v3/")), JSON_TYPE)
         raise NotFound(UNKNOWN_PATH)

@@ -1,7 +1,7 @@
 """Which objects a list or watch is about: label and field selectors over stored JSON."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ketch.kube.errors import BadRequest
 from ketch.kube.selectors import Requirement, Selector, SelectorError, parse_fields, parse_labels
@@ -60,7 +60,7 @@ def field_value(obj: Obj, path: str) -> str:
     for step in path.split("."):
         if not isinstance(value, dict):
             return ""
-        value = value.get(step)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # JSON
+        value = cast("Mapping[str, Any]", value).get(step)
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:

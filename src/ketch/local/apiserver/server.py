@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.kube.transport import APPLY_PATCH, Transport
@@ -60,7 +60,7 @@ class APIServer:
         self._authority: Authority | None = None
         self._parts: _Parts | None = None
 
-    async def __aenter__(self) -> "APIServer":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

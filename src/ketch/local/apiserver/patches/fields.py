@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import orjson
 
+from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.schemas.nodes import ANYTHING, Node
 
 Fields = dict[str, Any]
@@ -43,7 +44,7 @@ def element_key(node: Node, item: Any) -> str:
     """The key of a list's element."""
     if node.list_type == "set":
         return f"v:{_text(item)}"
-    fields = cast("Mapping[str, Any]", item) if isinstance(item, dict) else {}
+    fields = cast("Mapping[str, Any]", item) if isinstance(item, dict) else NOTHING
     return "k:" + _text(
         {key: value for key in node.list_keys if (value := list_key_value(node, fields, key)) is not None}
     )

@@ -12,7 +12,14 @@ from ketch.kube.errors import Cause
 from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.schemas.nodes import Node
 
-TYPE_NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
+TYPE_NAMES: Mapping[type, str] = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+}
 PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -72,7 +79,7 @@ def _type_of(value: Any) -> str:
         return "null"
     if isinstance(value, float) and value.is_integer():
         return "number"
-    return TYPE_NAMES.get(type(value), "unknown")
+    return TYPE_NAMES.get(cast("type", type(value)), "unknown")
 
 
 def _fits(node: Node, value: Any) -> bool:
@@ -95,7 +102,8 @@ def check(node: Node, value: Any, path: str, causes: list[Cause]) -> None:
         return
     if not _fits(node, value):
         wanted = "integer or string" if node.int_or_string else node.type
-        message = f'Invalid value: "{_type_of(value)}": {path or "body"} in body must be of type {wanted}: "{_type_of(value)}"'
+        given = _type_of(value)
+        message = f'Invalid value: "{given}": {path or "body"} in body must be of type {wanted}: "{given}"'
         causes.append(Cause("FieldValueTypeInvalid", message, path))
         return
     if isinstance(value, dict):
@@ -112,9 +120,11 @@ def check(node: Node, value: Any, path: str, causes: list[Cause]) -> None:
 
 def _check_object(node: Node, value: dict[str, Any], path: str, causes: list[Cause]) -> None:
     prefix = f"{path}." if path else ""
-    for name in node.required:
-        if name not in value or (node.builtin and value[name] == "" and name == "name"):
-            causes.append(required(f"{prefix}{name}"))
+    causes += [
+        required(f"{prefix}{name}")
+        for name in node.required
+        if name not in value or (node.builtin and value[name] == "" and name == "name")
+    ]
     for name, item in value.items():
         child = node.child(name)
         if child is not None and child is not node and not child.is_any:
@@ -127,9 +137,8 @@ def _check_object(node: Node, value: dict[str, Any], path: str, causes: list[Cau
         message = f"{path} in body should have at least {schema['minProperties']} properties"
         causes.append(invalid(path, value, message))
     if node.embedded:
-        for name in ("apiVersion", "kind"):
-            if not value.get(name):
-                causes.append(required(f"{prefix}{name}", "must not be empty"))
+        missing = [name for name in ("apiVersion", "kind") if not value.get(name)]
+        causes += [required(f"{prefix}{name}", "must not be empty") for name in missing]
 
 
 def _identity(node: Node, item: Any) -> str:

@@ -22,9 +22,9 @@ def prune(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
         element = node.items
         if element.is_any or (element.type not in ("object", "array") and element.type):
             return items
-        pruned = [prune(element, item, f"{path}[{index}]", unknown) for index, item in enumerate(items)]
+        pruned: list[Any] = [prune(element, item, f"{path}[{index}]", unknown) for index, item in enumerate(items)]
         return items if all(map(_is, pruned, items)) else pruned
-    return value
+    return cast("Any", value)
 
 
 def _is(left: object, right: object) -> bool:

@@ -92,9 +92,8 @@ def _name_causes(name: str, annotations: Mapping[str, str] | None, spec: Mapping
     if name != f"{plural}.{group}":
         message = 'must be spec.names.plural+"."+spec.group'
         causes.append(invalid("metadata.name", name, message))
-    for key in ("plural", "singular"):
-        if not DNS_LABEL.match(names.get(key, "")):
-            causes.append(invalid(f"spec.names.{key}", names.get(key, ""), LABEL_MESSAGE))
+    bad = [key for key in ("plural", "singular") if not DNS_LABEL.match(names.get(key, ""))]
+    causes += [invalid(f"spec.names.{key}", names.get(key, ""), LABEL_MESSAGE) for key in bad]
     if not DNS_LABEL.match(names.get("kind", "").lower()):
         causes.append(
             invalid(
@@ -114,9 +113,11 @@ def structural_causes(schema: Mapping[str, Any], path: str, causes: list[Cause])
         causes.append(required(f"{path}.type", "must not be empty for specified object fields"))
     if kind and kind not in TYPES:
         causes.append(unsupported(f"{path}.type", kind, cast("list[Any]", TYPES)))
-    for name in ("$ref", "definitions", "patternProperties", "dependencies", "id"):
-        if name in schema:
-            causes.append(Cause("FieldValueForbidden", f"Forbidden: {name} is not supported", f"{path}.{name}"))
+    causes += [
+        Cause("FieldValueForbidden", f"Forbidden: {name} is not supported", f"{path}.{name}")
+        for name in ("$ref", "definitions", "patternProperties", "dependencies", "id")
+        if name in schema
+    ]
     if schema.get("uniqueItems"):
         message = "Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         causes.append(Cause("FieldValueForbidden", message, f"{path}.uniqueItems"))

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ketch.kube.errors import Cause, Forbidden
@@ -12,7 +12,7 @@ from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPH
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
-TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a place, no secret  # a place, no secret
 ENVIRONMENT_NAME = re.compile(r"^[^=\x00-\x1f\x7f]+$")
 MUTABLE = frozenset({"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"})
 TERMINAL = ("Succeeded", "Failed")
@@ -64,7 +64,7 @@ class PodStrategy(Strategy):
         if account is None:
             if name == "default":
                 # Its controller makes it in a moment; a pod created right after its namespace need not fail for that.
-                account = {}
+                account = NOTHING
             else:
                 raise Forbidden(
                     f'pods "{obj["metadata"].get("name", "")}" is forbidden: error looking up service account '
@@ -101,9 +101,8 @@ class PodStrategy(Strategy):
         if name:
             found = context.newest("scheduling.k8s.io/priorityclasses", "", name)
             if found is None:
-                raise Forbidden(
-                    f'pods "{obj["metadata"].get("name", "")}" is forbidden: no PriorityClass with name {name} was found'
-                )
+                pod = obj["metadata"].get("name", "")
+                raise Forbidden(f'pods "{pod}" is forbidden: no PriorityClass with name {name} was found')
         else:
             classes = context.listing("scheduling.k8s.io/priorityclasses", None)
             found = next((item for item in classes if item.get("globalDefault")), None)
@@ -144,12 +143,15 @@ def _changes(spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
     return [Cause("FieldValueForbidden", message, "spec")]
 
 
-def pod_spec_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
-    """What is wrong with a pod's spec beyond its schema; also used for templates."""
+def pod_spec_causes(spec: Mapping[str, Any], path: str, claims: Iterable[str] = ()) -> list[Cause]:
+    """What is wrong with a pod's spec beyond its schema; also used for templates.
+
+    ``claims`` are volumes that a StatefulSet's claim templates will add.
+    """
     causes: list[Cause] = []
     if not spec.get("containers"):
         causes.append(required(f"{path}.containers"))
-    volumes = _volume_causes(spec, path, causes)
+    volumes = _volume_causes(spec, path, causes).union(claims)
     names: set[str] = set()
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(kind) or NO_ITEMS):
@@ -204,6 +206,12 @@ def _container_causes(
         if not isinstance(number, int) or not 1 <= number <= 65535:
             message = "must be between 1 and 65535, inclusive"
             causes.append(invalid(f"{path}.ports[{index}].containerPort", number, message))
+    _environment_causes(container, path, causes)
+    _mount_causes(container, path, volumes, causes)
+    _resource_causes(container.get("resources") or NOTHING, f"{path}.resources", causes)
+
+
+def _environment_causes(container: Mapping[str, Any], path: str, causes: list[Cause]) -> None:
     for index, variable in enumerate(container.get("env") or NO_ITEMS):
         if not ENVIRONMENT_NAME.match(variable.get("name", "")):
             message = "a valid environment variable name must consist only of printable ASCII characters other than '='"
@@ -211,6 +219,9 @@ def _container_causes(
         if variable.get("value") and variable.get("valueFrom"):
             message = "may not be specified when `value` is not empty"
             causes.append(invalid(f"{path}.env[{index}].valueFrom", "", message))
+
+
+def _mount_causes(container: Mapping[str, Any], path: str, volumes: set[str], causes: list[Cause]) -> None:
     paths: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or NO_ITEMS):
         where = f"{path}.volumeMounts[{index}]"
@@ -222,7 +233,6 @@ def _container_causes(
         if point in paths:
             causes.append(invalid(f"{where}.mountPath", point, "must be unique"))
         paths.add(point)
-    _resource_causes(container.get("resources") or NOTHING, f"{path}.resources", causes)
 
 
 def _resource_causes(resources: Mapping[str, Any], path: str, causes: list[Cause]) -> None:

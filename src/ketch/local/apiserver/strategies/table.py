@@ -1,6 +1,6 @@
 """Which kind has which strategy."""
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.strategies.base import ORDINARY, Strategy
@@ -17,6 +17,9 @@ from ketch.local.apiserver.strategies.core import (
 from ketch.local.apiserver.strategies.definitions import DefinitionStrategy
 from ketch.local.apiserver.strategies.pods import PodStrategy
 from ketch.local.apiserver.strategies.workloads import JobStrategy, TemplateStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RBAC = "rbac.authorization.k8s.io"
 

@@ -7,7 +7,7 @@ from ketch.kube.codec import decode
 from ketch.kube.errors import Cause
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import matcher
-from ketch.local.apiserver.absent import NOTHING
+from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import invalid
 from ketch.local.apiserver.schemas.checking import required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -26,7 +26,8 @@ class TemplateStrategy(Strategy):
         """The template is a good pod, its labels are selected, its policy is Always."""
         spec = obj["spec"]
         template = spec.get("template") or NOTHING
-        causes = pod_spec_causes(template.get("spec") or NOTHING, "spec.template.spec")
+        claims = [claim["metadata"].get("name", "") for claim in spec.get("volumeClaimTemplates") or NO_ITEMS]
+        causes = pod_spec_causes(template.get("spec") or NOTHING, "spec.template.spec", claims)
         selector = spec.get("selector")
         if not selector or not (selector.get("matchLabels") or selector.get("matchExpressions")):
             causes.append(

@@ -84,7 +84,7 @@ def at(obj: Any, *path: str, default: Any = "") -> Any:
 
 def field(*path: str, default: Any = "") -> Cell:
     """A cell that shows one field."""
-    return lambda obj, now: at(obj, *path, default=default)  # noqa: ARG005  # cells take a time
+    return lambda obj, now: at(obj, *path, default=default)  # cells take a time
 
 
 def age(obj: Obj, now: datetime) -> str:
@@ -92,7 +92,7 @@ def age(obj: Obj, now: datetime) -> str:
     return since(at(obj, "metadata", "creationTimestamp"), now)
 
 
-def name(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def name(obj: Obj, now: datetime) -> str:  # cells take a time
     """The object's name."""
     return str(obj["metadata"]["name"])
 

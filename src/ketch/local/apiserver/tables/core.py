@@ -27,11 +27,11 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 MOST_ENDPOINTS = 3
 
 
-def _secrets(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+def _secrets(obj: Obj, now: datetime) -> int:  # cells take a time
     return len(obj.get("secrets") or NO_ITEMS)
 
 
-def _service_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _service_ports(obj: Obj, now: datetime) -> str:  # cells take a time
     def one(port: Mapping[str, Any]) -> str:
         node = f":{port['nodePort']}" if port.get("nodePort") else ""
         return f"{port.get('port')}{node}/{port.get('protocol', 'TCP')}"
@@ -39,7 +39,7 @@ def _service_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells tak
     return joined(map(one, at(obj, "spec", "ports", default=NO_ITEMS)))
 
 
-def _external(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _external(obj: Obj, now: datetime) -> str:  # cells take a time
     kind, addresses = at(obj, "spec", "type"), at(obj, "spec", "externalIPs", default=NO_ITEMS)
     if kind == "ExternalName":
         return str(at(obj, "spec", "externalName"))
@@ -49,7 +49,7 @@ def _external(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a t
     return joined([*(each.get("ip") or each.get("hostname", "") for each in ingress), *addresses], "<pending>")
 
 
-def _service_selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _service_selector(obj: Obj, now: datetime) -> str:  # cells take a time
     return labels_text(at(obj, "spec", "selector", default=NOTHING))
 
 
@@ -64,7 +64,7 @@ SERVICE: Columns = (
 )
 
 
-def _endpoints(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _endpoints(obj: Obj, now: datetime) -> str:  # cells take a time
     found: list[str] = []
     for subset in at(obj, "subsets", default=NO_ITEMS):
         for address in subset.get("addresses") or NO_ITEMS:
@@ -77,11 +77,11 @@ def _endpoints(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a 
 ENDPOINTS: Columns = (NAME, Column("Endpoints", _endpoints), AGE)
 
 
-def _slice_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _slice_ports(obj: Obj, now: datetime) -> str:  # cells take a time
     return joined((port.get("port", "*") for port in at(obj, "ports", default=NO_ITEMS)), UNSET)
 
 
-def _slice_endpoints(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _slice_endpoints(obj: Obj, now: datetime) -> str:  # cells take a time
     found = [
         address for each in at(obj, "endpoints", default=NO_ITEMS) for address in each.get("addresses") or NO_ITEMS
     ]
@@ -99,7 +99,7 @@ ENDPOINT_SLICE: Columns = (
 NAMESPACE: Columns = (NAME, Column("Status", field("status", "phase")), AGE)
 
 
-def _node_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _node_status(obj: Obj, now: datetime) -> str:  # cells take a time
     conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=NO_ITEMS)}
     words = ["Ready" if conditions.get("Ready") == "True" else "NotReady"] if "Ready" in conditions else ["Unknown"]
     if at(obj, "spec", "unschedulable", default=False):
@@ -107,13 +107,13 @@ def _node_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take 
     return ",".join(words)
 
 
-def _roles(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _roles(obj: Obj, now: datetime) -> str:  # cells take a time
     labels = at(obj, "metadata", "labels", default=NOTHING)
     return joined(sorted(key.removeprefix(ROLE_PREFIX) for key in labels if key.startswith(ROLE_PREFIX)))
 
 
 def _address(kind: str) -> Any:
-    def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    def cell(obj: Obj, now: datetime) -> str:  # cells take a time
         found = [
             each["address"] for each in at(obj, "status", "addresses", default=NO_ITEMS) if each.get("type") == kind
         ]
@@ -156,26 +156,26 @@ def _involved(obj: Obj) -> Mapping[str, Any]:
     return obj.get("involvedObject") or obj.get("regarding") or NOTHING
 
 
-def _event_object(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _event_object(obj: Obj, now: datetime) -> str:  # cells take a time
     involved = _involved(obj)
     return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
 
 
-def _source(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _source(obj: Obj, now: datetime) -> str:  # cells take a time
     source = obj.get("source") or obj.get("deprecatedSource") or NOTHING
     component = source.get("component") or obj.get("reportingComponent") or obj.get("reportingController") or ""
     return joined(filter(None, (component, source.get("host"))), "")
 
 
-def _subobject(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _subobject(obj: Obj, now: datetime) -> str:  # cells take a time
     return str(_involved(obj).get("fieldPath", ""))
 
 
-def _event_count(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+def _event_count(obj: Obj, now: datetime) -> int:  # cells take a time
     return int(obj.get("count") or obj.get("deprecatedCount") or 1)
 
 
-def _message(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _message(obj: Obj, now: datetime) -> str:  # cells take a time
     return str(obj.get("message") or obj.get("note") or "").strip()
 
 
@@ -193,7 +193,7 @@ EVENT: Columns = (
 )
 
 
-def _data_size(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+def _data_size(obj: Obj, now: datetime) -> int:  # cells take a time
     return len(obj.get("data") or NO_ITEMS) + len(obj.get("binaryData") or NO_ITEMS)
 
 
@@ -203,17 +203,17 @@ SERVICE_ACCOUNT: Columns = (NAME, Column("Secrets", _secrets, "integer"), AGE)
 
 
 def _modes(*path: str) -> Any:
-    def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    def cell(obj: Obj, now: datetime) -> str:  # cells take a time
         return joined((MODES.get(mode, mode) for mode in at(obj, *path, default=NO_ITEMS)), "")
 
     return cell
 
 
-def _volume_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _volume_status(obj: Obj, now: datetime) -> str:  # cells take a time
     return "Terminating" if "deletionTimestamp" in obj["metadata"] else str(at(obj, "status", "phase"))
 
 
-def _claim(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _claim(obj: Obj, now: datetime) -> str:  # cells take a time
     claim = at(obj, "spec", "claimRef", default=NOTHING)
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
 
@@ -244,12 +244,12 @@ CLAIM: Columns = (
 )
 
 
-def _class_name(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _class_name(obj: Obj, now: datetime) -> str:  # cells take a time
     default = at(obj, "metadata", "annotations", DEFAULT_CLASS) == "true"
     return f"{obj['metadata']['name']} (default)" if default else str(obj["metadata"]["name"])
 
 
-def _expansion(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _expansion(obj: Obj, now: datetime) -> str:  # cells take a time
     return "true" if obj.get("allowVolumeExpansion") else "false"
 
 
@@ -271,16 +271,16 @@ PRIORITY_CLASS: Columns = (
 )
 
 
-def _hosts(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _hosts(obj: Obj, now: datetime) -> str:  # cells take a time
     return joined((rule.get("host") or "*" for rule in at(obj, "spec", "rules", default=NO_ITEMS)), "*")
 
 
-def _ingress_address(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _ingress_address(obj: Obj, now: datetime) -> str:  # cells take a time
     ingress = at(obj, "status", "loadBalancer", "ingress", default=NO_ITEMS)
     return joined((each.get("ip") or each.get("hostname", "") for each in ingress), "")
 
 
-def _ingress_ports(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _ingress_ports(obj: Obj, now: datetime) -> str:  # cells take a time
     return "80, 443" if at(obj, "spec", "tls", default=NO_ITEMS) else "80"
 
 
@@ -295,13 +295,13 @@ INGRESS: Columns = (
 ROLE: Columns = (NAME, Column("Created At", field("metadata", "creationTimestamp")))
 
 
-def _role(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _role(obj: Obj, now: datetime) -> str:  # cells take a time
     role = obj.get("roleRef") or NOTHING
     return f"{role.get('kind', '')}/{role.get('name', '')}"
 
 
 def _subjects(kind: str) -> Any:
-    def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    def cell(obj: Obj, now: datetime) -> str:  # cells take a time
         found = [each for each in obj.get("subjects") or NO_ITEMS if each.get("kind") == kind]
         return ", ".join(
             f"{each['namespace']}/{each['name']}" if each.get("namespace") else str(each["name"]) for each in found

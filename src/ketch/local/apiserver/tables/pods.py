@@ -61,7 +61,7 @@ def _main_reason(pod: Obj, reason: str) -> str:
     return reason
 
 
-def status(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def status(pod: Obj, now: datetime) -> str:  # cells take a time
     """The STATUS column."""
     reason = str(at(pod, "status", "reason") or at(pod, "status", "phase"))
     for condition in at(pod, "status", "conditions", default=NO_ITEMS):
@@ -84,7 +84,7 @@ def _counted(pod: Obj) -> list[Mapping[str, Any]]:
     return [*inits, *at(pod, "status", "containerStatuses", default=NO_ITEMS)]
 
 
-def ready(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def ready(pod: Obj, now: datetime) -> str:  # cells take a time
     """The READY column."""
     sidecars = sum(map(_is_sidecar, at(pod, "spec", "initContainers", default=NO_ITEMS)))
     total = len(at(pod, "spec", "containers", default=NO_ITEMS)) + sidecars
@@ -105,7 +105,7 @@ def restarts(pod: Obj, now: datetime) -> str:
     return f"{count} ({duration((now - parse_time(last)).total_seconds())} ago)"
 
 
-def _gates(pod: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _gates(pod: Obj, now: datetime) -> str:  # cells take a time
     gates = at(pod, "spec", "readinessGates", default=NO_ITEMS)
     if not gates:
         return NONE

@@ -56,7 +56,7 @@ def _custom_cell(column: PrinterColumn) -> Cell:
     try:
         find = compiled(column.json_path)
     except PathError:
-        return lambda obj, now: None  # noqa: ARG005  # a path that says nothing shows nothing
+        return lambda obj, now: None  # a path that says nothing shows nothing
 
     def cell(obj: Obj, now: datetime) -> Any:
         found = find(obj)

@@ -27,7 +27,7 @@ Columns = Sequence[Column]
 
 def _containers(*path: str) -> Columns:
     def cell(key: str) -> Any:
-        def show(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+        def show(obj: Obj, now: datetime) -> str:  # cells take a time
             return joined((each.get(key, "") for each in at(obj, *path, "spec", "containers", default=NO_ITEMS)), "")
 
         return show
@@ -35,7 +35,7 @@ def _containers(*path: str) -> Columns:
     return Column("Containers", cell("name"), priority=1), Column("Images", cell("image"), priority=1)
 
 
-def _selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _selector(obj: Obj, now: datetime) -> str:  # cells take a time
     raw = at(obj, "spec", "selector", default=None)
     if raw is None:
         return NONE
@@ -45,7 +45,7 @@ def _selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a t
 
 
 def _ratio(done: Sequence[str], wanted: Sequence[str]) -> Any:
-    def cell(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+    def cell(obj: Obj, now: datetime) -> str:  # cells take a time
         return f"{at(obj, *done, default=0)}/{at(obj, *wanted, default=0)}"
 
     return cell
@@ -84,7 +84,7 @@ STATEFUL_SET: Columns = (
 )
 
 
-def _node_selector(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _node_selector(obj: Obj, now: datetime) -> str:  # cells take a time
     wanted = at(obj, "spec", "template", "spec", "nodeSelector", default=NOTHING)
     return joined((f"{key}={value}" for key, value in sorted(wanted.items())), NONE)
 
@@ -103,7 +103,7 @@ DAEMON_SET: Columns = (
 )
 
 
-def _job_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _job_status(obj: Obj, now: datetime) -> str:  # cells take a time
     conditions = {item.get("type"): item.get("status") for item in at(obj, "status", "conditions", default=NO_ITEMS)}
     for kind, word in (("Complete", "Complete"), ("Failed", "Failed")):
         if conditions.get(kind) == "True":
@@ -116,7 +116,7 @@ def _job_status(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a
     return "SuccessCriteriaMet" if conditions.get("SuccessCriteriaMet") == "True" else "Running"
 
 
-def _completions(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _completions(obj: Obj, now: datetime) -> str:  # cells take a time
     succeeded, wanted = at(obj, "status", "succeeded", default=0), at(obj, "spec", "completions", default=None)
     if wanted is not None:
         return f"{succeeded}/{wanted}"
@@ -142,11 +142,11 @@ JOB: Columns = (
 )
 
 
-def _zone(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _zone(obj: Obj, now: datetime) -> str:  # cells take a time
     return str(at(obj, "spec", "timeZone", default=NONE))
 
 
-def _suspended(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _suspended(obj: Obj, now: datetime) -> str:  # cells take a time
     return str(bool(at(obj, "spec", "suspend", default=False)))
 
 
@@ -155,7 +155,7 @@ def _last_schedule(obj: Obj, now: datetime) -> str:
     return since(text, now) if text else NONE
 
 
-def _active(obj: Obj, now: datetime) -> int:  # noqa: ARG001  # cells take a time
+def _active(obj: Obj, now: datetime) -> int:  # cells take a time
     return len(at(obj, "status", "active", default=NO_ITEMS))
 
 
@@ -180,11 +180,11 @@ def _metric(metric: Mapping[str, Any]) -> str:
     return f"{UNKNOWN}/{target.get('averageValue') or target.get('value', '')}"
 
 
-def _targets(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _targets(obj: Obj, now: datetime) -> str:  # cells take a time
     return ", ".join(map(_metric, at(obj, "spec", "metrics", default=NO_ITEMS))) or NONE
 
 
-def _reference(obj: Obj, now: datetime) -> str:  # noqa: ARG001  # cells take a time
+def _reference(obj: Obj, now: datetime) -> str:  # cells take a time
     target = at(obj, "spec", "scaleTargetRef", default=NOTHING)
     return f"{target.get('kind', '')}/{target.get('name', '')}"
 
