@@ -49,10 +49,10 @@ def _path(obj: KubeObject, subresource: str = "") -> str:
 
 
 def _applied(obj: KubeObject) -> dict[str, Any]:
-    """``obj`` as an apply body: what the server owns is never claimed."""
+    """``obj`` as an apply body: what the server owns is not claimed; a uid stays, so that no namesake is meant."""
     body = obj.to_json()
     metadata = dict(body.get("metadata") or {})
-    for name in ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid"):
+    for name in ("managedFields", "resourceVersion", "generation", "creationTimestamp"):
         metadata.pop(name, None)
     body["metadata"] = metadata
     return body
@@ -138,11 +138,9 @@ class RESTClient:
         return await self._apply(obj, "", _applied(obj), manager, force=force)
 
     async def apply_status(self, obj: K, *, manager: str, force: bool = True) -> K:
-        """Server-side apply of the status fields set in ``obj``; nothing else of it is sent but its name."""
+        """Server-side apply of the status fields set in ``obj``; nothing else of it is sent but name and uid."""
         body = obj.to_json()
-        names = {"name": obj.metadata.name}
-        if obj.metadata.namespace:
-            names["namespace"] = obj.metadata.namespace
+        names = {name: body["metadata"][name] for name in ("name", "namespace", "uid") if name in body["metadata"]}
         body = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": names, "status": body.get("status")}
         if body["status"] is None:
             del body["status"]

@@ -245,6 +245,18 @@ class ClientContract:
         changed = msgspec.structs.replace(read, data={"a": "1", "b": "2"})
         assert (await client.apply(changed, manager="me")).data == {"a": "1", "b": "2"}
 
+    async def test_what_was_read_is_not_applied_to_a_namesake(self, client):
+        old = await client.create(a_pod())
+        await client.delete(Pod, "p", "default", DeleteOptions(grace_period_seconds=0))
+        with pytest.raises(Conflict):
+            await client.apply(old, manager="me")
+        await client.create(a_pod())
+        told = msgspec.structs.replace(old, status=msgspec.structs.replace(old.status, phase="Failed"))
+        with pytest.raises((Conflict, Invalid)):
+            await client.apply_status(told, manager="me")
+        with pytest.raises((Conflict, Invalid)):
+            await client.apply(old, manager="me")
+
     async def test_apply_needs_a_manager(self, client):
         body = config_map().to_json()
         with pytest.raises(BadRequest):
