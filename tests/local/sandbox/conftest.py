@@ -1,6 +1,7 @@
 """A zygote on a data directory of its own, and the smallest file system in which a program runs."""
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Sandboxes:
 
     def start_zygote(self) -> "subprocess.Popen[bytes]":
         ready, tell = os.pipe()
-        argv = [sys.executable, "-m", "ketch.local.sandbox.main", "--data-dir", str(self.data)]
+        argv = [sys.executable, "-m", "ketch.local.sandbox.main", "--data-dir", str(self.data), "--no-network"]
         process = subprocess.Popen(argv, pass_fds=(tell,), env={**os.environ, "KETCH_READY_FD": str(tell)})
         os.close(tell)
         assert os.read(ready, 16) == b"ready\n"
@@ -71,6 +72,17 @@ def logged(container: Container) -> str:
     return "\n".join(line.split(" ", 3)[3] for line in lines)
 
 
+def end(container: Container) -> None:
+    """Kill the container and wait for its keeper, which still writes to the directory."""
+    try:
+        keeper = os.pidfd_open(container.started.keeper_pid)
+    except ProcessLookupError:
+        return
+    container.kill()
+    select.select([keeper], [], [])
+    os.close(keeper)
+
+
 @pytest.fixture
 def sandboxes() -> Iterator[Sandboxes]:
     data = Path(tempfile.mkdtemp(prefix="ketch-"))  # short: Unix sockets have little room
@@ -80,7 +92,7 @@ def sandboxes() -> Iterator[Sandboxes]:
     box = Sandboxes(data)
     yield box
     for container in box.started:
-        container.kill()
+        end(container)
     box.kill_zygote()
     shutil.rmtree(data, ignore_errors=True)
 

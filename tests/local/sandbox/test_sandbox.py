@@ -141,6 +141,7 @@ class TestItsStart:
             pytest.param(
                 ("true",), {"mounts": (Mount("bind", "/x", "/none"),)}, "the source does not exist", 128, id="mount"
             ),
+            pytest.param(("true",), {"log": Path("/proc/none")}, 'cannot write the log "/proc/none"', 128, id="log"),
             pytest.param(("true",), {"mounts": (Mount("tmpfs", "x"),)}, "must be absolute", 128, id="relative target"),
         ],
     )

@@ -29,15 +29,27 @@ if TYPE_CHECKING:
     from ketch.local.sandbox.wire import ExecRequest, StartRequest
 
 STREAMS = ("stdin", "stdout", "stderr")
+NAMESPACES = (
+    ("user", CLONE_NEWUSER),
+    ("mnt", CLONE_NEWNS),
+    ("pid", CLONE_NEWPID),
+    ("ipc", CLONE_NEWIPC),
+    ("uts", CLONE_NEWUTS),
+    ("net", CLONE_NEWNET),
+)
 FAILED = 125
 
 
 def enter(pidfd: int, pid: int) -> None:
-    """Join the namespaces of the process; children of the caller are in its PID namespace."""
-    kinds = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET
-    # Entering the user namespace one is in already is an error.
-    if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:  # noqa: PTH116
-        kinds |= CLONE_NEWUSER
+    """Join the namespaces of the process; children of the caller are in its PID namespace.
+
+    Only those that are not the caller's already: to enter one's own is refused, for user namespaces always, for the
+    machine's network to whoever is not its administrator.
+    """
+    kinds = 0
+    for name, kind in NAMESPACES:
+        if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino:  # noqa: PTH116
+            kinds |= kind
     set_namespace(pidfd, kinds)
 
 

@@ -131,8 +131,8 @@ def abandon(directory: str) -> None:
             continue
 
 
-def launch(bwrap: str, request: "StartRequest", network: int | None) -> Program:
-    """Start the container's program. Raises Refused, with nothing left behind."""
+def launch(bwrap: str, request: "StartRequest", network: int | None) -> tuple[Program, Log]:
+    """Start the container's program, its log ready. Raises Refused, with nothing left behind."""
     directory = request["directory"]
     try:
         write_record(
@@ -148,13 +148,24 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> Program:
             complaint = container.read_rest_of_stderr()
             container.reap()
             raise refusal(complaint, request)
+        log = open_log(container, request["log"])
     except OSError as error:
         abandon(directory)
         raise Refused(f"cannot make the sandbox: {error}") from error
     except Refused:
         abandon(directory)
         raise
-    return container
+    return container, log
+
+
+def open_log(container: Program, path: str) -> Log:
+    """The container's log; a container that has none must not run. Raises Refused."""
+    try:
+        return Log(path)
+    except OSError as error:
+        container.kill()
+        container.reap()
+        raise Refused(f'cannot write the log "{path}": {error.strerror}') from error
 
 
 def record_start(container: Program, directory: str) -> "Answer":
@@ -220,7 +231,7 @@ def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network
         send(connection, {"error": "AlreadyStarted", "message": f"the container in {directory} {state}"})
         return
     try:
-        container = launch(bwrap, request, network)
+        container, log = launch(bwrap, request, network)
     except Refused as refused:
         send(connection, {"error": "StartError", "message": str(refused), "exit_code": refused.code})
         return
@@ -231,7 +242,6 @@ def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network
         pass  # whoever asked is gone: the container is found by its records
     finally:
         connection.close()
-    log = Log(request["log"])
     limit = request["memory_bytes"]
     memory = None if limit is None else MemoryWatch(container.init, limit)
     code = watch(container, log, memory)

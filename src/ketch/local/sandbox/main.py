@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 SOCKET, NETWORK_SOCKET = "run/keeper.sock", "run/network.sock"
+NO_NETWORK = "--no-network"
+"""The network daemon is not waited for: containers live in the network of this process."""
+
 BACKLOG = 512
 READY_FD = "KETCH_READY_FD"
 """As in ``ketch.local.platform.process``, whose imports would be in every keeper's memory."""
@@ -66,11 +69,11 @@ def network_user_namespace(data_dir: str) -> int | None:
     return descriptors[0] if descriptors else None
 
 
-def become_administrator(data_dir: str) -> None:
+def become_administrator(data_dir: str, *, with_network: bool) -> None:
     """Enter a user namespace in which this process may make sandboxes: the network's, else one of its own."""
     if may_administer():
         return
-    descriptor = network_user_namespace(data_dir)
+    descriptor = network_user_namespace(data_dir) if with_network else None
     if descriptor is not None:
         set_namespace(descriptor, CLONE_NEWUSER)
         os.close(descriptor)
@@ -153,11 +156,11 @@ def serve(listener: socket.socket, bwrap: str) -> "NoReturn":
 
 def main(arguments: "Sequence[str]") -> "NoReturn":
     """Serve the data directory that ``arguments`` name."""
-    if len(arguments) != 2 or arguments[0] != "--data-dir":
-        sys.exit("usage: python -m ketch.local.sandbox.main --data-dir DIRECTORY")
+    if arguments[:1] != ["--data-dir"] or arguments[2:] not in ([], [NO_NETWORK]):
+        sys.exit(f"usage: python -m ketch.local.sandbox.main --data-dir DIRECTORY [{NO_NETWORK}]")
     data_dir = os.path.abspath(arguments[1])  # noqa: PTH100
     keep_descriptors()
-    become_administrator(data_dir)
+    become_administrator(data_dir, with_network=len(arguments) == 2)
     listener = listen(f"{data_dir}/{SOCKET}")
     announce_ready()
     serve(listener, find_bubblewrap())
