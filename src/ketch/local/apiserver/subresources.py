@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import httpx
-
 from ketch.kube.codec import decode, format_time
 from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
 from ketch.kube.meta import LabelSelector
@@ -229,6 +227,8 @@ def _plain(call: Call, body: Any = None) -> Call:
 
 @asynccontextmanager
 async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    import httpx  # noqa: PLC0415  # deferred: 60 ms of every start, needed by the first log
+
     transport = httpx.AsyncHTTPTransport(uds=socket)
     timeout = httpx.Timeout(10.0, read=None)
     async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=timeout) as client:
