@@ -19,6 +19,7 @@ from ketch.kube.types.apps import Deployment, DeploymentCondition, DeploymentSta
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads import rollouts
 from ketch.local.workloads.claiming import Claims, selecting
+from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_terminal
 from ketch.local.workloads.rollouts import Limits, Sizes
 
@@ -252,6 +253,8 @@ class DeploymentReconciler:
             await self._report(deployment, msgspec.structs.replace(deployment.status, collision_count=count))
             return
         except APIError as error:
+            if is_dying(error):
+                return
             await self._events.record(deployment, "Warning", "ReplicaSetCreateError", str(error))
             raise
         if made.spec.replicas:

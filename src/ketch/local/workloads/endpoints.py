@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ketch.kube.controller import Result
-from ketch.kube.errors import NotFound
+from ketch.kube.errors import APIError, NotFound
 from ketch.kube.events import reference
 from ketch.kube.manager import For, Manager, Maps
 from ketch.kube.meta import ObjectKey, ObjectMeta
@@ -19,6 +19,7 @@ from ketch.kube.types.discovery import (
 )
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.services import HEADLESS, EndpointAddress, EndpointPort, EndpointSubset, ServicePort
+from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_deleting, is_ready, is_terminal
 
 MANAGER = "endpointslice-controller"
@@ -199,6 +200,14 @@ class EndpointsReconciler:
             return Result()
         if not service.spec.selector or service.metadata.deletion_timestamp is not None:
             return Result()
+        try:
+            await self._write(key, service)
+        except APIError as error:
+            if not is_dying(error):
+                raise
+        return Result()
+
+    async def _write(self, key: ObjectKey, service: Service) -> None:
         found = places(service, self._candidates(service))
         wanted = {each.metadata.name: each for each in slices(service, found)}
         for old in self._owned(key):
@@ -212,7 +221,6 @@ class EndpointsReconciler:
         known = self._endpoints.get(key)
         if known is None or known.subsets != older.subsets or not _labelled(known, older):
             await self._client.apply(older, manager=MANAGER)
-        return Result()
 
     def _candidates(self, service: Service) -> list[Pod]:
         """Pods with the rarest label of the selector, so that other pods of the namespace cost nothing."""

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, NotFound
+from ketch.kube.errors import AlreadyExists, Forbidden, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.manager import For, Manager, Owns
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by, controller_of
 from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
+from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_active
 
 MANAGER = "ephemeral-volume-controller"
@@ -50,6 +51,9 @@ class EphemeralReconciler:
                     await self._client.create(claim, manager=MANAGER)
                 except (AlreadyExists, NotFound):
                     continue  # made meanwhile, or the namespace is gone
+                except Forbidden as error:
+                    if not is_dying(error):
+                        raise
                 continue
             owner = controller_of(held)
             if owner is None or owner.uid != pod.metadata.uid:

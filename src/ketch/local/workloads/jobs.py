@@ -37,6 +37,7 @@ from ketch.local.workloads.counting import (
     tally,
     wanted_active,
 )
+from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.expectations import Expectations
 from ketch.local.workloads.failures import delay
 from ketch.local.workloads.pods import from_template, to_delete
@@ -142,6 +143,8 @@ class JobReconciler:
         try:
             await slow_start(len(numbers), create)
         except APIError as error:
+            if is_dying(error):
+                return None
             await self._events.record(job, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
         return None

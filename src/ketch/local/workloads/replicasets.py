@@ -15,6 +15,7 @@ from ketch.kube.types.apps import ReplicaSet, ReplicaSetStatus
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads.batches import slow_start, together
 from ketch.local.workloads.claiming import Claims, selecting
+from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.expectations import Expectations
 from ketch.local.workloads.pods import available_in, from_template, is_active, is_deleting, is_ready, to_delete
 
@@ -92,6 +93,8 @@ class ReplicaSetReconciler:
             try:
                 await self._adjust(replica_set, pods, count)
             except APIError as raised:
+                if is_dying(raised):
+                    return Result()
                 failure, error = ("FailedCreate" if count < 0 else "FailedDelete", str(raised)), raised
         await self._report(replica_set, pods, failure)
         if error is not None:
