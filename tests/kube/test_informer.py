@@ -1,13 +1,16 @@
 """Informers against the real API server, and against one that fails on demand."""
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
 from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.config import load_config
 from ketch.kube.errors import Forbidden, TransportError
+from ketch.kube.http import HTTPTransport
 from ketch.kube.informer import Informer
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by
@@ -15,6 +18,7 @@ from ketch.kube.rest import RESTClient
 from ketch.kube.selectors import parse_labels
 from ketch.kube.testing import VirtualClock
 from ketch.kube.types.core import ConfigMap, Namespace
+from ketch.local.apiserver.server import APIServer
 
 
 def config_map(name, namespace="default", labels=None, **data):
@@ -254,3 +258,23 @@ async def test_many_pages(client, monkeypatch):
     assert len(informer.list()) == 5
     running.cancel()
     await asyncio.wait([running])
+
+
+async def test_over_http_it_outlives_the_server(api, served, tmp_path):
+    client = RESTClient(HTTPTransport(load_config(served.kubeconfig)))
+    informer, recorder = Informer(client, ConfigMap, SYSTEM_CLOCK, namespace="default"), Recorder()
+    informer.add_handler(recorder)
+    running = asyncio.create_task(informer.run())
+    await informer.wait_synced()
+    await client.create(config_map("a"))
+    await recorder.saw((None, "a"))
+    await api.close()
+    async with APIServer(tmp_path / "kube.db", tmp_path / "pki") as again:
+        inside = RESTClient(again.transport())
+        await inside.delete(ConfigMap, "a", "default")
+        await inside.create(config_map("b"))
+        await again.serve([socket.create_server(("127.0.0.1", served.port))])
+        await recorder.saw((None, "a"), ("a", None), (None, "b"))
+        running.cancel()
+        await asyncio.wait([running])
+        await client.close()

@@ -187,7 +187,12 @@ async def test_it_stops_gracefully(client, manager, copies, running):
     assert done == [ObjectKey("default", "a")]
 
 
-async def test_only_the_leader_acts_and_hands_over(client, api):
+@pytest.fixture
+def quick_elections(monkeypatch):
+    monkeypatch.setattr("ketch.kube.leader.RETRY_SECONDS", 0.05)
+
+
+async def test_only_the_leader_acts_and_hands_over(client, quick_elections):
     def contender(identity):
         manager = Manager(client, SYSTEM_CLOCK, leader=LeaseLock(client, SYSTEM_CLOCK, "l", "default", identity))
         acted = asyncio.Event()
@@ -210,7 +215,7 @@ async def test_only_the_leader_acts_and_hands_over(client, api):
     await asyncio.wait([second])
 
 
-async def test_losing_the_lease_ends_the_manager(client):
+async def test_losing_the_lease_ends_the_manager(client, quick_elections):
     manager = Manager(client, SYSTEM_CLOCK, leader=LeaseLock(client, SYSTEM_CLOCK, "l", "default", "one"))
     acted = asyncio.Event()
 
