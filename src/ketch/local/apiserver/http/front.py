@@ -1,6 +1,7 @@
 """Serving HTTP: each request guarded, authenticated, understood, handled, answered."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 BACKLOG = 1024
 GRACE_SECONDS = 3.0
+"""How long requests under way may take to finish when the server stops."""
+CLOSE_SECONDS = 0.5
+"""How long clients may take to answer the end of their TLS connection."""
 
 
 @lru_cache(maxsize=1024)
@@ -75,8 +79,9 @@ class Front:
             await asyncio.wait(tasks, timeout=GRACE_SECONDS)
         for connection in tuple(self._connections):
             connection.close()
-        if self._connections:
-            await asyncio.wait({asyncio.ensure_future(self._gone())}, timeout=GRACE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._gone()
         for connection in tuple(self._connections):
             connection.abort()
 

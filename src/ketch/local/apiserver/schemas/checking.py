@@ -127,7 +127,9 @@ def _check_object(node: Node, value: dict[str, Any], path: str, causes: list[Cau
     ]
     for name, item in value.items():
         child = node.child(name)
-        if child is not None and child is not node and not child.is_any:
+        if child is None or child.sufficient is type(item):
+            continue
+        if child is not node and not child.is_any:
             check(child, item, f"{path}[{name}]" if name not in node.properties else f"{prefix}{name}", causes)
     schema = node.schema
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
@@ -158,6 +160,8 @@ def _check_list(node: Node, value: list[Any], path: str, causes: list[Cause]) ->
         causes.append(invalid(path, len(value), f"{path} in body should have at least {schema['minItems']} items"))
     if not element.is_any:
         for index, item in enumerate(value):
+            if element.sufficient is type(item):
+                continue
             check(element, item, f"{path}[{index}]", causes)
     if not node.builtin and node.list_type in ("set", "map") and len(value) > 1:
         seen: set[str] = set()

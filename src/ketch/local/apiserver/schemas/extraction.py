@@ -6,6 +6,7 @@ build needs nothing else) and, in a source checkout, when the files are missing.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,7 +135,7 @@ def write(directory: Path = DATA) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for file, documents in ((STRUCTURE, False), (DOCUMENTS, True)):
         content = {name: _definition(name, every[name], documents=documents) for name in names}
-        partial = directory / f"{file}.partial"
+        partial = directory / f"{file}.{os.getpid()}.partial"  # two processes may both begin
         partial.write_text(json.dumps(content, separators=(",", ":"), sort_keys=True), encoding="utf-8")
         partial.replace(directory / file)
 

@@ -42,6 +42,9 @@ class Node:
         self.list_type: str = schema.get("x-kubernetes-list-type", "atomic")
         if builtin and self.type == "object" and not schema.get("properties") and "additionalProperties" not in schema:
             self.preserve_unknown = True
+        plain = {"string": str, "boolean": bool}.get(self.type) if builtin and not self.format else None
+        self.sufficient: type | None = plain
+        """The Python type that alone makes a value good: most of an object's fields need no closer look."""
         self._children: dict[str, Node | None] = {}
 
     @cached_property
