@@ -55,6 +55,7 @@ class World:
     """What a test sees of its cluster, and does to it."""
 
     def __init__(self, api: APIServer, clock: VirtualClock) -> None:
+        self.api = api
         self.client = RESTClient(api.transport())
         self.clock = clock
         self.manager = Manager(self.client, clock)

@@ -210,3 +210,31 @@ async def test_a_claim_by_name_takes_that_volume(world):
     assert (await world.get(PersistentVolume, "b")).status.phase == "Bound"
     assert (await world.get(PersistentVolume, "a")).status.phase == "Available"
     assert (await phases(world))[0] == "Bound"
+
+
+async def test_a_free_volume_also_waits_for_the_first_consumer(world):
+    await world.client.create(a_volume(storage_class_name="standard"))
+    await world.client.create(a_claim())
+    assert await phases(world) == ("Pending", ["Available"])
+    await world.edit(PersistentVolumeClaim, "data", {"metadata": {"annotations": SELECTED}})
+    assert await phases(world) == ("Bound", ["Bound"])
+
+
+async def test_a_claim_that_goes_gets_no_volume(world):
+    await world.client.create(a_claim())
+    await world.edit(PersistentVolumeClaim, "data", {"metadata": {"finalizers": ["example.com/hold"]}})
+    await world.delete(PersistentVolumeClaim, "data")
+    await world.edit(PersistentVolumeClaim, "data", {"metadata": {"annotations": SELECTED}})
+    assert await phases(world) == ("Pending", [])
+
+
+async def test_data_of_a_volume_that_was_made_by_hand_is_not_ours_to_delete(world):
+    await world.client.create(a_volume(persistent_volume_reclaim_policy="Delete"))
+    await world.client.create(a_claim(storage_class_name=""))
+    assert await phases(world) == ("Bound", ["Bound"])
+    assert (await world.get(PersistentVolume, "disk")).metadata.finalizers == (volumes.PROTECTION,)
+    await world.delete(PersistentVolumeClaim, "data")
+    await world.settle()
+    volume = await world.get(PersistentVolume, "disk")
+    assert (volume.status.phase, volume.metadata.deletion_timestamp) == ("Released", None)
+    assert len(await world.events("VolumeFailedDelete")) == 1

@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from tests.local.playing import NAMESPACE, a_pod
 
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.batch import Job, JobSpec, JobStatus, UncountedTerminatedPods
 from ketch.kube.types.containers import ContainerState, ContainerStateTerminated, ContainerStatus
-from ketch.kube.types.pods import Pod, PodStatus, PodTemplateSpec
+from ketch.kube.types.pods import Pod, PodCondition, PodStatus, PodTemplateSpec
 from ketch.local.workloads import indexes
 from ketch.local.workloads.counting import (
     INDEX,
@@ -183,3 +184,11 @@ def test_the_failure_policy(code, action):
     expected = "Container main for pod default/a failed with exit code 42 matching FailJob rule at index 1"
     counted = tally(a_job(pod_failure_policy=RULES), [pod])
     assert counted.fail_message == (expected if action == "FailJob" else "")
+
+
+def test_a_failure_that_is_ignored_is_let_go_uncounted():
+    pod = seen("a", "Failed", exit_code=1)
+    evicted = (PodCondition(type="DisruptionTarget", status="True"),)
+    pod = msgspec.structs.replace(pod, status=msgspec.structs.replace(pod.status, conditions=evicted))
+    counted = tally(a_job(pod_failure_policy=RULES), [pod])
+    assert (counted.failed, counted.uncounted.failed, counted.to_release) == (0, (), (pod,))

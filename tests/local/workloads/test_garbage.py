@@ -11,6 +11,7 @@ from ketch.kube.meta import ObjectKey, ObjectMeta, OwnerReference, Resource
 from ketch.kube.types.core import ConfigMap, Namespace
 from ketch.local.workloads import garbage, namespaces
 from ketch.local.workloads.discovering import discover, metadata_of
+from ketch.local.workloads.graph import Graph
 from ketch.local.workloads.monitor import Monitor
 
 WIDGET = metadata_of(Resource("example.com", "v1", "Widget", "widgets"))
@@ -139,6 +140,22 @@ async def test_an_owner_made_anew_is_another_one(world):
     await remove(world, "a")
     await make(world, "a")
     assert await names(world) == ["a"]
+
+
+async def test_a_namesake_of_the_owner_is_not_the_owner(world):
+    await make(world, "a")
+    await make(world, "b", ConfigMap(metadata=ObjectMeta(name="a", uid="0-0")))
+    assert await names(world) == ["a"]
+
+
+def test_the_graph_forgets_references_that_are_gone():
+    owner = ConfigMap(metadata=ObjectMeta(name="a", uid="1"))
+    kind, graph = metadata_of(ConfigMap.resource), Graph()
+    graph.put(kind(metadata=ObjectMeta(name="b", uid="2", owner_references=(owned_by(owner),))))
+    assert [each.metadata.name for each in graph.dependents("1")] == ["b"]
+    graph.put(kind(metadata=ObjectMeta(name="b", uid="2")))
+    graph.remove("2")
+    assert list(graph.dependents("1")) == []
 
 
 async def test_an_owner_in_another_namespace_owns_nothing(world):

@@ -1,5 +1,7 @@
 """Jobs on the real API server, their pods played."""
 
+import asyncio
+
 import msgspec
 import pytest
 from tests.local.playing import NAMESPACE, a_pod, a_world
@@ -7,9 +9,13 @@ from tests.local.workloads.test_counting import a_job
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.conditions import find
+from ketch.kube.errors import Forbidden
+from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
+from ketch.kube.rest import RESTClient
 from ketch.kube.types.batch import Job
 from ketch.kube.types.pods import Pod
+from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.workloads import expiry, jobs
 from ketch.local.workloads.counting import TRACKING
 
@@ -195,3 +201,61 @@ async def test_a_loose_pod_is_not_taken_by_an_automatic_selector(world):
     await world.client.create(msgspec.structs.replace(a_pod("loose", {"job-name": "job"})))
     await start(world)
     assert len(await running(world)) == 3
+
+
+async def test_it_has_failed_only_when_its_other_pods_have_ended(world):
+    await start(world, backoff_limit=0)
+    failing, other = await running(world)
+    await world.client.create_subresource(Pod, other.metadata.name, NAMESPACE, "binding", {"target": {"name": "node"}})
+    await world.play(failing, "Failed")
+    await world.settle()
+    assert kinds(await status(world)) == ["FailureTarget"]
+    await world.delete(Pod, other.metadata.name, options=DeleteOptions(grace_period_seconds=0))
+    await world.settle()
+    assert kinds(await status(world)) == ["FailureTarget", "Failed"]
+
+
+async def test_pods_of_an_older_job_of_that_name_are_let_go(world):
+    await start(world)
+    await world.delete(Job, "job", options=DeleteOptions(propagation="Background"))
+    await world.client.create(a_job())
+    await world.settle()
+    tracked = [pod for pod in await world.all(Pod) if TRACKING in pod.metadata.finalizers]
+    assert len(await world.all(Pod)) == 4
+    assert len(tracked) == 2
+
+
+async def test_a_pod_whose_end_could_not_be_written_down_is_held(tmp_path):
+    async with a_world(tmp_path) as world:
+        await world.client.create(a_job())
+        await world.client.request("POST", f"{RBAC}/clusterroles", body=ROLE)
+        await world.client.request("POST", f"{RBAC}/clusterrolebindings", body=BINDING)
+        limited = Manager(RESTClient(world.api.transport(UserInfo("limited"))), world.clock)
+        reconciler = jobs.JobReconciler(limited)
+        running_manager = asyncio.create_task(limited.run())
+        await limited.ready()
+        with pytest.raises(Forbidden):
+            await reconciler.reconcile(KEY)
+        await world.edit(Job, "job", {"status": {"startTime": "2030-01-01T00:00:00Z"}}, "status")
+        await world.client.create(jobs.pod_for(await world.get(Job, "job"), None))
+        (pod,) = await world.all(Pod)
+        await world.play(pod, "Succeeded")
+        await limited.idle()
+        with pytest.raises(Forbidden):
+            await reconciler.reconcile(KEY)
+        assert TRACKING in (await world.get(Pod, pod.metadata.name)).metadata.finalizers
+        running_manager.cancel()
+        await asyncio.gather(running_manager, return_exceptions=True)
+
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+EVERY = ["get", "list", "watch", "create", "patch", "update", "delete"]
+ROLE = {
+    "metadata": {"name": "limited"},
+    "rules": [{"apiGroups": ["", "batch"], "resources": ["jobs", "pods", "pods/status", "events"], "verbs": EVERY}],
+}
+BINDING = {
+    "metadata": {"name": "limited"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "limited"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "limited"}],
+}

@@ -109,6 +109,14 @@ async def going(world) -> list[str]:
         pytest.param((), 0, id="none"),
         pytest.param((Toleration(operator="Exists"),), None, id="everything"),
         pytest.param((Toleration(key="k", operator="Exists", toleration_seconds=60),), 50, id="for a while"),
+        pytest.param(
+            (
+                Toleration(key="k", operator="Exists", toleration_seconds=60),
+                Toleration(key="k", operator="Equal", value="v", toleration_seconds=30),
+            ),
+            20,
+            id="the shortest counts",
+        ),
         pytest.param((Toleration(key="k", operator="Equal", value="other"),), 0, id="another value"),
         pytest.param((Toleration(key="k", operator="Exists", effect="NoSchedule"),), 0, id="another effect"),
     ],
@@ -134,6 +142,9 @@ async def test_a_node_that_returns_in_time_keeps_its_pods(world):
     await world.node()
     await world.pass_time(20)
     assert await world.get(Pod, "a")
+    await world.delete(Node, "node")
+    await world.pass_time(39)
+    assert await world.get(Pod, "a")  # the patience begins anew
 
 
 async def test_of_too_many_pods_that_have_ended_the_oldest_go(tmp_path):

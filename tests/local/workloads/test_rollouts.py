@@ -67,6 +67,7 @@ def test_the_new_set_grows(new, old, expected):
         pytest.param((3, 0), [(10, 10)], {"old0": 8}, id="as many as may be missing"),
         pytest.param((3, 3), [(10, 10)], {"old0": 5}, id="as many as the new set replaced"),
         pytest.param((5, 0), [(8, 8)], {}, id="nothing while new pods do not serve"),
+        pytest.param((5, 0), [(8, 5)], {}, id="not even broken ones while new pods do not serve"),
         pytest.param((0, 0), [(10, 4)], {"old0": 8}, id="pods that do not serve go first"),
         pytest.param((3, 3), [(4, 4), (4, 4)], {"old0": 1}, id="the oldest set first"),
         pytest.param((10, 10), [(3, 3)], {"old0": 0}, id="the end"),
