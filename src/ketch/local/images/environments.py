@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from uv import find_uv_bin
 
+from ketch.local.images.front import INSTALLED, VERSION
 from ketch.local.images.interpreters import Interpreter
 
 MOUNT = "/opt/environment"
@@ -26,6 +27,14 @@ FORMAT = 1
 FRONT = Path(__file__).with_name("front.py")
 # The Pipelines SDK asks for certificate bundles newer than some mirrors carry; it only needs some bundle.
 OVERRIDES = "certifi>=2025.1\n"
+PIP_SETTINGS = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CERT": "SSL_CERT_FILE",
+}
+"""The platform's settings for pip hold for uv, where it has none of its own."""
+
 LAST_WORDS = 2000
 _NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -109,7 +118,7 @@ class Environments:
             await _uv("pip", "install", *options, "--overrides", str(overrides), "--", *content.requirements)
         if content.alone:
             await _uv("pip", "install", *options, "--no-deps", "--", *content.alone)
-        _put_front(target, content.interpreter.minor)
+        _put_front(target, content.interpreter.minor, whole=not content.alone)
         await _run(str(target / "bin" / "python"), "-I", "-m", "compileall", "-q", str(target / "lib"), forgiving=True)
 
 
@@ -122,13 +131,16 @@ def _put_in_place(built: Path, path: Path) -> None:
             raise
 
 
-def _put_front(target: Path, minor: str) -> None:
-    """Put our ``pip`` where the interpreter and shells find one."""
+def _put_front(target: Path, minor: str, *, whole: bool) -> None:
+    """Put our ``pip`` where the interpreter and shells find one. ``whole``: no package lacks another."""
     library = target / "lib" / f"python{minor}" / "site-packages" / "pip"
     shutil.rmtree(library, ignore_errors=True)
     library.mkdir()
-    (library / "__init__.py").write_text("")
+    (library / "__init__.py").write_text(f'__version__ = "{VERSION}"\n')
     shutil.copyfile(FRONT, library / "__main__.py")
+    if whole:
+        installed = sorted(path.name.removesuffix(".dist-info") for path in library.parent.glob("*.dist-info"))
+        (library / INSTALLED).write_text("\n".join(installed))
     for name in ("pip", "pip3"):
         script = target / "bin" / name
         script.write_text('#!/bin/sh\nexec "$(dirname "$(realpath "$0")")/python3" -m pip "$@"\n')
@@ -141,7 +153,10 @@ async def _uv(*arguments: str) -> None:
 
 async def _run(*argv: str, forgiving: bool = False) -> None:
     """Run a program to its end. Raises BuildFailed with its last words, unless ``forgiving``."""
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "hardlink"}
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    for name, uv_name in PIP_SETTINGS.items():
+        if name in environment:
+            environment.setdefault(uv_name, environment[name])
     for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)
     process = await asyncio.create_subprocess_exec(

@@ -33,6 +33,12 @@ def own_interpreter() -> Interpreter:
     return Interpreter(executable, Path(sys.base_prefix), (version[0], version[1], version[2]))
 
 
+def beside_own(minor: str) -> str | None:
+    """An interpreter in a folder beside the platform's own, as version managers place them; None when there is none."""
+    found = Path(sys.base_prefix).parent.glob(f"*{minor}*/bin/python{minor}")
+    return next((str(path) for path in sorted(found) if os.access(path, os.X_OK)), None)
+
+
 async def _output(*argv: str) -> str | None:
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     environment.pop("VIRTUAL_ENV", None)
@@ -54,7 +60,7 @@ class Interpreters:
         """An interpreter of that minor version (``""``: the platform's own); None when this machine has none."""
         if minor in self._found:
             return self._found[minor]
-        path = await _output(find_uv_bin(), "python", "find", "--system", "--no-project", minor)
+        path = beside_own(minor) or await _output(find_uv_bin(), "python", "find", "--system", "--no-project", minor)
         described = await _output(path, "-I", "-c", _DESCRIBE) if path else None
         if described is None:
             return None

@@ -71,6 +71,8 @@ def writable_mounts() -> Iterator[Mount]:
     yield Mount("scratch", "/tmp", mode=SHARED_SCRATCH)  # noqa: S108  # the container's own
     yield Mount("scratch", "/var/tmp", mode=SHARED_SCRATCH)  # noqa: S108
     yield Mount("scratch", HOME, mode=0o700)
+    if Path("/usr/local").is_dir():
+        yield Mount("overlay", "/usr/local", "/usr/local")
     yield Mount("tmpfs", "/run", mode=0o755)
     yield Mount("directory", "/var/run")
 

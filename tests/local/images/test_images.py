@@ -1,0 +1,64 @@
+"""Images on a real machine: environments are built once, whole or not at all."""
+
+import asyncio
+import json
+import subprocess
+
+import pytest
+
+from ketch.local.images.images import ImageBuildFailed, Images, ImageUnknown
+
+
+@pytest.fixture
+def images(tmp_path):
+    plain = [{"pattern": "plain", "python": ""}]
+    (tmp_path / "images.json").write_text(json.dumps(plain))
+    return Images(tmp_path)
+
+
+def environments(tmp_path):
+    return [path for path in (tmp_path / "environments").iterdir() if path.name != "etc"]
+
+
+async def test_an_environment_is_built_once_for_all_who_ask(images, tmp_path):
+    first, second = await asyncio.gather(images.resolve("plain"), images.resolve("plain:2"))
+    assert first.digest == second.digest
+    (folder,) = environments(tmp_path)
+    assert first.digest == f"sha256:{folder.name}"
+    assert first.argv == ("python3",)
+
+
+async def test_its_pip_answers_what_is_there_and_uv_the_rest(images, tmp_path):
+    await images.resolve("plain")
+    (folder,) = environments(tmp_path)
+    pip = [folder / "bin" / "python3", "-m", "pip"]
+    version = subprocess.run([*pip, "--version"], capture_output=True, text=True, check=True)  # noqa: ASYNC221
+    assert version.stdout.startswith("pip ")
+    line = [*pip, "install", "--no-warn-script-location", "--no-deps", 'absent; python_version<"3"']
+    assert subprocess.run(line, env={"PATH": ""}, capture_output=True, check=True).returncode == 0  # noqa: ASYNC221
+    without_uv = subprocess.run([*pip, "install", "absent"], env={"PATH": ""}, capture_output=True, check=False)  # noqa: ASYNC221
+    assert b"uv is not on PATH" in without_uv.stderr
+
+
+async def test_a_failed_build_leaves_nothing_and_tells_uvs_reason(images, tmp_path):
+    with pytest.raises(ImageBuildFailed, match="no-such-thing"):
+        await images.resolve("plain", packages=["no-such-thing @ file:///nowhere/no-such-thing-1-py3-none-any.whl"])
+    assert environments(tmp_path) == []
+
+
+async def test_a_system_image_needs_no_environment(images, tmp_path):
+    image = await images.resolve("busybox:1")
+    assert image.argv == ("sh",)
+    assert environments(tmp_path) == []
+
+
+async def test_unknown_images_say_how_to_map_them(images, tmp_path):
+    with pytest.raises(ImageUnknown, match=r'"team/thing:1" means: map it .*images\.json'):
+        await images.resolve("team/thing:1")
+
+
+async def test_a_python_that_this_machine_lacks_is_noted(images, tmp_path):
+    (tmp_path / "images.json").write_text(json.dumps([{"pattern": "future", "python": "3.99"}]))
+    image = await images.resolve("future")
+    assert len(image.notes) == 1
+    assert "no Python 3.99" in image.notes[0]
