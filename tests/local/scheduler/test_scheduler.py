@@ -9,7 +9,7 @@ from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.conditions import find
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.containers import ResourceRequirements
-from ketch.kube.types.core import ClaimSpec, Node, PersistentVolumeClaim
+from ketch.kube.types.core import ClaimSpec, Event, Node, PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.volumes import ClaimVolume, Volume
 from ketch.local import scheduler
@@ -134,6 +134,17 @@ async def test_room_held_before_the_scheduler_came_counts(tmp_path):
         await world.client.create(a_pod("a", requests=CPU))
     async with a_world(tmp_path, scheduler.setup) as world:
         await refused(world, "a", "Insufficient cpu")
+
+
+async def test_what_a_pod_was_told_is_not_told_again_after_a_restart(tmp_path):
+    async with a_world(tmp_path, scheduler.setup) as world:
+        await world.client.create(a_pod("a"))
+        await refused(world, "a")
+        await has_events(world, "FailedScheduling", 1)
+    async with a_world(tmp_path, scheduler.setup) as world:
+        await world.client.create(a_pod("b"))  # its turn comes after a's
+        await has_events(world, "FailedScheduling", 2)
+        assert [event.count for event in await world.all(Event, field_selector="reason=FailedScheduling")] == [1, 1]
 
 
 def mounting(name: str) -> Pod:

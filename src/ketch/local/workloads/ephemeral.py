@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ketch.kube.controller import Result
 from ketch.kube.errors import AlreadyExists, Forbidden, NotFound
 from ketch.kube.events import EventRecorder
-from ketch.kube.manager import For, Manager, Owns
+from ketch.kube.manager import Manager, Maps, Owns
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by, controller_of
 from ketch.kube.types.core import PersistentVolumeClaim
@@ -65,4 +65,8 @@ class EphemeralReconciler:
 def setup(manager: Manager) -> None:
     """Run the controller."""
     pods, claims = manager.informer(Pod), manager.informer(PersistentVolumeClaim)
-    manager.controller("ephemeral-volumes", EphemeralReconciler(manager), For(pods), Owns(claims, Pod))
+
+    def needing(pod: Pod) -> list[ObjectKey]:
+        return [pod.key] if any(volume.ephemeral for volume in pod.spec.volumes) else []
+
+    manager.controller("ephemeral-volumes", EphemeralReconciler(manager), Maps(pods, needing), Owns(claims, Pod))

@@ -9,7 +9,7 @@ from ketch.kube.conditions import set_conditions
 from ketch.kube.controller import Result
 from ketch.kube.errors import Conflict, NotFound
 from ketch.kube.events import EventRecorder
-from ketch.kube.manager import For, Manager
+from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import STRATEGIC_MERGE_PATCH
 from ketch.kube.types.core import Node, Taint
@@ -101,7 +101,13 @@ def setup(manager: Manager) -> None:
     """Run the controller."""
     pods, nodes = manager.informer(Pod), manager.informer(Node)
     pods.add_index(BY_NODE, node_of)
-    controller = manager.controller("eviction", EvictionReconciler(manager), For(pods))
+
+    def endangered(pod: Pod) -> list[ObjectKey]:
+        """Pods that come to a node which has such a taint already."""
+        node = nodes.get(ObjectKey("", pod.spec.node_name))
+        return [pod.key] if node and any(each.effect == NO_EXECUTE for each in node.spec.taints) else []
+
+    controller = manager.controller("eviction", EvictionReconciler(manager), Maps(pods, endangered))
 
     def tainted(old: Node | None, new: Node | None) -> None:
         if new is not None and (old is None or old.spec.taints != new.spec.taints):

@@ -6,7 +6,7 @@ from typing import Any
 from ketch.kube.client import DeleteOptions
 from ketch.kube.controller import Result
 from ketch.kube.errors import Conflict, NotFound
-from ketch.kube.manager import For, Manager
+from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import STRATEGIC_MERGE_PATCH
 from ketch.kube.types.core import Node
@@ -99,7 +99,12 @@ def setup(manager: Manager, most_ended: int = MOST_ENDED) -> None:
     """Run the controllers."""
     pods, nodes = manager.informer(Pod), manager.informer(Node)
     pods.add_index(BY_NODE, node_of)
-    gone = manager.controller("pods-of-gone-nodes", GoneNodeReconciler(manager), For(pods))
+
+    def homeless(pod: Pod) -> list[ObjectKey]:
+        known = not pod.spec.node_name or nodes.get(ObjectKey("", pod.spec.node_name)) is not None
+        return [] if known else [pod.key]
+
+    gone = manager.controller("pods-of-gone-nodes", GoneNodeReconciler(manager), Maps(pods, homeless))
     ended = manager.controller("ended-pods", EndedPodsReconciler(manager, most_ended), workers=1)
     counted: set[str] = set()
 
