@@ -90,7 +90,7 @@ async def test_a_database_of_a_newer_ketch_is_refused(tmp_path: Path):
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     database = Database(url(tmp_path / "platform.db"))
-    with pytest.raises(DatabaseUnusable, match="9999.*update Ketch"):
+    with pytest.raises(DatabaseUnusable, match=r"9999.*update Ketch"):
         await database.open()
     await database.close()
 
@@ -104,11 +104,14 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path):
 
 
 async def test_a_transaction_that_raises_leaves_nothing(database: Database):
-    with pytest.raises(RuntimeError):
+    async def fail() -> None:
         async with database.transaction() as session:
             session.add(an_artifact("a"))
             await session.flush()
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     async with database.session() as session:
         assert await session.get(Artifact, "a") is None
 

@@ -165,12 +165,12 @@ class Listing(Generic[R]):
         """The page of the rows within ``scope``."""
         conditions = [*scope, *map(self._condition, query.predicates)]
         key = self.field(query.sort_by, "sort_by").sort_key
-        rows = select(self.model, key).where(*conditions).limit(query.size + 1)
+        rows = select(self.model, key.label("position")).where(*conditions).limit(query.size + 1)
         if query.after is not None:
             here, there = tuple_(key, self.id), tuple_(query.after.value, query.after.id)
             rows = rows.where(here < there if query.descending else here > there)
         order = (key.desc(), self.id.desc()) if query.descending else (key, self.id)
-        found = (await session.execute(rows.order_by(*order))).tuples().all()
+        found = (await session.execute(rows.order_by(*order))).all()
         total = await session.scalar(select(func.count()).select_from(self.model).where(*conditions)) or 0
         shown = found[: query.size]
         end = Position(shown[-1][1], _id_of(shown[-1][0])) if len(found) > query.size else None

@@ -92,7 +92,7 @@ class RunStore:
         """The key of every run that is not in a final state: what a start has to take up again."""
         query = select(Run.namespace, Run.id).where(Run.state.not_in(FINAL)).order_by(Run.created_at, Run.id)
         async with self.database.session() as session:
-            return [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(query)).tuples()]
+            return [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(query))]
 
     async def cached(self, cache_key: str) -> Task | None:
         """The newest task that finished well under ``cache_key``."""

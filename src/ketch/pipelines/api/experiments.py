@@ -58,7 +58,7 @@ class ExperimentService:
         query = list_query(request.query_params, _SCOPE)
         page = await self.experiments.list(query)
         return ListExperimentsResponse(
-            experiments=[experiment_message(row) for row in page.rows],
+            experiments=tuple(experiment_message(row) for row in page.rows),
             total_size=page.total,
             next_page_token=next_token(page, query, _SCOPE),
         )

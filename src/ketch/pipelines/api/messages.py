@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import msgspec
-
 from ketch.pipelines.api.wire import Enum, Int64, Message, Time
 
 Timestamp = Annotated[str, Time]
@@ -27,10 +25,6 @@ RuntimeState = Annotated[
     ),
 ]
 StorageState = Annotated[str, Enum({0: "STORAGE_STATE_UNSPECIFIED", 1: "AVAILABLE", 2: "ARCHIVED"})]
-
-
-def _mapping() -> Mapping[str, Any]:
-    return {}
 
 
 class Status(Message):
@@ -133,7 +127,7 @@ class PipelineVersionReference(Message):
 class RuntimeConfig(Message):
     """The values of one run."""
 
-    parameters: Mapping[str, Any] = msgspec.field(default_factory=_mapping)
+    parameters: Mapping[str, Any] | None = None
     pipeline_root: str = ""
 
 

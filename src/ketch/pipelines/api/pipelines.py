@@ -114,7 +114,7 @@ class PipelineService:
         query = list_query(request.query_params, _PIPELINES)
         page = await self.pipelines.list(query)
         return ListPipelinesResponse(
-            pipelines=[pipeline_message(row) for row in page.rows],
+            pipelines=tuple(pipeline_message(row) for row in page.rows),
             total_size=page.total,
             next_page_token=next_token(page, query, _PIPELINES),
         )
@@ -141,7 +141,7 @@ class PipelineService:
         query = list_query(request.query_params, _VERSIONS)
         page = await self.pipelines.list_versions(request.path_params["pipeline_id"], query)
         return ListPipelineVersionsResponse(
-            pipeline_versions=[version_message(row) for row in page.rows],
+            pipeline_versions=tuple(version_message(row) for row in page.rows),
             total_size=page.total,
             next_page_token=next_token(page, query, _VERSIONS),
         )

@@ -59,7 +59,7 @@ def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None) -> 
         description=row.description,
         pipeline_spec=spec,
         pipeline_version_reference=reference,
-        runtime_config=RuntimeConfig(parameters=row.parameters, pipeline_root=row.pipeline_root),
+        runtime_config=RuntimeConfig(parameters=row.parameters or None, pipeline_root=row.pipeline_root),
         service_account=row.service_account,
         created_at=timestamp(row.created_at),
         scheduled_at=timestamp(row.scheduled_at),
@@ -78,13 +78,13 @@ def task_details(tasks: Sequence[tables.Task]) -> Sequence[PipelineTaskDetail]:
     for task in tasks:
         if task.parent_id is not None:
             children.setdefault(task.parent_id, []).append(ChildTask(task_id=task.id, pod_name=task.pod_name))
-    return [_task_detail(task, children.get(task.id, ())) for task in tasks]
+    return tuple(_task_detail(task, children.get(task.id, ())) for task in tasks)
 
 
 def _task_detail(task: tables.Task, children: Sequence[ChildTask]) -> PipelineTaskDetail:
     pods = None
     if task.pod_name or task.failed_pods:
-        pods = ExecutorDetail(main_job=task.pod_name, failed_main_jobs=list(task.failed_pods))
+        pods = ExecutorDetail(main_job=task.pod_name, failed_main_jobs=tuple(task.failed_pods))
     return PipelineTaskDetail(
         run_id=task.run_id,
         task_id=task.id,
@@ -100,7 +100,7 @@ def _task_detail(task: tables.Task, children: Sequence[ChildTask]) -> PipelineTa
         parent_task_id=task.parent_id or "",
         state_history=_history(task.state_history),
         pod_name=task.pod_name,
-        child_tasks=list(children),
+        child_tasks=tuple(children),
     )
 
 
@@ -110,16 +110,16 @@ def _wire_state(state: str) -> str:
 
 def _artifact_lists(values: Mapping[str, Any]) -> Mapping[str, ArtifactList] | None:
     artifacts: Mapping[str, Sequence[str]] = values.get("artifacts") or {}
-    return {key: ArtifactList(artifact_ids=list(ids)) for key, ids in artifacts.items()} or None
+    return {key: ArtifactList(artifact_ids=tuple(ids)) for key, ids in artifacts.items()} or None
 
 
 def _history(entries: Sequence[Mapping[str, Any]]) -> Sequence[RuntimeStatus]:
-    return [
+    return tuple(
         RuntimeStatus(
             update_time=entry["update_time"], state=_wire_state(entry["state"]), error=_status(entry.get("error"))
         )
         for entry in entries
-    ]
+    )
 
 
 def _status(error: Mapping[str, Any] | None) -> Status | None:
@@ -165,7 +165,7 @@ class RunService:
                 experiment_id=experiment.id,
                 specification=specification,
                 description=wanted.description,
-                parameters=config.parameters,
+                parameters=config.parameters or {},
                 pipeline_root=config.pipeline_root,
                 service_account=wanted.service_account,
                 pipeline_id=version.pipeline_id if version else None,
@@ -209,7 +209,7 @@ class RunService:
         query = list_query(request.query_params, _SCOPE)
         page = await self.runs.list(query, request.query_params.get("experiment_id", ""))
         return ListRunsResponse(
-            runs=[run_message(row) for row in page.rows],
+            runs=tuple(run_message(row) for row in page.rows),
             total_size=page.total,
             next_page_token=next_token(page, query, _SCOPE),
         )

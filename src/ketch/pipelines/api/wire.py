@@ -26,7 +26,10 @@ _INT64 = re.compile(r"-?\d{1,19}")
 
 
 class Message(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A protobuf message; attributes carry the proto's names. Every field has its zero value as default."""
+    """A protobuf message; attributes carry the proto's names. Every field has its zero value as default.
+
+    Lists are given as tuples: an empty one is the default, and left out.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,96 @@
+"""The real application on a loopback port, without an engine: tests drive runs through the store."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import uvicorn
+
+from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.meta import ObjectKey
+from ketch.kube.rest import RESTClient
+from ketch.local.apiserver.server import APIServer
+from ketch.metadata.database import Database
+from ketch.pipelines.api.application import application
+from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.runs import RunStore
+from ketch.pipelines.states import advance_run
+
+T = TypeVar("T")
+
+
+@dataclass
+class Stage:
+    """The served application; ``enqueued`` is what it told the engine."""
+
+    loop: asyncio.AbstractEventLoop
+    host: str
+    database: Database
+    enqueued: list[ObjectKey]
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
+    @property
+    def runs(self) -> RunStore:
+        return RunStore(self.database)
+
+    def bring(self, run_id: str, state: str) -> None:
+        async def change() -> None:
+            async with self.runs.change_existing(run_id) as run:
+                advance_run(
+                    run, state, SYSTEM_CLOCK.now(), {"code": 2, "message": "broken"} if state == "FAILED" else None
+                )
+
+        self.call(change())
+
+
+class _Served(threading.Thread):
+    """A loop of its own, so that blocking clients may be used in tests."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(daemon=True)
+        self.directory, self.ready, self.stage = directory, threading.Event(), None
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        database = Database(f"sqlite+aiosqlite:///{self.directory / 'platform.db'}")
+        await database.open()
+        await ExperimentStore(database, SYSTEM_CLOCK).default()
+        enqueued: list[ObjectKey] = []
+        async with APIServer(self.directory / "kube.db", self.directory / "pki") as api:
+            client = RESTClient(api.transport())
+            app = application(database, client, SYSTEM_CLOCK, enqueued.append, "1.2.3")
+            self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+            serving = asyncio.create_task(self.server.serve())
+            while not self.server.started:  # uvicorn offers nothing to wait on
+                await SYSTEM_CLOCK.sleep(0.005)
+            port = self.server.servers[0].sockets[0].getsockname()[1]
+            self.stage = Stage(asyncio.get_running_loop(), f"http://127.0.0.1:{port}", database, enqueued)
+            self.ready.set()
+            await serving
+        await database.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    thread = _Served(tmp_path)
+    thread.start()
+    assert thread.ready.wait(30)
+    assert thread.stage is not None
+    yield thread.stage
+    thread.server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture
+def http(stage: Stage) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{stage.host}/apis/v2beta1", trust_env=False) as client:
+        yield client
