@@ -160,7 +160,7 @@ class LineageStore:
         async with self._database.session() as session:
             return {
                 (run_id, artifact_id): Producer(name, iteration)
-                for run_id, artifact_id, name, iteration in (await session.execute(query)).tuples()
+                for run_id, artifact_id, name, iteration in await session.execute(query)
             }
 
 

@@ -115,17 +115,17 @@ def task_message(
         run_id=row.run_id,
         name=row.name,
         display_name=row.display_name,
-        pods=[TaskPod(name=name, type=_EXECUTOR) for name in pods],
+        pods=tuple([TaskPod(name=name, type=_EXECUTOR) for name in pods]),
         cache_fingerprint=row.cache_key,
         create_time=timestamp(row.created_at),
         end_time=timestamp(row.finished_at),
         state=_STATES.get(row.state, ""),
         status_metadata=StatusMetadata(message=message) if message else None,
-        state_history=[_status(entry) for entry in row.state_history],
+        state_history=tuple([_status(entry) for entry in row.state_history]),
         type=_TASK_TYPES.get(row.kind, ""),
         type_attributes=attributes if attributes != TypeAttributes() else None,
         parent_task_id=row.parent_id or "",
-        child_tasks=[ChildTask(task_id=child.id, pod_name=child.pod_name) for child in children],
+        child_tasks=tuple([ChildTask(task_id=child.id, pod_name=child.pod_name) for child in children]),
         inputs=_values(row.inputs, artifacts, ("", _TASK_OUTPUT_INPUT)),
         outputs=_values(row.outputs, artifacts, (OUTPUT, OUTPUT)),
     )
@@ -154,17 +154,19 @@ def _values(
     if not parameters and not lists:
         return None
     return InputOutputs(
-        parameters=[
-            IOParameter(value=value, type=of_parameters, parameter_key=key) for key, value in parameters.items()
-        ],
-        artifacts=[
-            IOArtifact(
-                artifacts=[artifact_message(artifacts[each]) for each in ids if each in artifacts],
-                type=of_artifacts,
-                artifact_key=key,
-            )
-            for key, ids in lists.items()
-        ],
+        parameters=tuple(
+            [IOParameter(value=value, type=of_parameters, parameter_key=key) for key, value in parameters.items()]
+        ),
+        artifacts=tuple(
+            [
+                IOArtifact(
+                    artifacts=tuple([artifact_message(artifacts[each]) for each in ids if each in artifacts]),
+                    type=of_artifacts,
+                    artifact_key=key,
+                )
+                for key, ids in lists.items()
+            ]
+        ),
     )
 
 
@@ -191,7 +193,7 @@ class LineageService:
         query = list_query(request.query_params, "artifacts")
         page = await self.lineage.artifacts(query)
         return ListArtifactsResponse(
-            artifacts=[artifact_message(row) for row in page.rows],
+            artifacts=tuple([artifact_message(row) for row in page.rows]),
             total_size=page.total,
             next_page_token=next_token(page, query, "artifacts"),
         )
@@ -207,7 +209,9 @@ class LineageService:
         page = await self.lineage.links(query, _link_scope(request, role))
         producers = await self.lineage.producers(page.rows)
         return ListArtifactTasksResponse(
-            artifact_tasks=[link_message(row, producers.get((row.run_id, row.artifact_id))) for row in page.rows],
+            artifact_tasks=tuple(
+                [link_message(row, producers.get((row.run_id, row.artifact_id))) for row in page.rows]
+            ),
             total_size=page.total,
             next_page_token=next_token(page, query, "artifact_tasks"),
         )
@@ -229,7 +233,7 @@ class LineageService:
     async def _messages(self, rows: Sequence[tables.Task]) -> Sequence[PipelineTask]:
         children = await self.lineage.children([row.id for row in rows])
         artifacts = await self.lineage.values(rows)
-        return [task_message(row, children.get(row.id, ()), artifacts) for row in rows]
+        return tuple([task_message(row, children.get(row.id, ()), artifacts) for row in rows])
 
 
 def _link_scope(request: Request, role: str) -> LinkScope:
