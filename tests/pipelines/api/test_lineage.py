@@ -43,7 +43,13 @@ def a_run(run_id: str = "r") -> Run:
 
 
 def a_task(task_id: str, second: int, *states: str, **values: Any) -> Task:
-    defaults = {"run_id": "r", "path": task_id, "name": task_id, "display_name": task_id.title(), "kind": "container"}
+    defaults: dict[str, Any] = {
+        "run_id": "r",
+        "path": task_id,
+        "name": task_id,
+        "display_name": task_id.title(),
+        "kind": "container",
+    }
     task = Task(id=task_id, created_at=START + timedelta(seconds=second), state_history=[], failed_pods=[], pod_name="")
     for name, value in {**defaults, "inputs": {}, "outputs": {}, "cache_key": "", **values}.items():
         setattr(task, name, value)
