@@ -163,6 +163,12 @@ def test_host_ports(taken, asked, free):
     assert free or "1 node(s) didn't have free ports for the requested pod ports" in found
 
 
+def test_a_port_is_free_again_when_its_pod_has_gone():
+    state = a_state(placed=[(a_pod(**listening(80)), "node")])
+    state.displace("placed-0")
+    assert verdict(a_pod(**listening(80)), state) == "node"
+
+
 def test_reasons_are_counted_over_nodes():
     state = a_state(node_json("a"), node_json("b", unschedulable=True), node_json("c"))
     pod = a_pod(requests={"cpu": "4"})

@@ -129,3 +129,13 @@ def test_a_pod_whose_needs_change_is_queued_anew():
     add(queue, "a", SMALL)
     assert drain(queue)[0] == ["a"]
     assert "a" in queue
+
+
+def test_new_labels_are_a_reason_to_try_again():
+    queue = Queue()
+    add(queue, "a")
+    popped = queue.pop()
+    assert popped
+    queue.park(popped.pod, "others keep it away", Change.ROOM, shared=False)
+    add(queue, "a", Needs("ns", (("cpu", 1),), labels={"app": "web"}))
+    assert drain(queue)[0] == ["a"]

@@ -215,14 +215,21 @@ async def test_it_has_failed_only_when_its_other_pods_have_ended(world):
     assert kinds(await status(world)) == ["FailureTarget", "Failed"]
 
 
-async def test_pods_of_an_older_job_of_that_name_are_let_go(world):
-    await start(world)
-    await world.delete(Job, "job", options=DeleteOptions(propagation="Background"))
-    await world.client.create(a_job())
-    await world.settle()
-    tracked = [pod for pod in await world.all(Pod) if TRACKING in pod.metadata.finalizers]
-    assert len(await world.all(Pod)) == 4
-    assert len(tracked) == 2
+async def test_pods_of_an_older_job_of_that_name_are_let_go(tmp_path):
+    async with a_world(tmp_path, jobs.setup) as world:
+        await start(world)
+        older = await world.all(Pod)
+    async with a_world(tmp_path) as world:  # nobody looks
+        await world.delete(Job, "job", options=DeleteOptions(propagation="Background"))
+        await world.client.create(a_job())
+    async with a_world(tmp_path, jobs.setup) as world:
+        for pod in older:
+            await world.delete(Pod, pod.metadata.name)
+        await world.settle()
+        left = {pod.metadata.name for pod in await world.all(Pod)}
+        assert len(left) == 2
+        assert not left & {pod.metadata.name for pod in older}
+        assert (await status(world)).failed == 0
 
 
 async def test_a_pod_whose_end_could_not_be_written_down_is_held(tmp_path):

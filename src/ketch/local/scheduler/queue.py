@@ -81,9 +81,9 @@ class Queue:
         return (-priority, created, self._arrivals)
 
     def add(self, pod: Waiting) -> None:
-        """A pod to be placed. One that is known, with the same needs, keeps its place."""
+        """A pod to be placed. One that is known keeps its place, unless its needs or labels have changed."""
         known = self._known.get(pod.uid)
-        if known is not None and known.needs == pod.needs:
+        if known is not None and known.needs == pod.needs and known.needs.labels == pod.needs.labels:
             return
         if known is not None:
             self.remove(pod.uid)
