@@ -51,7 +51,8 @@ def a_task(task_id: str, second: int, *states: str, **values: Any) -> Task:
         "kind": "container",
     }
     task = Task(id=task_id, created_at=START + timedelta(seconds=second), state_history=[], failed_pods=[], pod_name="")
-    for name, value in {**defaults, "inputs": {}, "outputs": {}, "cache_key": "", **values}.items():
+    defaults |= {"inputs": {}, "outputs": {}, "cache_key": ""}
+    for name, value in (defaults | values).items():
         setattr(task, name, value)
     for state in states:
         error = {"code": 2, "message": "broken"} if state == "FAILED" else None
