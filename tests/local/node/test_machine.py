@@ -503,3 +503,19 @@ def test_eviction_fails_the_pod():
     play.exited(143)
     assert (play.status.phase, play.status.reason, play.status.message) == ("Failed", "Evicted", "disk")
     assert play.machine.container("main").stage is Stage.EXITED
+
+
+def test_a_command_that_cannot_be_executed_counts_as_a_run():
+    play = Play(a_pod(policy="Never"))
+    play.begin()
+    play.exited(127, reason="StartError")
+    assert (play.status.phase, play.state().state.terminated.reason) == ("Failed", "StartError")
+    assert "Started" not in [reason for reason, _ in play.reasons]
+
+
+def test_runs_that_are_no_longer_on_disk_count_for_the_back_off():
+    play = Play(a_pod(), {"main": [run(5, 1), run(6, 1)]})
+    play.begin()
+    assert play.state().restart_count == 6
+    assert play.after(299) == []
+    assert orders.StartContainer("main", 7) in play.after(1)

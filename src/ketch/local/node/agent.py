@@ -12,7 +12,7 @@ from ketch.kube.errors import BadRequest
 from ketch.kube.events import EventRecorder
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
-from ketch.kube.types.core import PersistentVolume, Pod
+from ketch.kube.types.core import PersistentVolume, Pod, PodStatus
 from ketch.local.images.images import Images
 from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.wire import NetworkInfo
@@ -20,6 +20,7 @@ from ketch.local.node.actions import Actions
 from ketch.local.node.adoption import Adopted, adopt, containers_below
 from ketch.local.node.disks import Disks
 from ketch.local.node.pods import events
+from ketch.local.node.pods.containers import Stage, TrackedContainer
 from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
@@ -124,24 +125,13 @@ class Agent:
             tracked = worker.machine.container(container)
         except KeyError:
             raise BadRequest(f"container {container} is not valid for pod {pod}") from None
-        attempt = tracked.attempt - (1 if previous else 0)
+        attempt = shown_run(tracked, worker.machine.reported, previous=previous)
         if previous and attempt < 0:
             raise BadRequest(f'previous terminated container "{container}" in pod "{pod}" not found')
-        path = log_path(self._folders, worker.machine.uid, container, max(attempt, 0))
-        if not previous and not path.exists() and not worker.running(container, attempt):
-            waiting = next(
-                (
-                    status.state.waiting.reason
-                    for status in (
-                        *worker.machine.reported.container_statuses,
-                        *worker.machine.reported.init_container_statuses,
-                    )
-                    if status.name == container and status.state.waiting is not None
-                ),
-                "",
-            )
-            if waiting:
-                raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {waiting}')
+        path = log_path(self._folders, worker.machine.uid, container, attempt)
+        if attempt < 0:
+            reason = waiting_reason(worker.machine.reported, container) or "ContainerCreating"
+            raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
         return path, lambda: worker.running(container, attempt)
 
     def _look_at(self, pod: Pod, adopted: Adopted) -> None:
@@ -183,6 +173,21 @@ class Agent:
                         await self._tools.network.detach(uid)
             except NetworkError as error:
                 log.warning("addresses not looked after: %s", error)
+
+
+def waiting_reason(status: PodStatus, container: str) -> str:
+    """Why a container does not run; empty when it runs or has ended."""
+    for each in (*status.init_container_statuses, *status.container_statuses):
+        if each.name == container and each.state.waiting is not None:
+            return each.state.waiting.reason
+    return ""
+
+
+def shown_run(tracked: TrackedContainer, status: PodStatus, *, previous: bool) -> int:
+    """The run whose log is meant: while a container waits to run again, its last one is both. -1: there is none."""
+    latest = tracked.attempt - (1 if tracked.stage is Stage.STARTING else 0)
+    waits = tracked.stage is Stage.STARTING or bool(waiting_reason(status, tracked.name))
+    return latest - 1 if previous and not waits else latest
 
 
 async def network_info(data_dir: Path, clock: Clock) -> NetworkInfo:

@@ -1,6 +1,7 @@
 """One run of a container as the sandbox wants it: command, environment, mounts, limits. Pure but for small files."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,10 +13,14 @@ from ketch.local.images.images import Image
 from ketch.local.network.resolvconf import resolv_conf
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand
+from ketch.local.node.logs import files_of
 from ketch.local.node.volumes.places import Folders, Place
 from ketch.local.sandbox.spec import ContainerSpec, Mount
 
 LONGEST_HOSTNAME = 63
+ORDINARY_USER = 1000
+"""Who a container is that must not be root and does not say who else: images here name no user."""
+
 TERMINATION_LOG = "/dev/termination-log"
 HOST_RESOLV_CONF = Path("/etc/resolv.conf")
 HOSTS = """\
@@ -57,6 +62,17 @@ def termination_path(folders: Folders, uid: str, name: str, attempt: int) -> Pat
     return folders.of_pod(uid) / "termination" / f"{name}-{attempt}"
 
 
+def forget_runs(folders: Folders, uid: str, name: str, last: int) -> None:
+    """Remove what is kept of a container's runs up to number ``last``."""
+    for attempt in range(last, -1, -1):
+        records = container_directory(folders, uid, name, attempt)
+        if not records.exists():
+            return  # those before it went earlier
+        shutil.rmtree(records, ignore_errors=True)
+        for path in (*files_of(log_path(folders, uid, name, attempt)), termination_path(folders, uid, name, attempt)):
+            path.unlink(missing_ok=True)
+
+
 def container_spec(pod: Pod, container: Container, attempt: int, image: Image, setting: Setting) -> ContainerSpec:
     """The run ``attempt`` of ``container``. Raises ConfigError."""
     uid, name = pod.metadata.uid, container.name
@@ -91,12 +107,10 @@ def _identity(pod: Pod, container: Container) -> tuple[int | None, int | None]:
     contexts = [context for context in (of_container, of_pod) if context is not None]
     user = next((context.run_as_user for context in contexts if context.run_as_user is not None), None)
     group = next((context.run_as_group for context in contexts if context.run_as_group is not None), None)
-    if (
-        next((context.run_as_non_root for context in contexts if context.run_as_non_root is not None), False)
-        and not user
-    ):
-        what = "image will run as root" if user is None else "runAsUser is 0"
-        raise ConfigError(f"container has runAsNonRoot and {what} (container: {container.name})")
+    if next((context.run_as_non_root for context in contexts if context.run_as_non_root is not None), False):
+        if user == 0:
+            raise ConfigError(f"container's runAsUser breaks non-root policy (container: {container.name})")
+        user = ORDINARY_USER if user is None else user
     return user, group
 
 

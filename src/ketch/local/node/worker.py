@@ -34,7 +34,14 @@ from ketch.local.node.pods.orders import Order
 from ketch.local.node.pods.probing import probe_of
 from ketch.local.node.references import References
 from ketch.local.node.reporting import Reporter
-from ketch.local.node.starting import Setting, container_directory, container_spec, log_path, termination_path
+from ketch.local.node.starting import (
+    Setting,
+    container_directory,
+    container_spec,
+    forget_runs,
+    log_path,
+    termination_path,
+)
 from ketch.local.node.volumes.manager import PodVolumes
 from ketch.local.node.volumes.places import Folders
 from ketch.local.sandbox.client import SandboxClient
@@ -47,6 +54,9 @@ CREATE_ERROR = "CreateContainerError"
 START_ERROR = "StartError"
 QUICK = 0.02
 """An image that was resolved in fewer seconds was there already."""
+
+KEPT_RUNS = 2
+"""Runs of a container whose records and logs are kept: the latest, and the one before."""
 
 KEEPER_TRIES, KEEPER_PAUSE = 40, 0.1
 RETRY_SECONDS = 0.5
@@ -244,6 +254,7 @@ class PodWorker:
         around = self._tools.references.around(self.pod, self.machine.pod_ip)
         setting = Setting(self._tools.folders, self._volumes.places, info, around, pod_environment(info, os.environ))
         directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
+        self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, attempt - KEPT_RUNS))
         try:
             spec = container_spec(self.pod, each.spec, attempt, self._images[each.spec.image], setting)
             with contextlib.suppress(AlreadyStarted):
@@ -252,7 +263,9 @@ class PodWorker:
         except ConfigError as error:
             self.tell(events.StartFailed(name, attempt, CONFIG_ERROR, str(error)))
         except StartError as error:
-            self._never_ran(name, attempt, error)
+            # As with containers elsewhere, a command that cannot be executed is a run that ended at once.
+            now = self._tools.clock.now()
+            self.tell(events.ContainerExited(name, attempt, error.exit_code, START_ERROR, now, str(error)))
         except (SandboxError, OSError) as error:
             self.tell(events.StartFailed(name, attempt, CREATE_ERROR, str(error)))
         else:
@@ -273,12 +286,6 @@ class PodWorker:
             else:
                 return
         await self._tools.sandbox.start(spec, self._netns)
-
-    def _never_ran(self, name: str, attempt: int, error: StartError) -> None:
-        """The command cannot be executed: as with containers elsewhere, that is a run which ended at once."""
-        now = self._tools.clock.now()
-        self.tell(events.ContainerStarted(name, attempt, now))
-        self.tell(events.ContainerExited(name, attempt, error.exit_code, START_ERROR, now, str(error)))
 
     async def _watch(self, name: str, attempt: int, container: Container) -> None:
         """Wait for the end of a run and tell of it."""

@@ -182,7 +182,10 @@ class TrackedContainer:
             self.backoff = 0.0
         self.stage, self.termination, self.stopping = Stage.EXITED, termination, None
         self.restart_at = termination.finished_at + timedelta(seconds=self.backoff)
-        # As a kubelet does: the first restart is immediate, the pauses after it double.
+        self._lengthen()
+
+    def _lengthen(self) -> None:
+        """As a kubelet does: the first restart is immediate, the pauses after it double."""
         self.backoff = min(LONGEST_BACKOFF, self.backoff * 2) if self.backoff else FIRST_BACKOFF
 
     def restarts(self, policy: str) -> bool:
@@ -194,7 +197,9 @@ class TrackedContainer:
         return policy != "Never"
 
     def adopt(self, uid: str, runs: list[AdoptedRun], now: datetime, *, was_started: bool, was_ready: bool) -> None:
-        """Take over what an earlier agent left; ``runs`` in order of their attempts."""
+        """Take over what an earlier agent left; ``runs`` in order of their attempts, the first ones maybe removed."""
+        for _ in range(runs[0].attempt):
+            self._lengthen()
         for run in runs:
             self.attempt, self.image, self.image_id = run.attempt, run.image, run.image_id
             self.running(uid, run.started_at, now)

@@ -188,6 +188,9 @@ class PodMachine:
                 yield from self._hooked(each, event, now)
 
     def _exited(self, each: TrackedContainer, event: events.ContainerExited) -> Iterator[Order]:
+        if each.stage is Stage.STARTING:  # its command cannot be executed: a run that ended before it began
+            each.running(self.uid, event.finished_at, event.finished_at)
+            yield Announce("Warning", "Failed", f"Error: {event.message}")
         identity = (each.started_at, each.container_id, event.message)
         each.exited(Termination(event.exit_code, event.reason, event.finished_at, *identity))
         restarts = self.ending is None and not self.deleted and each.restarts(self.pod.spec.restart_policy)

@@ -76,7 +76,8 @@ def empty_dir_place(folders: Folders, pod: Pod, volume: Volume) -> Place:
         path = folders.of_memory(uid) / volume.name
     else:
         path = folders.of_pod(uid) / "volumes" / volume.name
-    path.mkdir(parents=True, exist_ok=True, mode=0o777)
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o777)  # the umask does not count
     return Place(path, size=size)
 
 
@@ -122,5 +123,6 @@ def claim_place(
     if csi is None or csi.driver != VOLUMES_DRIVER:
         raise ConfigError(f'{what}: PersistentVolume "{volume.metadata.name}" is of a kind that this node cannot mount')
     path = _inside(folders.data_dir / "volumes", csi.volume_handle, what)
-    path.mkdir(parents=True, exist_ok=True, mode=0o777)
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o777)
     return Place(path, read_only=csi.read_only)
