@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ketch.local.node.shutdown import end_all_containers
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.gateway import (
     ENTRY_POINT,
@@ -58,6 +59,8 @@ def _named(names: Sequence[str], sockets: Sequence[socket.socket]) -> Mapping[st
 
 def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:
     """The platform's programs in the order in which they start. Raises GatewayMissing."""
+    # The address in an earlier run's may have changed: the agent waits for the new one.
+    directory.node_kubeconfig.unlink(missing_ok=True)
     routes = directory.run / "gateway"
     write_routes(routes, f"http://127.0.0.1:{addresses.platform.getsockname()[1]}")
     python = (sys.executable, "-m")
@@ -81,6 +84,7 @@ def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequen
                 "--node-name",
                 NODE_NAME,
             ),
+            after_stop=lambda: end_all_containers(directory.root),
         ),
         gateway_process(
             gateway_executable(),

@@ -81,7 +81,7 @@ async def _serve(directory: DataDirectory) -> None:
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
         scheduler.setup(manager)
-        workloads.setup(manager)
+        workloads.setup(manager, api.authority.certificate.read_text())
         application = await setup_pipelines(manager, database, LocalObjectStore(directory.objects))
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):

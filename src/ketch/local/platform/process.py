@@ -28,6 +28,7 @@ class ProcessSpec:
     ``sockets`` are inherited as descriptors 3, 4, ... in their order and announced by LISTEN_PID, LISTEN_FDS and
     LISTEN_FDNAMES (the protocol of sd_listen_fds(3)). ``probe`` asks from outside whether it is ready; without one
     the process tells so itself (``announce_ready``). ``stop_seconds`` is its time between SIGTERM and SIGKILL.
+    ``after_stop`` clears away what the process leaves behind, once it has been stopped for good.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ProcessSpec:
     sockets: Mapping[str, int] = field(default_factory=dict[str, int])
     probe: Callable[[], Awaitable[bool]] | None = None
     stop_seconds: float = 10.0
+    after_stop: Callable[[], None] | None = None
 
 
 def announce_ready() -> None:

@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,22 +109,12 @@ class Endpoints:
 
 
 class Supervisor:
-    """Runs ``specs`` until told to stop; ``ready`` is set once all of them are at the same time.
+    """Runs ``specs`` until told to stop; ``ready`` is set once all of them are at the same time."""
 
-    ``before_stop`` runs first of all when stopping, while every process still lives.
-    """
-
-    def __init__(
-        self,
-        directory: DataDirectory,
-        specs: Sequence[ProcessSpec],
-        endpoints: Endpoints,
-        before_stop: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, directory: DataDirectory, specs: Sequence[ProcessSpec], endpoints: Endpoints) -> None:
         self.ready = asyncio.Event()
         self._directory = directory
         self._endpoints = endpoints
-        self._before_stop = before_stop
         self._stop = asyncio.Event()
         self._started = time.time_ns() // 1_000_000_000
         self._processes = [SupervisedProcess(spec, directory.log(spec.name), self._changed) for spec in specs]
@@ -138,9 +128,10 @@ class Supervisor:
         try:
             await self._stop.wait()
         finally:
-            await asyncio.to_thread(self._before_stop)
             for process in reversed(self._processes):
                 await process.stop()
+                if process.spec.after_stop is not None:
+                    await asyncio.to_thread(process.spec.after_stop)
             await asyncio.gather(*runs)
             self._directory.state.unlink(missing_ok=True)
 
