@@ -1,8 +1,10 @@
 """The agent ends, by whatever means; containers go on; the next one takes them over and loses nothing."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 
 from ketch.kube.types.coordination import Lease
 from ketch.kube.types.core import Node as NodeObject
@@ -31,7 +33,7 @@ async def test_an_exit_while_no_agent_was_there_is_reported_with_its_code(node):
     await node.phase("code", "Running")
     await node.stop()
     (record,) = (node.data / "pods").glob("*/containers/main/0")
-    await node.happens(lambda: (record / "exit.json").exists())
+    await node.happens((record / "exit.json").exists)
     await node.start()
     pod = await node.phase("code", "Failed")
     ended = pod.status.container_statuses[0].state.terminated
@@ -58,6 +60,24 @@ async def test_a_pod_whose_deletion_began_without_an_agent_ends_in_order(node):
     await node.gone("begun")
 
 
+@asynccontextmanager
+async def an_agent(node, kubeconfig):
+    """The agent as its own process, ready."""
+    ready, tell = os.pipe()
+    argv = [sys.executable, "-m", "ketch.local.node.main", "--data-dir", str(node.data)]
+    argv += ["--kubeconfig", str(kubeconfig), "--node-name", "n1"]
+    environment = {**os.environ, "KETCH_READY_FD": str(tell)}
+    process = await asyncio.to_thread(subprocess.Popen, argv, pass_fds=(tell,), env=environment)
+    os.close(tell)
+    try:
+        assert await asyncio.to_thread(os.read, ready, 16) == b"ready\n"
+        yield process
+    finally:
+        os.close(ready)
+        process.kill()
+        await asyncio.to_thread(process.wait)
+
+
 async def test_the_real_agent_survives_kill_9_over_tls(node, api: APIServer, tmp_path):
     """As an operator sees it: its own process, its own certificate, its own rights."""
     await node.stop()
@@ -66,34 +86,18 @@ async def test_the_real_agent_survives_kill_9_over_tls(node, api: APIServer, tmp
     kubeconfig = tmp_path / "node.kubeconfig"
     api.write_node_kubeconfig(kubeconfig, f"https://127.0.0.1:{listener.getsockname()[1]}", "n1")
 
-    def agent() -> "subprocess.Popen[bytes]":
-        ready, tell = os.pipe()
-        argv = [sys.executable, "-m", "ketch.local.node.main", "--data-dir", str(node.data)]
-        argv += ["--kubeconfig", str(kubeconfig), "--node-name", "n1"]
-        process = subprocess.Popen(argv, pass_fds=(tell,), env={**os.environ, "KETCH_READY_FD": str(tell)})
-        os.close(tell)
-        assert os.read(ready, 16) == b"ready\n"
-        os.close(ready)
-        return process
-
-    first = agent()
-    try:
+    async with an_agent(node, kubeconfig) as first:
         await node.create("talk", {"sh": TALK})
         before = await node.phase("talk", "Running")
-    finally:
         first.kill()
-        first.wait()
-    second = agent()
-    try:
+    async with an_agent(node, kubeconfig) as second:
         pod = await node.phase("talk", "Failed")
         (status,) = pod.status.container_statuses
         assert (status.state.terminated.exit_code, status.restart_count) == (5, 0)
         assert status.container_id == before.status.container_statuses[0].container_id
         assert await node.logs("talk") == "".join(f"{i}\n" for i in range(40))
-        assert "Started container main" in await node.messages("Started")
-    finally:
         second.terminate()
-        assert second.wait() == 0
+        assert await asyncio.to_thread(second.wait) == 0
 
 
 async def test_the_node_says_what_it_is_and_that_it_lives(node):

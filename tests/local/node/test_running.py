@@ -207,7 +207,8 @@ SERVER = (
     "import http.server as h\n"
     "class H(h.BaseHTTPRequestHandler):\n"
     "    def do_GET(self):\n"
-    "        self.send_response(200 if self.path == '/ok' and self.headers['X-A'] == 'b' else 500); self.end_headers()\n"
+    "        self.send_response(200 if self.path == '/ok' and self.headers['X-A'] == 'b' else 500)\n"
+    "        self.end_headers()\n"
     "    def log_message(self, *a): pass\n"
     "h.HTTPServer(('', 8080), H).serve_forever()"
 )

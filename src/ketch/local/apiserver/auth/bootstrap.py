@@ -64,7 +64,7 @@ def _node_rules() -> Iterator[dict[str, Any]]:
     yield _rule([""], ["persistentvolumes", "persistentvolumeclaims", "namespaces"], READ)
     yield _rule([""], ["persistentvolumes"], ["patch", "update"])
     yield _rule([""], ["serviceaccounts/token"], ["create"])
-    yield _rule(["", "events.k8s.io"], ["events"], ["create", "patch", "update"])
+    yield _rule(["", "events.k8s.io"], ["events"], ["create", "get", "patch", "update"])
     yield _rule(["discovery.k8s.io"], ["endpointslices"], READ)
     yield _rule(["coordination.k8s.io"], ["leases"], ["create", "get", "patch", "update"])
 

@@ -159,6 +159,8 @@ class PodMachine:
             need.fail(IMAGE_REASON, event.message, now)
             return
         need.meet(event.image_id)
+        if not any(each.spec.image == event.image and each.image != event.image for each in self.containers):
+            return  # every container of it was started by an earlier agent, which has told
         if event.seconds is None:
             yield Announce("Normal", "Pulled", f'Container image "{event.image}" already present on machine')
         else:
