@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.meta import ObjectKey
@@ -51,43 +52,60 @@ class Stage:
 
 
 class _Served(threading.Thread):
-    """A loop of its own, so that blocking clients may be used in tests."""
+    """A loop of its own, so that blocking clients may be used in tests; each test has a database of its own."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(daemon=True)
-        self.directory, self.ready, self.stage = directory, threading.Event(), None
+        self.directory, self.ready = directory, threading.Event()
+        self.app: ASGIApp | None = None
 
     def run(self) -> None:
         asyncio.run(self._serve())
 
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
     async def _serve(self) -> None:
-        database = Database(f"sqlite+aiosqlite:///{self.directory / 'platform.db'}")
-        await database.open()
-        await ExperimentStore(database, SYSTEM_CLOCK).default()
-        enqueued: list[ObjectKey] = []
+        self.loop = asyncio.get_running_loop()
         async with APIServer(self.directory / "kube.db", self.directory / "pki") as api:
-            client = RESTClient(api.transport())
-            app = application(database, client, SYSTEM_CLOCK, enqueued.append, "1.2.3")
-            self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off"))
+            self.client = RESTClient(api.transport())
+            configuration = uvicorn.Config(
+                self._dispatch, interface="asgi3", port=0, log_level="warning", lifespan="off"
+            )
+            self.server = uvicorn.Server(configuration)
             serving = asyncio.create_task(self.server.serve())
             while not self.server.started:  # uvicorn offers nothing to wait on
                 await SYSTEM_CLOCK.sleep(0.005)
-            port = self.server.servers[0].sockets[0].getsockname()[1]
-            self.stage = Stage(asyncio.get_running_loop(), f"http://127.0.0.1:{port}", database, enqueued)
+            self.host = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
             self.ready.set()
             await serving
-        await database.close()
+
+    async def begin(self, path: Path) -> Stage:
+        database = Database(f"sqlite+aiosqlite:///{path}")
+        await database.open()
+        await ExperimentStore(database, SYSTEM_CLOCK).default()
+        enqueued: list[ObjectKey] = []
+        self.app = application(database, self.client, SYSTEM_CLOCK, enqueued.append, "1.2.3")
+        return Stage(self.loop, self.host, database, enqueued)
+
+
+@pytest.fixture(scope="session")
+def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Served]:
+    thread = _Served(tmp_path_factory.mktemp("api"))
+    thread.start()
+    assert thread.ready.wait(30)
+    yield thread
+    thread.server.should_exit = True
+    thread.join(30)
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    thread = _Served(tmp_path)
-    thread.start()
-    assert thread.ready.wait(30)
-    assert thread.stage is not None
-    yield thread.stage
-    thread.server.should_exit = True
-    thread.join(30)
+def stage(served_api: _Served, tmp_path: Path) -> Iterator[Stage]:
+    begin = served_api.begin(tmp_path / "platform.db")
+    stage = asyncio.run_coroutine_threadsafe(begin, served_api.loop).result(30)
+    yield stage
+    stage.call(stage.database.close())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from ketch.kube.clock import Clock
 from ketch.metadata.database import Database
 from ketch.pipelines.api.experiments import ExperimentService
 from ketch.pipelines.api.http import LocalOnly, on_http_exception, on_internal_error, on_request_error
+from ketch.pipelines.api.lineage import LineageService
 from ketch.pipelines.api.pipelines import PipelineService
 from ketch.pipelines.api.runs import Enqueue, RunService
 from ketch.pipelines.api.system import LogService, SystemService
@@ -17,6 +18,7 @@ from ketch.pipelines.api.uploads import UploadService
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.lineage import LineageStore
 from ketch.pipelines.runs import RunStore
 
 PREFIXES = ("", "/pipeline")
@@ -31,6 +33,7 @@ def application(database: Database, client: Client, clock: Clock, enqueue: Enque
         *PipelineService(pipelines).routes(),
         *ExperimentService(experiments).routes(),
         *RunService(runs, experiments, pipelines, clock, enqueue).routes(),
+        *LineageService(LineageStore(database)).routes(),
         *system,
     )
     logs = LogService(runs, client).routes()
