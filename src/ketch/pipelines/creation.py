@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from ketch.metadata.objects import DEFAULT_ROOT
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.ir.support import unsupported
 from ketch.pipelines.macros import MacroValues, expand
 from ketch.pipelines.parameters import check_parameters
 from ketch.pipelines.specifications import Specification
@@ -49,6 +50,8 @@ def new_run(request: RunRequest, now: datetime) -> Run:
     root = request.pipeline_root or spec.default_pipeline_root or DEFAULT_ROOT
     if not _SCHEME.fullmatch(root):
         raise InvalidInput(f"pipeline_root: expected a URI such as {DEFAULT_ROOT}, not {root!r}")
+    if refused := unsupported(spec, request.specification.platform, root):
+        raise InvalidInput("; ".join(refused))
     run_id = str(uuid4())
     macros = MacroValues(run_id, now)
     run = Run(
