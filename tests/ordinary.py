@@ -23,7 +23,7 @@ def closed_folder(path: Path) -> Path | None:
 
 
 def _exposing(paths: Sequence[Path]) -> str:
-    """Shell text that makes ``paths`` reachable: each is held, its closed folder covered, and put back into its place."""
+    """Shell text that makes ``paths`` reachable: each is held, its closed folder covered, then put back in place."""
     closed = {path: folder for path in paths if (folder := closed_folder(path)) is not None}
     lines = ["set -e", "mount --make-rprivate /", "hold=$(mktemp -d)"]
     for number, path in enumerate(closed):

@@ -1,8 +1,6 @@
 """Submit the digits pipeline by the official SDK, wait for it, and show what it left behind."""
 
 import os
-import sys
-from pathlib import Path
 
 import kfp
 from pipeline import digits
