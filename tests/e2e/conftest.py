@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,4 +43,6 @@ def namespace(platform: Platform, request: pytest.FixtureRequest) -> Iterator[st
 @pytest.fixture(scope="session")
 def kfp_client(platform: Platform) -> kfp.Client:
     """The official client, told nothing but the one address."""
-    return kfp.Client(host=platform.address)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # it warns of servers older than KFP 2
+        return kfp.Client(host=platform.address)

@@ -33,9 +33,16 @@ IMPORTER: Final = "importer"
 TASK_KINDS: Final = frozenset({ROOT, DAG, LOOP, CONTAINER, IMPORTER})
 
 
+def format_instant(moment: datetime) -> str:
+    """RFC 3339 in UTC to the millisecond, without a fraction where there is none: steps may take less than a second."""
+    milliseconds = moment.microsecond // 1000
+    seconds = format_time(moment.replace(microsecond=0))
+    return f"{seconds.removesuffix('Z')}.{milliseconds:03d}Z" if milliseconds else seconds
+
+
 def history_entry(state: str, now: datetime, error: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
     """One element of a state history, in its wire form."""
-    entry: dict[str, Any] = {"update_time": format_time(now.replace(microsecond=0)), "state": state}
+    entry: dict[str, Any] = {"update_time": format_instant(now), "state": state}
     return entry | {"error": dict(error)} if error else entry
 
 

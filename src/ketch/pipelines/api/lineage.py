@@ -30,7 +30,7 @@ from ketch.pipelines.api.lineage_messages import (
 )
 from ketch.pipelines.api.listing import list_query, next_token
 from ketch.pipelines.api.messages import ChildTask, Status
-from ketch.pipelines.api.wire import timestamp
+from ketch.pipelines.api.wire import UNSET_TIME, instant, timestamp
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.lineage import OTHER_TYPE, TYPES, LineageStore, LinkScope, Producer
 from ketch.pipelines.states import (
@@ -117,8 +117,8 @@ def task_message(
         display_name=row.display_name,
         pods=tuple([TaskPod(name=name, type=_EXECUTOR) for name in pods]),
         cache_fingerprint=row.cache_key,
-        create_time=timestamp(row.created_at),
-        end_time=timestamp(row.finished_at),
+        create_time=instant(row.created_at),
+        end_time=instant(row.finished_at) or UNSET_TIME,
         state=_STATES.get(row.state, ""),
         status_metadata=StatusMetadata(message=message) if message else None,
         state_history=tuple([_status(entry) for entry in row.state_history]),

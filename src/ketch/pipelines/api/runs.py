@@ -26,7 +26,7 @@ from ketch.pipelines.api.messages import (
     RuntimeStatus,
     Status,
 )
-from ketch.pipelines.api.wire import timestamp
+from ketch.pipelines.api.wire import instant, timestamp
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import RunRequest, new_run
 from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound
@@ -89,9 +89,9 @@ def _task_detail(task: tables.Task, children: Sequence[ChildTask]) -> PipelineTa
         run_id=task.run_id,
         task_id=task.id,
         display_name=task.display_name,
-        create_time=timestamp(task.created_at),
-        start_time=timestamp(task.started_at) if task.started_at else "",
-        end_time=timestamp(task.finished_at) if task.finished_at else "",
+        create_time=instant(task.created_at),
+        start_time=instant(task.started_at),
+        end_time=instant(task.finished_at),
         executor_detail=pods,
         state=_wire_state(task.state),
         error=_status(task.error),

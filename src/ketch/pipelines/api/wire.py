@@ -1,7 +1,8 @@
 """Marshalling as grpc-gateway does it: messages from and to JSON.
 
 In: snake_case or camelCase names, unknown fields refused, enums by name or number, int64 by text or number, null means
-absent. Out: snake_case names, zero values omitted, enums by name, int64 as text, whole seconds in times.
+absent. Out: snake_case names, zero values omitted, enums by name, int64 as text; times in whole seconds as upstream has
+them, except those of tasks, which may be over in less.
 """
 
 import re
@@ -16,6 +17,7 @@ import msgspec
 from ketch.kube.codec import format_time, parse_time
 from ketch.metadata.columns import EPOCH
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.states import format_instant
 from ketch.pipelines.structs import plain
 
 M = TypeVar("M", bound="Message")
@@ -50,6 +52,11 @@ class Time:
 def timestamp(moment: datetime | None) -> str:
     """A moment in its wire form; the unset one is 1970, as upstream's clients expect."""
     return UNSET_TIME if moment is None else format_time(moment.replace(microsecond=0))
+
+
+def instant(moment: datetime | None) -> str:
+    """A moment to the millisecond; empty when unset."""
+    return "" if moment is None else format_instant(moment)
 
 
 def moment_of(text: str) -> datetime | None:
