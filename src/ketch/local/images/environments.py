@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from uv import find_uv_bin
 
-from ketch.local.images.front import INSTALLED, VERSION
+from ketch.local.images.front import INSTALLED, UV_S_SETTINGS, VERSION
 from ketch.local.images.interpreters import Interpreter
 
 MOUNT = "/opt/environment"
@@ -27,14 +27,6 @@ FORMAT = 1
 FRONT = Path(__file__).with_name("front.py")
 # The Pipelines SDK asks for certificate bundles newer than some mirrors carry; it only needs some bundle.
 OVERRIDES = "certifi>=2025.1\n"
-PIP_SETTINGS = {
-    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
-    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
-    "PIP_FIND_LINKS": "UV_FIND_LINKS",
-    "PIP_CERT": "SSL_CERT_FILE",
-}
-"""The platform's settings for pip hold for uv, where it has none of its own."""
-
 LAST_WORDS = 2000
 _NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -154,7 +146,7 @@ async def _uv(*arguments: str) -> None:
 async def _run(*argv: str, forgiving: bool = False) -> None:
     """Run a program to its end. Raises BuildFailed with its last words, unless ``forgiving``."""
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
-    for name, uv_name in PIP_SETTINGS.items():
+    for name, uv_name in UV_S_SETTINGS.items():
         if name in environment:
             environment.setdefault(uv_name, environment[name])
     for name in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):

@@ -42,6 +42,14 @@ WITH_VALUE = (
     *("--cache-dir", "--no-binary", "--only-binary", "--prefix", "--python-version"),
 )
 UV_S_NAMES = {"--trusted-host": "--allow-insecure-host", "--pre": "--prerelease=allow", "-qq": "-q", "-qqq": "-q"}
+UV_S_SETTINGS = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CERT": "SSL_CERT_FILE",
+}
+"""Settings for pip hold for uv, where it has none of its own."""
+
 SILENT = ("--break-system-packages", "--no-deps", "--quiet", "-q", "-qq", "-qqq")
 """Options, beside the dropped ones, under which what is satisfied stays satisfied."""
 
@@ -177,11 +185,10 @@ def nothing_to_do(arguments: "list[str]", requirements: "list[str]") -> bool:
 
 def become_uv(*arguments: str) -> None:
     """Turn into ``uv pip``, with pip's settings as uv's."""
-    environment = dict(os.environ)
-    names = {"INDEX_URL": "DEFAULT_INDEX", "EXTRA_INDEX_URL": "INDEX", "FIND_LINKS": "FIND_LINKS"}
-    for name, uv_name in names.items():
-        if f"PIP_{name}" in environment:
-            environment.setdefault(f"UV_{uv_name}", environment[f"PIP_{name}"])
+    environment = {"UV_LINK_MODE": "copy", **os.environ}  # a container's cache is never where its environment is
+    for name, uv_name in UV_S_SETTINGS.items():
+        if name in environment:
+            environment.setdefault(uv_name, environment[name])
     for folder in os.environ.get("PATH", "").split(":"):
         if os.access(f"{folder}/uv", os.X_OK):
             os.execve(f"{folder}/uv", ["uv", "pip", *arguments], environment)  # noqa: S606  # no shell is wanted

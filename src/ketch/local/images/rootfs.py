@@ -4,7 +4,7 @@ Neither /home nor /root, /var, /etc as a whole, /run or /mnt are in it: what a c
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ketch.local.sandbox.spec import Mount
@@ -33,6 +33,10 @@ CONFIGURATION = (
     "ssl/openssl.cnf",
     "timezone",
 )
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+CERTIFICATE_SWITCHES = ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
+"""The host's settings that say whose certificates are trusted."""
+
 PARENTS = ("/etc", "/etc/pki", "/etc/pki/tls", "/etc/ssl", "/opt", "/opt/ketch", "/opt/ketch/bin", "/sys", "/var")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"  # noqa: S105  # no password stands in it
 GROUP = "root:x:0:\nusers:x:100:\nnogroup:x:65534:\n"
@@ -75,6 +79,21 @@ def writable_mounts() -> Iterator[Mount]:
         yield Mount("overlay", "/usr/local", "/usr/local")
     yield Mount("tmpfs", "/run", mode=0o755)
     yield Mount("directory", "/var/run")
+
+
+def certificate_settings(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Whose certificates the host trusts, for containers: what they can see of it."""
+    shown = tuple(Path("/etc") / name for name in CONFIGURATION)
+
+    def visible(path: Path) -> bool:
+        return not outside_system(path) or any(path.is_relative_to(each) for each in shown)
+
+    found = {name: environment[name] for name in CERTIFICATE_SWITCHES if environment.get(name)}
+    for name in CERTIFICATE_VARIABLES:
+        path = Path(environment.get(name, ""))
+        if path.is_absolute() and path.exists() and visible(path) and visible(path.resolve()):
+            found[name] = str(path)
+    return found
 
 
 def outside_system(path: Path) -> bool:

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import msgspec
@@ -88,7 +89,7 @@ class IsolatedNetwork:
         self._run = run
         self._pods = Pods(cluster)
         self._names = NameServer()
-        self._proxy = Proxy(upstreams(environment), declared_indexes(environment))
+        self._proxy = Proxy(self, upstreams(environment), declared_indexes(environment))
         self._api: asyncio.Server | None = None
         self._kernel: KernelServices | None = None
         self._userspace = UserspaceServices(cluster.thread)
@@ -137,6 +138,14 @@ class IsolatedNetwork:
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
         """A connection made in the cluster's namespace."""
         return await connect_socket(await self._cluster.thread.run(_tcp_socket), ip, port, timeout)
+
+    def find(self, host: str, asker: str) -> Sequence[str]:
+        """The addresses of a host of the cluster, as the pod at ``asker`` names it; none for any other."""
+        try:
+            address = IPv4Address(host)
+        except ValueError:
+            return self._names.zone.find(host, asker)
+        return (host,) if address in POD_NETWORK or address in SERVICE_NETWORK else ()
 
     def namespaces(self) -> set[int]:
         """The kernel's numbers of all attached namespaces."""

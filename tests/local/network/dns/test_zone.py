@@ -44,3 +44,19 @@ def test_answers(name, kind, expected):
 def test_all_addresses_come_in_changing_order():
     seen = {tuple(ZONE.answer("workers.default.svc.cluster.local", QueryType.A).values) for _ in range(100)}
     assert seen == {("10.244.0.5", "10.244.0.6"), ("10.244.0.6", "10.244.0.5")}
+
+
+def test_a_host_is_found_as_the_pod_that_asks_may_write_it():
+    zone = Zone(
+        {
+            "web.default.svc.cluster.local": ("10.96.0.20",),
+            "web.other.svc.cluster.local": ("10.96.0.30",),
+            "10-244-0-5.other.pod.cluster.local": ("10.244.0.5",),
+        }
+    )
+    assert zone.find("web", "10.244.0.5") == ("10.96.0.30",)
+    assert zone.find("Web.", "10.244.0.5") == ("10.96.0.30",)
+    assert zone.find("web", "10.244.0.9") == ()
+    for name in ("web.default", "web.default.svc", "web.default.svc.cluster.local"):
+        assert zone.find(name, "10.244.0.5") == ("10.96.0.20",)
+    assert zone.find("pypi.org", "10.244.0.5") == ()

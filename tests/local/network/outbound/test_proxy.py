@@ -20,6 +20,15 @@ print(data.decode())
 """
 
 
+TUNNEL = """
+import socket
+with socket.create_connection(("10.244.0.1", 3128), timeout=10) as connection:
+    connection.sendall({request!r})
+    answer = connection.makefile("rb")
+    print(answer.readline().split()[1].decode(), *answer.read().decode().split())
+"""
+
+
 def test_requests_are_read():
     assert parse_target(b"CONNECT pypi.org:443 HTTP/1.1") == Target("pypi.org", 443, b"")
     assert parse_target(b"CONNECT [2001:db8::1]:443 HTTP/1.1") == Target("2001:db8::1", 443, b"")
@@ -59,6 +68,21 @@ async def test_a_pod_does_not_reach_the_machine(isolated, pod):
             server.accept()
     assert caller.run(THROUGH.format(request=b"nonsense\r\n\r\n")).startswith("HTTP/1.1 400 ")
     assert caller.ask("93.184.216.34", 80) == "OSError"
+
+
+async def test_the_clusters_own_is_reached_through_the_proxy_too(isolated, pod):
+    server, caller = await pod("server"), await pod("caller")
+    server.serve(8080)
+    names = {
+        "web.here.svc.cluster.local": (server.ip,),
+        f"{caller.ip.replace('.', '-')}.here.pod.cluster.local": (caller.ip,),
+    }
+    await isolated.client.set_names(names)
+    for place in ("web:8080", "web.here.svc:8080", f"{server.ip}:8080"):
+        request = f"CONNECT {place} HTTP/1.1\r\n\r\n".encode()
+        assert caller.run(TUNNEL.format(request=request)) == "200 server 10.244.0.1", place
+    closed = f"CONNECT {server.ip}:8081 HTTP/1.1\r\n\r\n".encode()
+    assert caller.run(THROUGH.format(request=closed)).startswith("HTTP/1.1 502 ")
 
 
 @pytest.fixture

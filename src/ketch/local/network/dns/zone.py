@@ -1,13 +1,14 @@
 """The table of the cluster's names. Pure."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ketch.local.network.addresses import CLUSTER_DOMAIN
 from ketch.local.network.dns.message import Answer, Code, QueryType
 
 REVERSE_DOMAIN = "in-addr.arpa"
 _REVERSE_OF_OURS = ("244.10.in-addr.arpa", "96.10.in-addr.arpa")
+_SERVICES, _PODS = f".svc.{CLUSTER_DOMAIN}", f".pod.{CLUSTER_DOMAIN}"
 _ADDRESS_TYPES = (QueryType.A, QueryType.ANY)
 
 
@@ -26,11 +27,15 @@ class Zone:
         self._names = {name.lower(): addresses for name, addresses in names.items()}
         self._parents: set[str] = {CLUSTER_DOMAIN}
         self._reverse: dict[str, str] = {}
+        self._namespaces: dict[str, str] = {}
         for name, addresses in self._names.items():
             parent = name.partition(".")[2]
             while parent and parent not in self._parents:
                 self._parents.add(parent)
                 parent = parent.partition(".")[2]
+            if name.endswith(_PODS):
+                for address in addresses:
+                    self._namespaces[address] = name.removesuffix(_PODS).rpartition(".")[2]
             for address in addresses:
                 # The name with the most labels says most: a pod's own, rather than its Service's.
                 known = self._reverse.get(_reverse(address), "")
@@ -49,6 +54,16 @@ class Zone:
         if kind not in _ADDRESS_TYPES:
             return Answer(Code.OK)
         return Answer(Code.OK, random.sample(addresses, len(addresses)))
+
+    def find(self, host: str, asker: str) -> Sequence[str]:
+        """The addresses of a name that the pod at ``asker`` may have written without some of its ending."""
+        name = host.lower().rstrip(".")
+        namespace = self._namespaces.get(asker)
+        own = (f".{namespace}{_SERVICES}",) if namespace else ()
+        for ending in ("", *own, _SERVICES, f".{CLUSTER_DOMAIN}"):
+            if addresses := self._names.get(name + ending):
+                return addresses
+        return ()
 
     def _backwards(self, name: str, kind: int) -> Answer:
         found = self._reverse.get(name)

@@ -1,11 +1,16 @@
-"""The HTTP proxy: CONNECT for everything with TLS, absolute addresses for plain HTTP."""
+"""The HTTP proxy: CONNECT for everything with TLS, absolute addresses for plain HTTP.
+
+What belongs to the cluster is asked of it too: ``no_proxy`` cannot name the Services of a pod's own namespace, and
+many clients do not understand networks in it.
+"""
 
 import asyncio
 import contextlib
 import logging
 import socket
 import ssl
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from ketch.local.network.outbound.destinations import Places, Refused, check_name, reachable_addresses
@@ -63,10 +68,23 @@ def rewrite_head(line: bytes, head: bytes, authorization: str = "") -> bytes:
     return b"\r\n".join((line, *extra, *(header for header in kept if header), b"", b""))
 
 
+class Inside(Protocol):
+    """The cluster, as the proxy sees it."""
+
+    def find(self, host: str, asker: str) -> Sequence[str]:
+        """The addresses of a host of the cluster, as the pod at ``asker`` names it; none for any other."""
+        ...
+
+    async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
+        """A connection made inside the cluster. Raises OSError and TimeoutError."""
+        ...
+
+
 class Proxy:
     """Serves the proxy's clients; ``upstreams`` and the ``declared`` package indexes are what the host itself uses."""
 
-    def __init__(self, upstreams: Upstreams, declared: Places = frozenset()) -> None:
+    def __init__(self, inside: Inside, upstreams: Upstreams, declared: Places = frozenset()) -> None:
+        self._inside = inside
         self._upstreams = upstreams
         self._declared = declared
         self._server: asyncio.Server | None = None
@@ -104,15 +122,17 @@ class Proxy:
         """The connection that the request asks for, with everything said on it that is not the client's to say."""
         line = head.partition(b"\r\n")[0]
         target = parse_target(line)
+        asker: tuple[str, int] = client.get_extra_info("peername")
+        if own := self._inside.find(target.host, asker[0]):
+            server = await self._connect_inside(own, target.port)
+            _begin_directly(target, head, client, server)
+            return server
         upstream = self._upstreams.towards(target.host, secure=target.tunnel)
         if (target.host, target.port) in self._declared:
             upstream = None
         if upstream is None:
             server = await _connect_directly(target, self._declared)
-            if target.tunnel:
-                client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            else:
-                server[1].write(rewrite_head(target.rewritten, head))
+            _begin_directly(target, head, client, server)
         else:
             server = await _connect_through(upstream, target)
             if target.tunnel:
@@ -122,6 +142,25 @@ class Proxy:
             else:
                 server[1].write(rewrite_head(line, head, upstream.authorization))
         return server
+
+    async def _connect_inside(self, addresses: Sequence[str], port: int) -> Streams:
+        failure: OSError = OSError("it has no address")
+        for address in addresses:
+            try:
+                return await asyncio.open_connection(
+                    sock=await self._inside.connect(address, port, timeout=_CONNECT_SECONDS)
+                )
+            except OSError as error:
+                failure = error
+        raise failure
+
+
+def _begin_directly(target: Target, head: bytes, client: asyncio.StreamWriter, server: Streams) -> None:
+    """Say what comes first on a connection to the server itself."""
+    if target.tunnel:
+        client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    else:
+        server[1].write(rewrite_head(target.rewritten, head))
 
 
 async def _connect_directly(target: Target, declared: Places) -> Streams:
