@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ketch.local.network.holding import end_holder
 from ketch.local.node.shutdown import end_all_containers
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.gateway import (
@@ -55,6 +56,12 @@ def open_addresses(port: int, api_port: int) -> Addresses:
 
 def _named(names: Sequence[str], sockets: Sequence[socket.socket]) -> Mapping[str, int]:
     return {name: item.fileno() for name, item in zip(names, sockets, strict=False)}
+
+
+def end_pods(directory: DataDirectory) -> None:
+    """End all containers and the network they lived in, when no process of the platform does it."""
+    end_all_containers(directory.root)
+    end_holder(directory.root)
 
 
 def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:

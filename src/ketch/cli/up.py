@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from ketch.cli.composition import open_addresses, platform_processes
+from ketch.cli.composition import end_pods, open_addresses, platform_processes
 from ketch.cli.messages import UNAVAILABLE, fail
 from ketch.cli.options import DataDir, data_directory
 from ketch.local.platform.directory import DataDirectory, DirectoryError
 from ketch.local.platform.gateway import GatewayMissing
-from ketch.local.platform.record import running_platform, stop_platform
-from ketch.local.platform.supervisor import Endpoints, StartError, Supervisor, lock_directory
+from ketch.local.platform.record import end_leftovers, running_platform, stop_platform
+from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartError, Supervisor, lock_directory
 
 READY_WITHIN = 60.0
 STARTED_BY = "KETCH_STARTED_AT"
@@ -54,6 +54,7 @@ def up(
     try:
         directory.prepare()
         lock = lock_directory(directory)
+        end_leftovers(directory)
         addresses = open_addresses(port, api_port)
         specs = platform_processes(directory, addresses)
     except (DirectoryError, StartError, GatewayMissing) as error:
@@ -110,8 +111,24 @@ def down(data_dir: DataDir = None) -> None:
     """Stop the platform: its pods, then its processes. The data directory stays as it is."""
     directory = data_directory(data_dir)
     platform = running_platform(directory)
-    if platform is None:
+    if platform is not None:
+        stop_platform(platform)
+        typer.echo("stopped")
+    elif _clear_away(directory):
+        typer.echo(f"stopped what a killed platform left on {directory.root}")
+    else:
         typer.echo(f"no platform runs on {directory.root}")
-        return
-    stop_platform(platform)
-    typer.echo("stopped")
+
+
+def _clear_away(directory: DataDirectory) -> bool:
+    """End the processes and pods of a platform whose supervisor was killed; whether there was one."""
+    if not directory.state.exists():
+        return False
+    try:
+        lock = lock_directory(directory)
+    except DirectoryInUse as error:
+        fail(str(error), UNAVAILABLE)
+    end_leftovers(directory)
+    end_pods(directory)
+    os.close(lock)
+    return True

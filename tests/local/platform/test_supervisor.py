@@ -3,14 +3,18 @@
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
 
 from ketch.local.platform.directory import DataDirectory, DirectoryError
+from ketch.local.platform.identity import identity, kill
 from ketch.local.platform.process import ProcessSpec
+from ketch.local.platform.record import end_leftovers, running_platform
 from ketch.local.platform.supervisor import (
     DirectoryInUse,
     Endpoints,
@@ -26,6 +30,26 @@ from ketch.local.platform.process import announce_ready
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 announce_ready()
 signal.pause()
+"""
+
+# A supervisor of its own process, whose programs say nothing and go on.
+SUPERVISE = """
+import asyncio, sys
+from pathlib import Path
+from ketch.local.platform.directory import DataDirectory
+from ketch.local.platform.process import ProcessSpec
+from ketch.local.platform.supervisor import Endpoints, Supervisor, lock_directory
+
+async def supervise(directory, program):
+    lock_directory(directory)
+    specs = [ProcessSpec(name, (sys.executable, "-c", program)) for name in ("one", "two")]
+    supervisor = Supervisor(directory, specs, Endpoints("http://x", "https://y"))
+    running = asyncio.create_task(supervisor.run())
+    await supervisor.ready.wait()
+    print("ready", flush=True)
+    await running
+
+asyncio.run(supervise(DataDirectory(Path(sys.argv[1])), sys.argv[2]))
 """
 
 
@@ -67,9 +91,12 @@ def test_a_taken_port_is_named_together_with_the_option_that_changes_it():
 
 
 async def test_processes_run_until_stopped_and_the_state_file_tells_of_them(directory):
-    specs = [ProcessSpec(name, (sys.executable, "-c", PROGRAM)) for name in ("one", "two")]
-    order: list[str] = []
-    supervisor = Supervisor(directory, specs, Endpoints("http://x", "https://y"), lambda: order.append("before"))
+    cleared: list[str] = []
+    specs = [
+        ProcessSpec(name, (sys.executable, "-c", PROGRAM), after_stop=lambda name=name: cleared.append(name))
+        for name in ("one", "two")
+    ]
+    supervisor = Supervisor(directory, specs, Endpoints("http://x", "https://y"))
     run = asyncio.create_task(supervisor.run())
     await asyncio.wait_for(supervisor.ready.wait(), 30)
     state = json.loads(directory.state.read_text())
@@ -78,8 +105,43 @@ async def test_processes_run_until_stopped_and_the_state_file_tells_of_them(dire
     pids = [item["pid"] for item in state["processes"].values()]
     os.kill(os.getpid(), signal.SIGTERM)
     await run
-    assert order == ["before"]
+    assert cleared == ["two", "one"]
     assert not directory.state.exists()
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_programs_end_with_a_killed_supervisor_and_the_directory_is_free_again(directory):
+    argv = [sys.executable, "-c", SUPERVISE, str(directory.root), PROGRAM]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as supervisor:
+        assert supervisor.stdout is not None
+        assert supervisor.stdout.readline() == "ready\n"
+        found = running_platform(directory)
+        assert found is not None
+        assert (found.pid, found.ready) == (supervisor.pid, True)
+        programs = [os.pidfd_open(process.pid) for process in found.processes if process.pid is not None]
+        supervisor.kill()
+    for program in programs:
+        assert select.select([program], [], [], 30)[0], "it ends by itself"
+        os.close(program)
+    assert running_platform(directory) is None
+    os.close(lock_directory(directory))
+    assert end_leftovers(directory)
+    assert not end_leftovers(directory)
+
+
+def test_leftovers_are_ended_but_not_who_has_their_number_now(directory):
+    with subprocess.Popen(["sleep", "600"]) as left, subprocess.Popen(["sleep", "600"]) as stranger:
+        processes = {
+            "left": {"pid": left.pid, "identity": identity(left.pid)},
+            "reused": {"pid": stranger.pid, "identity": "another/1"},
+            "down": {"pid": None, "identity": None},
+        }
+        directory.state.write_text(json.dumps({"pid": stranger.pid, "identity": "another/1", "processes": processes}))
+        assert running_platform(directory) is None
+        assert end_leftovers(directory)
+        assert left.wait(30) == -signal.SIGKILL
+        assert stranger.poll() is None
+        stranger.kill()
+    assert kill(left.pid, "whoever", 1)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import os
 import signal
@@ -19,6 +20,9 @@ ABOVE_INHERITED = 64
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 10.0, 30.0
 PROBE_PAUSE = 0.02
 CANNOT_EXECUTE = 127
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,13 @@ def inherited_sockets() -> Mapping[str, int]:
     return {name: FIRST_INHERITED_FD + index for index, name in enumerate(names) if name}
 
 
-def _exec(spec: ProcessSpec, log: int, tell: int) -> NoReturn:
+def _exec(spec: ProcessSpec, log: int, tell: int, supervisor: int) -> NoReturn:
     """The child's half of ``spawn``: put descriptors in place and become the program."""
     try:
+        # Whatever ends the supervisor ends the program: nobody would start it again, and it holds the addresses.
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != supervisor:
+            os._exit(CANNOT_EXECUTE)
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         wanted = [fcntl.fcntl(number, fcntl.F_DUPFD, ABOVE_INHERITED) for number in (*spec.sockets.values(), tell)]
@@ -84,13 +92,17 @@ def _exec(spec: ProcessSpec, log: int, tell: int) -> NoReturn:
 
 
 def spawn(spec: ProcessSpec, log: Path) -> tuple[int, int]:
-    """Start ``spec`` with its output appended to ``log``: its process id, and the read end of its readiness pipe."""
+    """Start ``spec`` with its output appended to ``log``: its process id, and the read end of its readiness pipe.
+
+    The program ends with the thread that called this.
+    """
     told, tell = os.pipe()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     sys.stdout.flush()
+    supervisor = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _exec(spec, output, tell)
+        _exec(spec, output, tell, supervisor)
     os.close(output)
     os.close(tell)
     os.set_blocking(told, False)

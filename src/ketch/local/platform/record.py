@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ketch.local.platform.directory import DataDirectory
+from ketch.local.platform.identity import identity, kill
+
+LEFT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ def running_platform(directory: DataDirectory) -> PlatformRecord | None:
     """The platform that runs on ``directory``; None when none does (a record left by a killed one counts as none)."""
     try:
         state = json.loads(directory.state.read_text())
-        os.kill(state["pid"], 0)
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if identity(state["pid"]) != state["identity"]:
         return None
     processes = tuple(_process(name, item) for name, item in state["processes"].items())
     endpoints = state["endpoints"]
@@ -65,3 +69,19 @@ def stop_platform(platform: PlatformRecord) -> None:
         return
     finally:
         os.close(descriptor)
+
+
+def end_leftovers(directory: DataDirectory) -> bool:
+    """End the processes that a killed supervisor left, and forget it; whether there was one.
+
+    For whoever holds the directory's lock. They end with their supervisor by themselves; this is to know when.
+    """
+    try:
+        state = json.loads(directory.state.read_text())
+    except FileNotFoundError:
+        return False
+    for item in state["processes"].values():
+        if item["pid"] is not None:
+            kill(item["pid"], item["identity"], LEFT_SECONDS)
+    directory.state.unlink()
+    return True

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ketch.local.platform.directory import DataDirectory
+from ketch.local.platform.identity import identity
 from ketch.local.platform.process import ProcessSpec, SupervisedProcess
 
 BACKLOG = 1024
@@ -120,10 +121,11 @@ class Supervisor:
         self._processes = [SupervisedProcess(spec, directory.log(spec.name), self._changed) for spec in specs]
 
     async def run(self) -> None:
-        """Start everything, keep it alive, and end it in reverse order on SIGTERM, SIGINT or ``stop``."""
+        """Start everything, keep it alive, and end it in reverse order on ``stop`` (or SIGTERM, SIGINT, SIGHUP)."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1)
+                loop.add_signal_handler(number, self.stop)
         runs = [asyncio.create_task(process.run()) for process in self._processes]
         try:
             await self._stop.wait()
@@ -143,12 +145,14 @@ class Supervisor:
         """The content of the state file."""
         return {
             "pid": os.getpid(),
+            "identity": identity(os.getpid()),
             "started": self._started,
             "ready": self.ready.is_set(),
             "endpoints": {"platform": self._endpoints.platform, "kubernetes": self._endpoints.kubernetes},
             "processes": {
                 process.spec.name: {
                     "pid": process.pid,
+                    "identity": None if process.pid is None else identity(process.pid),
                     "ready": process.ready.is_set(),
                     "restarts": process.restarts,
                     "lastExit": process.last_exit,
