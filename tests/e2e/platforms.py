@@ -79,10 +79,10 @@ def eventually(condition: Callable[[], Any], seconds: float = PATIENCE, what: st
         time.sleep(0.05)
 
 
-def start_platform(root: Path) -> Platform:
-    """`ketch up --detach` on free ports."""
+def start_platform(root: Path, somehow: Callable[[list[str]], list[str]] = list) -> Platform:
+    """`ketch up --detach` on free ports; ``somehow`` wraps the command."""
     command = [str(SCRIPTS / "ketch"), "up", "--detach", "--data-dir", str(root), "--port", "0", "--api-port", "0"]
-    result = subprocess.run(command, check=False, text=True, capture_output=True, timeout=120)
+    result = subprocess.run(somehow(command), check=False, text=True, capture_output=True, timeout=120)
     if result.returncode:
         logs = "\n".join(f"== {path.name}\n{path.read_text()[-2000:]}" for path in (root / "logs").glob("*.log"))
         pytest.fail(f"ketch up: {result.stdout}{result.stderr}\n{logs}")

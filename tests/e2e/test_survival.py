@@ -1,8 +1,9 @@
-"""kill -9 of the platform's processes while pods run and writes go on."""
+"""kill -9 of the platform's processes while pods run and writes go on, and what the platform comes back with."""
 
 import os
 import signal
 import threading
+from pathlib import Path
 
 import kfp
 import pytest
@@ -10,9 +11,9 @@ import urllib3
 from kfp import dsl
 from kubernetes import client as kubernetes
 from kubernetes import config as kubernetes_config
-from tests.e2e.platforms import Platform, eventually
+from tests.e2e.platforms import Platform, eventually, start_platform
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
 def _sleeper(name: str, seconds: float, code: int) -> dict:
@@ -34,6 +35,33 @@ def _kill(platform: Platform, process: str) -> None:
         lambda: platform.record()["processes"][process]["pid"] not in (pid, None), what=f"{process} starts again"
     )
     platform.pid(process)
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return "Z (zombie)" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _kill_supervisor(platform: Platform) -> None:
+    """kill -9 of `ketch up`: its processes end with it."""
+    record = platform.record()
+    os.kill(record["pid"], signal.SIGKILL)
+    pids = [record["pid"], *(item["pid"] for item in record["processes"].values())]
+    eventually(lambda: all(map(_gone, pids)), what="the supervisor's processes end")
+
+
+def _kill_everything(platform: Platform) -> None:
+    """As a machine does that loses its power: nothing of the platform, its pods or its network lives on."""
+    _kill_supervisor(platform)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            ours = str(platform.root).encode() in path.read_bytes()
+        except OSError:
+            continue
+        if ours and int(path.parent.name) != os.getpid():
+            os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("process", ["control-plane", "node-agent", "keeper", "network"])
@@ -108,6 +136,102 @@ def test_a_run_ends_right_whatever_is_killed_meanwhile(own_platform: Platform):
     states = [task.state for task in outcome.run_details.task_details if task.display_name.startswith("slow-increment")]
     assert states == ["SUCCEEDED"] * 4
     assert len(_pods(own_platform)) == 4  # no step ran twice
+
+
+def test_pods_and_a_run_live_on_when_the_supervisor_is_killed(own_platform: Platform):
+    own_platform.apply(_sleeper("short", 1, 7), _sleeper("long", 6, 9))
+    client = kfp.Client(host=own_platform.address)
+    run = client.create_run_from_pipeline_func(survivor, arguments={}, enable_caching=False)
+    for name in ("short", "long"):
+        eventually(lambda name=name: "running" in _container(own_platform, name)["state"])
+    eventually(lambda: any("running" in _state(item) for item in _pods(own_platform)), what="a step runs")
+    before = {name: _container(own_platform, name)["containerID"] for name in ("short", "long")}
+    _kill_supervisor(own_platform)
+    assert own_platform.ketch("status").returncode == 3
+
+    again = start_platform(own_platform.root)
+    for name, code in (("short", 7), ("long", 9)):
+        ended = eventually(lambda name=name: _container(again, name)["state"].get("terminated"))
+        assert (ended["exitCode"], ended["containerID"]) == (code, before[name])
+        assert _container(again, name)["restartCount"] == 0
+        assert again.kubectl("logs", name) == "begun\nended\n"
+    client = kfp.Client(host=again.address)
+    outcome = eventually(lambda: (found := _run(client, run.run_id)).state in ("SUCCEEDED", "FAILED") and found, 90)
+    assert outcome.state == "SUCCEEDED"
+    assert len(_pods(again)) == 4  # no step ran twice
+
+
+def test_down_ends_what_a_killed_supervisor_left(own_platform: Platform):
+    own_platform.apply(_sleeper("left", 600, 0))
+    eventually(lambda: "running" in _container(own_platform, "left")["state"])
+    _kill_supervisor(own_platform)
+    result = own_platform.ketch("down")
+    assert result.returncode == 0
+    assert "a killed platform left" in result.stdout
+    assert _processes_of(own_platform.root) == []
+    assert "no platform runs" in own_platform.ketch("down").stdout
+
+
+def _stateful() -> list[dict]:
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sh", "-c", "echo started >> /data/starts; wc -l < /data/starts; exec sleep 600"],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    template = {"metadata": {"labels": {"app": "keeps"}}, "spec": {"containers": [container], "volumes": volumes}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "keeps"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "keeps"}}, "template": template},
+    }
+    return [claim, deployment]
+
+
+@pytest.mark.parametrize("power", ["switched off", "lost"])
+def test_everything_is_there_again_after_the_power_was(own_platform: Platform, power: str):
+    own_platform.apply(*_stateful(), _sleeper("finished", 0, 3))
+    own_platform.kubectl("rollout", "status", "deployment/keeps", "--timeout=60s")
+    client = kfp.Client(host=own_platform.address)
+    run = client.create_run_from_pipeline_func(survivor, arguments={}, enable_caching=False)
+    eventually(lambda: _run(client, run.run_id).state == "SUCCEEDED", 90)
+    eventually(lambda: _container(own_platform, "finished")["state"].get("terminated"))
+    if power == "lost":
+        _kill_everything(own_platform)
+    else:
+        assert own_platform.ketch("down").returncode == 0
+    assert _processes_of(own_platform.root) == []
+
+    again = start_platform(own_platform.root)
+    again.kubectl("rollout", "status", "deployment/keeps", "--timeout=60s")
+    started = again.kubectl_result("logs", "deployment/keeps")
+    assert eventually(lambda: again.kubectl_result("logs", "deployment/keeps").stdout == "2\n"), started.stderr
+    assert _container(again, "finished")["state"]["terminated"]["exitCode"] == 3
+    assert again.kubectl("logs", "finished") == "begun\nended\n"
+    found = _run(kfp.Client(host=again.address), run.run_id)
+    assert found.state == "SUCCEEDED"
+    assert len(found.run_details.task_details) > 4
+    assert len(_pods(again)) == 4
+
+
+def _processes_of(root: Path) -> list[str]:
+    """Processes whose command line names the data directory, and those whose output it holds."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(root).encode() in path.read_bytes():
+                found.append(path.read_text())
+        except OSError:
+            continue
+    return found
 
 
 def _run(client: kfp.Client, run_id: str):

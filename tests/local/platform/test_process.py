@@ -10,7 +10,7 @@ import pytest
 
 from ketch.local.platform.process import ProcessSpec, SupervisedProcess, spawn, wait_for_exit, wait_for_line
 
-ANNOUNCE = "from ketch.local.platform.process import announce_ready; announce_ready(); "
+ANNOUNCE = "from ketch.local.program import announce_ready; announce_ready(); "
 WAIT_FOREVER = "import signal; signal.pause()"
 
 

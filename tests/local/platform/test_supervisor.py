@@ -26,7 +26,7 @@ from ketch.local.platform.supervisor import (
 
 PROGRAM = """
 import signal, sys
-from ketch.local.platform.process import announce_ready
+from ketch.local.program import announce_ready
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 announce_ready()
 signal.pause()
@@ -122,6 +122,8 @@ def test_programs_end_with_a_killed_supervisor_and_the_directory_is_free_again(d
         assert (found.pid, found.ready) == (supervisor.pid, True)
         programs = [os.pidfd_open(process.pid) for process in found.processes if process.pid is not None]
         supervisor.kill()
+        os.waitid(os.P_PID, supervisor.pid, os.WEXITED | os.WNOWAIT)
+        assert running_platform(directory) is None, "nobody has waited for it yet"
     for program in programs:
         assert select.select([program], [], [], 30)[0], "it ends by itself"
         os.close(program)

@@ -3,20 +3,17 @@
 import os
 import select
 import signal
-from pathlib import Path
 
-_START = 19
-"""Where field 22 of /proc/<pid>/stat, the start in ticks since boot, stands in what follows the command's name."""
+from ketch.local.processes import boot, start_ticks
 
 
 def identity(pid: int) -> str | None:
-    """What tells the process ``pid`` from all that had or will have its number; None when there is none now."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{stat.rpartition(')')[2].split()[_START]}"
+    """What tells the process ``pid`` from all that had or will have its number; None when there is none now.
+
+    A process that has ended is gone, also where nobody has waited for it.
+    """
+    ticks = start_ticks(pid)
+    return None if ticks is None else f"{boot()}/{ticks}"
 
 
 def kill(pid: int, who: str, seconds: float) -> bool:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-READY_FD = "KETCH_READY_FD"
-"""Environment variable that names the descriptor to which a process writes one line when it is ready."""
+from ketch.local.program import READY_FD
 
 FIRST_INHERITED_FD = 3
 ABOVE_INHERITED = 64
@@ -42,15 +41,6 @@ class ProcessSpec:
     probe: Callable[[], Awaitable[bool]] | None = None
     stop_seconds: float = 10.0
     after_stop: Callable[[], None] | None = None
-
-
-def announce_ready() -> None:
-    """Tell the supervisor, if there is one, that this process is ready. Harmless when called twice."""
-    number = os.environ.pop(READY_FD, None)
-    if number is not None:
-        with contextlib.suppress(OSError):
-            os.write(int(number), b"ready\n")
-            os.close(int(number))
 
 
 def inherited_sockets() -> Mapping[str, int]:
