@@ -1,6 +1,5 @@
 """What `ketch run` makes of its arguments, of files that are no pipelines, and of a run's state."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from typer.testing import CliRunner
 
 from ketch.cli.compilation import CompilationError, load_pipeline
 from ketch.cli.main import application
-from ketch.cli.run import disable_caching, failure_text, parse_parameters, progress_lines, typed_parameters
+from ketch.cli.run import disable_caching, parse_parameters, typed_parameters
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "pipeline.py"
 TWO_PIPELINES = """
@@ -92,37 +91,6 @@ def test_an_absent_platform_ends_the_command_with_3(tmp_path):
     result = CliRunner().invoke(application, ["run", str(tmp_path / "p.yaml"), "--host", "http://127.0.0.1:9"])
     assert result.exit_code == 3
     assert "start one with 'ketch up'" in result.stderr
-
-
-RUN = {
-    "display_name": "digits",
-    "state": "FAILED",
-    "run_details": {
-        "task_details": [
-            {
-                "display_name": "train",
-                "create_time": "2026-01-01T00:00:01Z",
-                "start_time": "2026-01-01T00:00:01Z",
-                "end_time": "2026-01-01T00:00:03Z",
-                "state": "FAILED",
-                "error": {"message": "ValueError: no data"},
-            },
-            {"display_name": "load", "create_time": "2026-01-01T00:00:00Z", "state": "SUCCEEDED"},
-        ]
-    },
-}
-
-
-def test_progress_shows_tasks_in_the_order_in_which_they_began():
-    assert progress_lines(RUN, datetime(2026, 1, 1, tzinfo=UTC)) == [
-        "digits  FAILED",
-        "  ✓ load   SUCCEEDED",
-        "  ✗ train  FAILED    2.0 s",
-    ]
-
-
-def test_a_failure_is_told_in_the_step_s_own_words():
-    assert failure_text(RUN) == "train: ValueError: no data"
 
 
 def test_caching_is_switched_off_in_nested_pipelines_too():

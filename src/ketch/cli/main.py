@@ -3,6 +3,7 @@
 import typer
 
 from ketch.cli.doctor import doctor
+from ketch.cli.follow import follow
 from ketch.cli.run import run
 from ketch.cli.status import logs, status
 from ketch.cli.up import down, up
@@ -21,6 +22,7 @@ application.command()(status)
 application.command()(doctor)
 application.command()(logs)
 application.command()(run)
+application.command()(follow)
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ from typing import NoReturn
 import typer
 
 DONE, FAILED, USAGE, UNAVAILABLE = 0, 1, 2, 3
+INTERRUPTED = 130
+"""What shells make of Ctrl-C."""
 
 
 def fail(message: str, code: int) -> NoReturn:

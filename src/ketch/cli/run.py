@@ -1,25 +1,17 @@
 """``ketch run``: submit a pipeline, follow it, and end with its outcome."""
 
 import json
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ketch.cli.compilation import CompilationError, load_pipeline
-from ketch.cli.messages import FAILED, UNAVAILABLE, USAGE, fail
-from ketch.cli.options import DataDir, data_directory
-from ketch.cli.pipelines_api import FINISHED, APIRefused, APIUnreachable, PipelinesAPI
-from ketch.local.platform.record import running_platform
-
-DEFAULT_HOST = "http://localhost:8080"
-LOOK_AGAIN_AFTER = 0.2
-SIGNS = {"SUCCEEDED": "✓", "FAILED": "✗", "RUNNING": "●", "SKIPPED": "-", "CANCELED": "✗", "CANCELING": "●"}
-EPOCH = "1970-01-01"
+from ketch.cli.follow import Host, end_with_outcome, pipelines_api
+from ketch.cli.messages import USAGE, fail
+from ketch.cli.options import DataDir
 
 
 def parse_parameters(given: Sequence[str]) -> dict[str, Any]:
@@ -51,82 +43,6 @@ def typed_parameters(parameters: Mapping[str, Any], pipeline: Mapping[str, Any])
     return {name: typed(name, value) for name, value in parameters.items()}
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if not text or text.startswith(EPOCH) else datetime.fromisoformat(text)
-
-
-def _seconds(task: Mapping[str, Any], now: datetime) -> str:
-    started, ended = _moment(task.get("start_time")), _moment(task.get("end_time"))
-    if started is None:
-        return ""
-    return f"{max(0.0, ((ended or now) - started).total_seconds()):.1f} s"
-
-
-def progress_lines(run: Mapping[str, Any], now: datetime) -> list[str]:
-    """The run and its tasks as text, one line each, in the order in which they began."""
-    tasks = run.get("run_details", {}).get("task_details", [])
-    width = max((len(task.get("display_name", "")) for task in tasks), default=0)
-    lines = [f"{run.get('display_name', '')}  {run.get('state', 'PENDING')}"]
-    for task in sorted(tasks, key=lambda item: item.get("create_time", "")):
-        state = task.get("state", "PENDING")
-        sign, name = SIGNS.get(state, "·"), task.get("display_name", "")
-        lines.append(f"  {sign} {name:<{width}}  {state:<9} {_seconds(task, now)}".rstrip())
-    return lines
-
-
-def failure_text(run: Mapping[str, Any]) -> str:
-    """Why the run failed: the error of every failed step, else the run's own."""
-    tasks = run.get("run_details", {}).get("task_details", [])
-    errors = [
-        f"{task.get('display_name')}: {task['error'].get('message', '').strip()}"
-        for task in tasks
-        if task.get("state") == "FAILED" and task.get("error")
-    ]
-    return "\n".join(errors) or run.get("error", {}).get("message", "")
-
-
-def _follow(api: PipelinesAPI, run_id: str, show: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
-    while True:
-        run = api.get_run(run_id)
-        show(run)
-        if run.get("state") in FINISHED:
-            return run
-        time.sleep(LOOK_AGAIN_AFTER)
-
-
-def _follow_on_terminal(api: PipelinesAPI, run_id: str) -> Mapping[str, Any]:
-    from rich.live import Live  # noqa: PLC0415  # deferred: only a terminal shows live progress
-    from rich.text import Text  # noqa: PLC0415
-
-    with Live(auto_refresh=False) as live:
-
-        def show(run: Mapping[str, Any]) -> None:
-            live.update(Text("\n".join(progress_lines(run, datetime.now(UTC)))), refresh=True)
-
-        return _follow(api, run_id, show)
-
-
-def _follow_plainly(api: PipelinesAPI, run_id: str) -> Mapping[str, Any]:
-    """For pipes and logs: each change of a task is a line."""
-    seen: set[str] = set()
-
-    def show(run: Mapping[str, Any]) -> None:
-        for line in progress_lines(run, datetime.now(UTC))[1:]:
-            name_and_state = " ".join(line.split()[:3])
-            if name_and_state not in seen:
-                seen.add(name_and_state)
-                typer.echo(line)
-
-    return _follow(api, run_id, show)
-
-
-def _host(given: str, data_dir: Path | None) -> str:
-    if given:
-        return given
-    platform = running_platform(data_directory(data_dir))
-    return platform.platform if platform else DEFAULT_HOST
-
-
 def run(
     pipeline: Annotated[Path, typer.Argument(help="A .py that defines a @dsl.pipeline, or a compiled .yaml.")],
     parameter: Annotated[
@@ -136,38 +52,30 @@ def run(
     name: Annotated[str, typer.Option(help="The run's display name.")] = "",
     function: Annotated[str, typer.Option("--pipeline", help="Which pipeline of a file that defines several.")] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever ran before.")] = False,
-    host: Annotated[str, typer.Option(help="Another platform's address.")] = "",
+    host: Host = "",
     data_dir: DataDir = None,
 ) -> None:
     """Submit a pipeline and follow it. Exit code 0: succeeded; 1: failed; 2: no pipeline; 3: no platform."""
+    request = _request(pipeline, function, parameter or [], name, no_cache=no_cache)
+    with pipelines_api(host, data_dir) as api:
+        created = api.create_run({**request, "experiment_id": api.experiment_id(experiment)})
+        end_with_outcome(api, str(created["run_id"]))
+
+
+def _request(path: Path, function: str, parameter: Sequence[str], name: str, *, no_cache: bool) -> dict[str, Any]:
+    """What is submitted; ends the command where that is no pipeline."""
     try:
-        parameters = parse_parameters(parameter or [])
-        spec = load_pipeline(pipeline, function)
+        parameters = parse_parameters(parameter)
+        spec = load_pipeline(path, function)
     except (ValueError, CompilationError) as error:
         fail(str(error), USAGE)
     if no_cache:
         disable_caching(spec)
-    with PipelinesAPI(_host(host, data_dir)) as api:
-        try:
-            submitted = api.create_run(
-                {
-                    "display_name": name or f"{pipeline.stem} {datetime.now().astimezone():%Y-%m-%d %H-%M-%S}",
-                    "experiment_id": api.experiment_id(experiment),
-                    "pipeline_spec": spec,
-                    "runtime_config": {"parameters": typed_parameters(parameters, spec)},
-                }
-            )
-            run_id = submitted["run_id"]
-            typer.echo(f"{api.host}/#/runs/details/{run_id}")
-            follow = _follow_on_terminal if sys.stdout.isatty() else _follow_plainly
-            outcome = follow(api, run_id)
-        except APIRefused as error:
-            fail(str(error), USAGE)
-        except APIUnreachable as error:
-            fail(str(error), UNAVAILABLE)
-    if outcome.get("state") != "SUCCEEDED":
-        fail(f"run {run_id} {outcome.get('state', '').lower()}\n{failure_text(outcome)}".rstrip(), FAILED)
-    typer.echo(f"run {run_id} succeeded")
+    return {
+        "display_name": name or f"{path.stem} {datetime.now().astimezone():%Y-%m-%d %H-%M-%S}",
+        "pipeline_spec": spec,
+        "runtime_config": {"parameters": typed_parameters(parameters, spec)},
+    }
 
 
 def disable_caching(spec: dict[str, Any]) -> None:
