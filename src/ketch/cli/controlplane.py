@@ -7,7 +7,6 @@ killed at any time: what it acknowledged is on disk, and everything else is made
 import argparse
 import asyncio
 import gc
-import logging
 import signal
 import socket
 import sys
@@ -27,12 +26,12 @@ from ketch.local import scheduler, workloads
 from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store.records import StoreCorrupt
 from ketch.local.platform.directory import DataDirectory
-from ketch.local.platform.process import announce_ready, inherited_sockets
+from ketch.local.platform.process import inherited_sockets
+from ketch.local.program import announce_ready, log_to_stderr
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.setup import setup as setup_pipelines
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 GRACE_SECONDS = 3
 
 
@@ -102,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    log_to_stderr()
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
     except (StoreCorrupt, DatabaseUnusable) as error:

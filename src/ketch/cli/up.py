@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +16,7 @@ from ketch.local.platform.directory import DataDirectory, DirectoryError
 from ketch.local.platform.gateway import GatewayMissing
 from ketch.local.platform.record import end_leftovers, running_platform, stop_platform
 from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartError, Supervisor, lock_directory
+from ketch.local.processes import start_ticks
 
 READY_WITHIN = 60.0
 STARTED_BY = "KETCH_STARTED_AT"
@@ -27,8 +27,7 @@ def command_started() -> float:
     """Boot-clock seconds at which the user's command began; read from the kernel, so that imports count."""
     if told := os.environ.get(STARTED_BY):
         return float(told)
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return (start_ticks(os.getpid()) or 0) / os.sysconf("SC_CLK_TCK")
 
 
 def ready_line(directory: DataDirectory, endpoints: Endpoints) -> str:

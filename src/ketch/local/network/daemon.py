@@ -17,10 +17,10 @@ from ketch.local.network.namespaces import NotPermitted
 from ketch.local.network.networks import HostNetwork, Network
 from ketch.local.network.server import ControlServer
 from ketch.local.network.wire import SOCKET_NAME
+from ketch.local.program import announce_ready, log_to_stderr
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG = 256
-_READY_FD = "KETCH_READY_FD"
 
 
 def _control_socket(path: Path) -> socket.socket:
@@ -33,15 +33,6 @@ def _control_socket(path: Path) -> socket.socket:
         os.umask(mask)
     listener.listen(_BACKLOG)
     return listener
-
-
-def _tell_ready() -> None:
-    """Write the line that the supervisor waits for, if there is one."""
-    number = os.environ.pop(_READY_FD, None)
-    if number is not None:
-        with contextlib.suppress(OSError):
-            os.write(int(number), b"ready\n")
-            os.close(int(number))
 
 
 def _inhabited(namespaces: set[int]) -> bool:
@@ -59,7 +50,7 @@ async def _serve(network: Network, listener: socket.socket) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(ControlServer(network).serve(listener))
-    _tell_ready()
+    announce_ready()
     try:
         await stop.wait()
     finally:
@@ -89,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ketch.local.network.daemon", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="the platform's data directory")
     data_directory: Path = parser.parse_args().data_dir.resolve()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    log_to_stderr()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     run = data_directory / "run"

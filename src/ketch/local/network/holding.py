@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ketch.local.network import holder
+from ketch.local.processes import start_ticks
 
 SOCKET_NAME, RECORD_NAME = "holder.sock", "network.json"
 _ANSWER_SECONDS = 10.0
@@ -26,15 +27,6 @@ class Held(NamedTuple):
 
     value: str
     descriptor: int | None
-
-
-def start_ticks(pid: int) -> int | None:
-    """When the process started, in the kernel's ticks; None when there is none of that number."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 def _connect(run: Path) -> socket.socket | None:

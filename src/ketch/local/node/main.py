@@ -5,7 +5,6 @@ It may be killed at any time: containers go on, and the next agent adopts them.
 
 import argparse
 import asyncio
-import logging
 import platform
 import signal
 import sys
@@ -18,9 +17,8 @@ from ketch.kube.config import ConfigError, load_config
 from ketch.kube.http import HTTPTransport
 from ketch.kube.rest import RESTClient
 from ketch.local.node.agent import Agent, network_info
-from ketch.local.platform.process import announce_ready
+from ketch.local.program import announce_ready, log_to_stderr
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOOK_AGAIN = 0.02
 
 
@@ -60,7 +58,7 @@ def main() -> None:
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--node-name", default=platform.node())
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    log_to_stderr()
     try:
         uvloop.run(_run(arguments.data_dir.absolute(), arguments.kubeconfig, arguments.node_name))
     except ConfigError as error:

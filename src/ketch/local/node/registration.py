@@ -14,6 +14,7 @@ from ketch.kube.errors import APIError, TransportError
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.coordination import Lease, LeaseSpec
 from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from ketch.local.processes import boot
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,6 @@ def _os_image() -> str:
         return "Linux"
 
 
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 class Registration:
     """Keeps the Node object ``name`` true."""
 
@@ -103,7 +100,7 @@ class Registration:
             node_info=NodeSystemInfo(
                 machine_id="",
                 system_uuid="",
-                boot_id=_boot_id(),
+                boot_id=boot(),
                 kernel_version=platform.release(),
                 os_image=_os_image(),
                 container_runtime_version="bubblewrap://0.11",

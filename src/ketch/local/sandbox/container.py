@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.local.processes import boot, open_process, send_signal
 from ketch.local.sandbox.errors import NotStarted
-from ketch.local.sandbox.processes import open_process, send_signal
-from ketch.local.sandbox.records import EXIT, SPEC, STARTED, boot, read_record
+from ketch.local.sandbox.records import EXIT, SPEC, STARTED, read_record
 from ketch.local.sandbox.spec import Exit, Started
 
 NANOSECONDS = 1_000_000_000
@@ -89,7 +89,7 @@ class Container:
         return open_process(self._record["keeper_pid"], self._record["keeper_ticks"])
 
     def _send(self, pid: str, ticks: str, number: int) -> None:
-        if self._this_boot and self._record[ticks] is not None:
+        if self._this_boot:
             send_signal(self._record[pid], self._record[ticks], number)
 
     def _exit(self) -> Exit:

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 
+from ketch.local.processes import open_process
 from ketch.local.sandbox.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNET,
@@ -17,7 +18,6 @@ from ketch.local.sandbox.namespaces import (
     drop_privileges,
     set_namespace,
 )
-from ketch.local.sandbox.processes import open_process
 from ketch.local.sandbox.records import SPEC, STARTED, read_record
 from ketch.local.sandbox.wire import send
 

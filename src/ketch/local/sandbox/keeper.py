@@ -11,12 +11,12 @@ import signal
 import socket
 import time
 
+from ketch.local.processes import boot, children, program, start_ticks
 from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
-from ketch.local.sandbox.processes import children, program, start_ticks
-from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, boot, remove_tree, write_record
+from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, remove_tree, write_record
 from ketch.local.sandbox.wire import send
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 
+from ketch.local.program import announce_ready
 from ketch.local.sandbox import execution, keeper
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
 from ketch.local.sandbox.wire import Closed, receive, send
@@ -24,8 +25,6 @@ NO_NETWORK = "--no-network"
 """The network daemon is not waited for: containers live in the network of this process."""
 
 BACKLOG = 512
-READY_FD = "KETCH_READY_FD"
-"""As in ``ketch.local.platform.process``, whose imports would be in every keeper's memory."""
 
 
 def find_bubblewrap() -> str:
@@ -121,14 +120,6 @@ def keep_descriptors() -> None:
             os.set_inheritable(int(name), int(name) <= 2)
         except OSError:
             continue  # the descriptor of the listing itself
-
-
-def announce_ready() -> None:
-    """Tell the supervisor, if there is one."""
-    number = os.environ.pop(READY_FD, None)
-    if number is not None:
-        os.write(int(number), b"ready\n")
-        os.close(int(number))
 
 
 def serve(listener: socket.socket, bwrap: str) -> "NoReturn":

@@ -1,6 +1,6 @@
 """A memory limit without a cgroup: the container's processes are measured, and the limit is theirs together."""
 
-from ketch.local.sandbox.processes import children
+from ketch.local.processes import children
 
 PAGE = 4096
 FASTEST = 2 << 30

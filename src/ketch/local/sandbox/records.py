@@ -13,12 +13,6 @@ SCRATCH = "scratch"
 """Where the container's writable layers are, while it lives."""
 
 
-def boot() -> str:
-    """Which start of the machine this is: process numbers of another one mean nothing."""
-    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
-        return file.read().strip()
-
-
 def write_record(path: str, record: "Mapping[str, Any]", *, durable: bool = True) -> None:
     """Put a JSON file in place in one step, on disk before this returns when ``durable``."""
     temporary = f"{path}.new"

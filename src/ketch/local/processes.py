@@ -1,24 +1,39 @@
-"""Processes by number, safe against numbers used again."""
+"""Processes by number, safe against numbers used again.
+
+Keepers carry this module in memory, one for each container: it imports next to nothing.
+"""
 
 import os
 import signal
 
-STARTTIME = 19
-"""Where field 22 of /proc/<pid>/stat stands in what follows the command's name."""
+STATE, START_TIME = 0, 19
+"""Where /proc/<pid>/stat has state and start, in what follows the command's name."""
+
+ENDED = (b"Z", b"X")
+"""States of processes that have ended and that nobody has waited for."""
+
+
+def boot() -> str:
+    """Which start of the machine this is: process numbers of another one mean nothing."""
+    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
+        return file.read().strip()
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when there is none of that number."""
+    """When the process started, in clock ticks since boot; None when there is none of that number, or it has ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
             stat = file.read()
     except OSError:
         return None
-    return int(stat.rpartition(b")")[2].split()[STARTTIME])
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[STATE] in ENDED else int(fields[START_TIME])
 
 
-def open_process(pid: int, ticks: int) -> int | None:
+def open_process(pid: int, ticks: int | None) -> int | None:
     """A pidfd of the process ``pid`` that started at ``ticks``; None when it is gone."""
+    if ticks is None:  # it had ended before its start was looked at
+        return None
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
@@ -29,7 +44,7 @@ def open_process(pid: int, ticks: int) -> int | None:
     return None
 
 
-def send_signal(pid: int, ticks: int, number: int) -> None:
+def send_signal(pid: int, ticks: int | None, number: int) -> None:
     """Signal the process ``pid`` that started at ``ticks``; nothing happens when it is gone."""
     descriptor = open_process(pid, ticks)
     if descriptor is None:

@@ -1,0 +1,28 @@
+"""What every program of the platform does: it logs to stderr, and tells its supervisor that it is ready.
+
+The keeper zygote carries this module in memory: it imports next to nothing.
+"""
+
+import os
+
+READY_FD = "KETCH_READY_FD"
+"""Environment variable that names the descriptor to which a process writes one line when it is ready."""
+
+
+def announce_ready() -> None:
+    """Tell the supervisor, if there is one, that this process is ready. Harmless when called twice."""
+    number = os.environ.pop(READY_FD, None)
+    if number is None:
+        return
+    try:
+        os.write(int(number), b"ready\n")
+        os.close(int(number))
+    except OSError:
+        return  # the supervisor is gone, and with it whoever wanted to know
+
+
+def log_to_stderr() -> None:
+    """Write what is told at level INFO and above to stderr, which the supervisor appends to the program's log."""
+    import logging  # noqa: PLC0415  # not for the zygote, see above
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
