@@ -33,6 +33,8 @@ from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.setup import setup as setup_pipelines
 
 GRACE_SECONDS = 3
+COLLECT_AFTER = (100_000, 50, 1000)
+"""Objects live long here and make few cycles: at Python's own thresholds collections took a tenth of a second each."""
 
 
 def _sockets(names: Sequence[str]) -> list[socket.socket]:
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     log_to_stderr()
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
     except (StoreCorrupt, DatabaseUnusable) as error:
