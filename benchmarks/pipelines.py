@@ -1,8 +1,8 @@
 """Seconds per step of a pipeline of lightweight Python steps in a row, beside the SDK's own local runner.
 
-Three times: with all defaults of SDK and runner (each step begins by installing kfp with pip; the runner makes a
-virtual environment for each), with the runner's environments switched off, and without the line that installs kfp. (A runner
-with environments of its own cannot run a component without that line: kfp is not in them.)
+Three times: with all defaults of SDK and runner (each step begins by installing kfp with pip, and the runner makes a
+virtual environment for it), with the runner's environments switched off, and without the line that installs kfp too.
+(With an environment of its own a component cannot run without that line: kfp is not in it.)
 """
 
 import contextlib
