@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.events import EventRecorder
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.testing import VirtualClock
@@ -55,11 +54,16 @@ async def test_all_at_once_are_all_counted(client, recorder, obj):
     assert event.count == 10
 
 
-async def test_a_restarted_recorder_goes_on_counting(client, recorder, obj):
-    await recorder.record(obj, "Normal", "Done", "x")
-    await EventRecorder(client, "tester", SYSTEM_CLOCK).record(obj, "Normal", "Done", "x")
-    (event,) = await events(client)
-    assert event.count == 2
+async def test_events_are_listed_in_the_order_in_which_they_were_told(client, recorder, obj):
+    for reason in ("Scheduled", "Pulled", "Created", "Started"):
+        await recorder.record(obj, "Normal", reason, "x")
+    assert [event.reason for event in await events(client)] == ["Scheduled", "Pulled", "Created", "Started"]
+
+
+async def test_two_recorders_may_tell_at_the_same_moment(client, recorder, obj, clock):
+    await recorder.record(obj, "Normal", "One", "x")
+    await EventRecorder(client, "another", clock).record(obj, "Normal", "Two", "x")
+    assert [event.reason for event in await events(client)] == ["One", "Two"]
 
 
 async def test_an_expired_event_is_told_anew(client, recorder, obj):

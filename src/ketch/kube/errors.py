@@ -78,7 +78,7 @@ class APIError(Exception):
             "reason": self.status_reason,
         }
         details = msgspec.to_builtins(self.details)
-        if details:
+        if details or isinstance(self, NotFound):  # kubectl reads the details of every 404
             body["details"] = details
         body["code"] = self.http_code
         return body

@@ -1,9 +1,10 @@
 """Events: what people see of an object's life. Telling is best effort; it never fails its caller."""
 
 import asyncio
-import hashlib
 import logging
 from collections import OrderedDict
+
+import msgspec
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 4096
 _LONGEST_NAME = 253
+_ATTEMPTS = 4
 _LONGEST_MESSAGE = 1024
 
 
@@ -36,6 +38,7 @@ class _Known:
     """One event already told: its count, and the order of its writes."""
 
     def __init__(self) -> None:
+        self.name = ""
         self.count = 0
         self.turn = asyncio.Lock()
 
@@ -47,28 +50,32 @@ class EventRecorder:
         self._client = client
         self._clock = clock
         self._source = EventSource(component=component, host=host)
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: OrderedDict[tuple[str, ...], _Known] = OrderedDict()
+        self._latest = 0
 
     async def record(self, obj: KubeObject, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
         """Tell that ``reason`` happened to ``obj``; ``type`` is Normal or Warning."""
         message = message[:_LONGEST_MESSAGE]
-        facts = (obj.metadata.uid, obj.metadata.namespace, self._source.component, type, reason, message)
-        digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:16]
-        name = f"{obj.metadata.name[: _LONGEST_NAME - 17]}.{digest}"
-        known = self._known.setdefault(name, _Known())
-        self._known.move_to_end(name)
+        facts = (obj.metadata.uid, obj.metadata.namespace, obj.metadata.name, type, reason, message)
+        known = self._known.setdefault(facts, _Known())
+        self._known.move_to_end(facts)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         try:
             async with known.turn:
-                await self._write(self._event(obj, name, type, reason, message), known)
+                await self._write(self._event(obj, type, reason, message), known)
         except (APIError, TransportError) as error:
             log.info("event %s of %s not written: %s", reason, obj.key, error)
 
-    def _event(self, obj: KubeObject, name: str, kind: str, reason: str, message: str) -> Event:
+    def _name(self, obj: KubeObject) -> str:
+        """A new event's name. Lists are in the order of names: of one object's events, the earlier stand first."""
+        self._latest = max(self._latest + 1, int(self._clock.now().timestamp() * 1e9))
+        return f"{obj.metadata.name[: _LONGEST_NAME - 17]}.{self._latest:016x}"
+
+    def _event(self, obj: KubeObject, kind: str, reason: str, message: str) -> Event:
         now = self._clock.now().replace(microsecond=0)
         return Event(
-            metadata=ObjectMeta(name=name, namespace=obj.metadata.namespace or "default"),
+            metadata=ObjectMeta(name=self._name(obj), namespace=obj.metadata.namespace or "default"),
             involved_object=reference(obj),
             reason=reason,
             message=message,
@@ -84,22 +91,24 @@ class EventRecorder:
     async def _write(self, event: Event, known: _Known) -> None:
         if known.count:
             try:
-                await self._again(event, known.count + 1)
+                await self._again(event, known)
             except NotFound:  # events expire
                 known.count = 0
             else:
                 known.count += 1
                 return
-        try:
-            await self._client.create(event)
-            known.count = 1
-        except AlreadyExists:  # told by an earlier life of this process
-            older = await self._client.get(Event, event.metadata.name, event.metadata.namespace)
-            await self._again(event, older.count + 1)
-            known.count = older.count + 1
+        for _ in range(_ATTEMPTS):
+            try:
+                known.name = (await self._client.create(event)).metadata.name
+            except AlreadyExists:  # another recorder told of the object at the same moment
+                stem, _, stamp = event.metadata.name.rpartition(".")
+                name = f"{stem}.{int(stamp, 16) + 1:016x}"
+                event = msgspec.structs.replace(event, metadata=msgspec.structs.replace(event.metadata, name=name))
+            else:
+                known.count = 1
+                return
 
-    async def _again(self, event: Event, count: int) -> None:
+    async def _again(self, event: Event, known: _Known) -> None:
         last = format_time(event.last_timestamp or self._clock.now())
-        patch = {"count": count, "lastTimestamp": last}
-        name, namespace = event.metadata.name, event.metadata.namespace
-        await self._client.patch(Event, name, namespace, patch, content_type=MERGE_PATCH)
+        patch = {"count": known.count + 1, "lastTimestamp": last}
+        await self._client.patch(Event, known.name, event.metadata.namespace, patch, content_type=MERGE_PATCH)

@@ -11,6 +11,7 @@ from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Cause
 from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.resources import ServedResource
+from ketch.local.apiserver.schemas.checking import invalid
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
@@ -49,12 +50,6 @@ LABEL_VALUE_MESSAGE = (
 )
 LABEL_NAMED = frozenset({"/namespaces", "/services"})
 """Kinds whose names are DNS labels; others are subdomains."""
-
-
-def invalid(field: str, value: Any, message: str) -> Cause:
-    """A FieldValueInvalid cause, worded as the API does."""
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return Cause("FieldValueInvalid", f"Invalid value: {shown}: {message}", field)
 
 
 def generated_name(base: str) -> str:

@@ -1,9 +1,11 @@
 """What lies below an object: binding, eviction, finalize, scale, token, log."""
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
+
+import orjson
 
 from ketch.kube.codec import decode, format_time
 from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
@@ -225,7 +227,7 @@ def _plain(call: Call, body: Any = None) -> Call:
     return Call(call.user, call.method, call.path, {"fieldManager": call.manager}, body)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
     import httpx  # noqa: PLC0415  # deferred: 60 ms of every start, needed by the first log
 
@@ -235,8 +237,10 @@ async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> Asyn
         try:
             async with client.stream("GET", path, params=dict(query)) as response:
                 if response.status_code != 200:
-                    text = (await response.aread()).decode(errors="replace")
-                    raise error_from_status(text, response.status_code)
+                    body = await response.aread()
+                    with contextlib.suppress(orjson.JSONDecodeError):
+                        raise error_from_status(orjson.loads(body), response.status_code)
+                    raise error_from_status(body.decode(errors="replace"), response.status_code)
                 yield response.aiter_raw()
         except httpx.TransportError as error:
             raise Unavailable(f"the node does not answer: {error}") from error

@@ -120,6 +120,8 @@ class WriteHandlers:
             resource.schema.default(made)
             metadata.begin(made, target.namespace if resource.namespaced else "", context.now)
             metadata.advance_generation(resource, made, None)
+            # What the rules of the kind add after this is nobody's: no later applier takes it away.
+            made = own(made) if call.content_type == APPLY_PATCH else self._owned(call, resource, made, context)
         name = str(made["metadata"].get("name", ""))
         self._check_namespace(resource, target.namespace, name)
         key = StoreKey(resource.storage, target.namespace if resource.namespaced else "", name)
@@ -129,7 +131,6 @@ class WriteHandlers:
             with _well_formed(resource, made):
                 strategy.prepare_create(made, context)
                 self._check(resource, strategy, made, None, context)
-            made = own(made) if call.content_type == APPLY_PATCH else self._owned(call, resource, made, context)
             if call.dry_run:
                 strategy.abandoned(made)
                 return None, made

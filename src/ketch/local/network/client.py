@@ -93,7 +93,7 @@ class NetworkClient:
         """A TCP connection, made inside the cluster's network, non-blocking. Raises OSError as connecting does."""
         reply, descriptors = await self._ask(ConnectRequest(ip, port, timeout), timeout)
         if reply.errno:
-            raise OSError(reply.errno, f"cannot connect to {ip}:{port}: {os.strerror(reply.errno)}")
+            raise OSError(reply.errno, f"connect to {ip}:{port}: {os.strerror(reply.errno)}")
         if not descriptors:
             raise NetworkError(f"the network daemon sent no connection to {ip}:{port}")
         connection = socket.socket(fileno=descriptors[0])

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -82,7 +83,10 @@ class Actions:
     async def _connect(self, host: str, port: int, timeout: float) -> socket.socket:
         try:
             return await self._network.connect(host, port, timeout)
-        except (OSError, NetworkError) as error:
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else "no answer in time"
+            raise ActionFailed(f"dial tcp {host}:{port}: connect: {why}") from error
+        except NetworkError as error:
             raise ActionFailed(f"dial tcp {host}:{port}: {error}") from error
 
     async def _http(self, action: HTTPGetAction, container: Container, pod_ip: str, timeout: float) -> None:
@@ -94,6 +98,8 @@ class Actions:
                 status = await _get(connection, action, f"{host}:{port}")
         except TimeoutError:
             raise ActionFailed(f'Get "{url}": context deadline exceeded') from None
+        except ActionFailed as error:
+            raise ActionFailed(f'Get "{url}": {error}') from error
         except (OSError, ValueError, http.client.HTTPException, asyncio.IncompleteReadError) as error:
             raise ActionFailed(f'Get "{url}": {error}') from error
         if not 200 <= status < 400:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.types.core import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service
-from ketch.kube.types.volumes import Volume, VolumeProjection
+from ketch.kube.types.volumes import VolumeProjection
 from ketch.local.node.environment import Surroundings
 
 
@@ -81,8 +81,3 @@ class References:
         if claim is None or not claim.spec.volume_name:
             return claim, None
         return claim, self._volumes.get(ObjectKey("", claim.spec.volume_name))
-
-
-def has_payload_of(pod: Pod, is_payload: Callable[[Volume], bool]) -> bool:
-    """Whether any volume of the pod is made of objects."""
-    return any(is_payload(volume) for volume in pod.spec.volumes)

@@ -207,7 +207,7 @@ class PodWorker:
         else:
             self.tell(events.VolumesReady())
             if self._volumes.renew_at is not None:
-                self._spawn(self._renew_tokens())
+                self._spawn(self._renew_tokens(), preparing=True)
 
     async def _renew_tokens(self) -> None:
         while (at := self._volumes.renew_at) is not None and self.machine.ending is None:
@@ -256,6 +256,7 @@ class PodWorker:
         given = {**certificate_settings(os.environ), **pod_environment(info, os.environ)}
         setting = Setting(self._tools.folders, self._volumes.places, info, around, given)
         directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
+        self._containers.pop((name, attempt - KEPT_RUNS), None)
         self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, attempt - KEPT_RUNS))
         try:
             spec = container_spec(self.pod, each.spec, attempt, self._images[each.spec.image], setting)
@@ -360,5 +361,7 @@ class PodWorker:
                 return
 
     async def _forget(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
         await self._tools.folders.remove_pod(self.machine.uid)
         self._forgotten(self.machine.uid)

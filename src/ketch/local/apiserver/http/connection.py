@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse(BadRequest("this server upgrades no connections"))
+            self._refuse(BadRequest("exec, attach, port-forward and cp are not served by this version of Ketch"))
         except httptools.HttpParserError as error:
             self._refuse(BadRequest(f"malformed HTTP request: {error}"))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ketch.kube.errors import Cause, Invalid
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
-from ketch.local.apiserver.metadata import DNS_LABEL, invalid
-from ketch.local.apiserver.schemas.checking import required, unsupported
+from ketch.local.apiserver.metadata import DNS_LABEL
+from ketch.local.apiserver.schemas.checking import invalid, required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")

@@ -49,6 +49,7 @@ def write_files(volume: Path, files: Files) -> bool:
         path.chmod(file.mode)
     old = (volume / DATA).readlink() if (volume / DATA).is_symlink() else None
     link = volume / f"{DATA}_new"
+    link.unlink(missing_ok=True)  # left by an agent that was killed here
     link.symlink_to(fresh.name)
     link.rename(volume / DATA)
     _link_names(volume, {PurePosixPath(name).parts[0] for name in wanted})

@@ -1,6 +1,7 @@
 """All volumes of one pod: prepared together, kept up to date, given back."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ class PodVolumes:
         self._folders = folders
         self._references = references
         self._tokens: dict[tuple[str, str], _Token] = {}
+        # One at a time: of two that write the same files, the one with older facts might be the last.
+        self._writing = asyncio.Lock()
 
     @property
     def renew_at(self) -> datetime | None:
@@ -54,17 +57,16 @@ class PodVolumes:
 
     async def prepare(self, pod: Pod) -> None:
         """Put every volume in place. Raises ConfigError, APIError, TransportError, OSError."""
-        for volume in pod.spec.volumes:
-            self.places[volume.name] = await self._prepare(pod, volume)
+        async with self._writing:
+            for volume in pod.spec.volumes:
+                self.places[volume.name] = await self._prepare(pod, volume)
 
     async def refresh(self, pod: Pod) -> None:
         """Bring volumes made of objects up to date; one whose objects are gone keeps what it has."""
-        for volume in pod.spec.volumes:
-            if is_payload(volume):
-                try:
+        async with self._writing:
+            for volume in filter(is_payload, pod.spec.volumes):
+                with contextlib.suppress(ConfigError):
                     await self._prepare(pod, volume)
-                except ConfigError:
-                    continue
 
     async def release(self, pod: Pod) -> None:
         """Remove what lives no longer than the pod."""

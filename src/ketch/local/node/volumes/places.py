@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ketch.kube.quantities import whole
 from ketch.kube.types.core import PersistentVolume, PersistentVolumeClaim, Pod
 from ketch.kube.types.volumes import HostPathVolume, InlineCSIVolume, Volume
 from ketch.local.node.environment import ConfigError
@@ -30,7 +29,6 @@ class Place:
 
     path: Path
     read_only: bool = False
-    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,12 @@ def empty_dir_place(folders: Folders, pod: Pod, volume: Volume) -> Place:
     """An emptyDir, made if it is not there."""
     assert volume.empty_dir is not None
     uid = pod.metadata.uid
-    size = whole(volume.empty_dir.size_limit) if volume.empty_dir.size_limit else None
-    if volume.empty_dir.medium == MEMORY:
-        path = folders.of_memory(uid) / volume.name
-    else:
-        path = folders.of_pod(uid) / "volumes" / volume.name
-    path.mkdir(parents=True, exist_ok=True)
+    root = folders.of_memory(uid) if volume.empty_dir.medium == MEMORY else folders.of_pod(uid) / "volumes"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)  # also where the folder around it is everybody's
+    path = root / volume.name
+    path.mkdir(exist_ok=True)
     path.chmod(0o777)  # the umask does not count
-    return Place(path, size=size)
+    return Place(path)
 
 
 def object_place(folders: Folders, csi: InlineCSIVolume, what: str) -> Place:
