@@ -60,6 +60,7 @@ def choose(
     test: Input[Dataset], linear: Input[Model], forest: Input[Model], metrics: Output[Metrics], best: Output[Model]
 ) -> str:
     """Measure both on images that neither has seen; keep the more accurate."""
+    import os
     import pickle
     import shutil
 
@@ -77,6 +78,7 @@ def choose(
     shutil.copyfile(chosen.path, best.path)
     best.metadata.update(chosen.metadata)
     best.metadata["accuracy"] = accuracy[winner]
+    best.metadata["bytes"] = os.path.getsize(best.path)
     return winner
 
 

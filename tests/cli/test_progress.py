@@ -41,6 +41,11 @@ def test_steps_are_shown_in_the_order_in_which_they_began_with_their_times():
     )
 
 
+def test_a_step_that_succeeded_without_a_start_was_cached():
+    step = {"task_id": "load", "display_name": "load", "state": "SUCCEEDED", "end_time": second(1)}
+    assert [line.note for line in tree(run_of(step), NOW)] == ["cached"]
+
+
 def test_what_is_inside_is_shown_below_and_iterations_are_counted():
     run = run_of(
         task("loop", "RUNNING", 0),

@@ -24,6 +24,7 @@ COLOURS: Final[Mapping[str, str]] = {
 """Of a state's sign; what is not here is dim."""
 
 _PENDING: Final = "PENDING"
+_CACHED: Final = "cached"
 _NOT_YET: Final = "·"
 _UNSET_TIME: Final = "1970"
 INDENT: Final = "  "
@@ -119,10 +120,18 @@ def _lines(
         if above and name == above.rpartition("/")[2]:
             name = f"[{position}]"  # a loop's iterations carry the loop's name
         path = f"{above}/{name}" if above else name
-        note = _message(task).rpartition("\n")[2] if state == _PENDING else ""
+        below = children.get(identity, ())
         span = (task.get("start_time"), task.get("end_time"))
-        yield Line(identity, depth, path, name, state, _seconds(span, now), note)
-        yield from _lines(children.get(identity, ()), children, now, path, depth + 1)
+        yield Line(identity, depth, path, name, state, _seconds(span, now), "" if below else _note(task))
+        yield from _lines(below, children, now, path, depth + 1)
+
+
+def _note(task: Task) -> str:
+    """Of a step: why it waits, or that it had no need to run."""
+    state = task.get("state", _PENDING)
+    if state == _PENDING:
+        return _message(task).rpartition("\n")[2]
+    return _CACHED if state == "SUCCEEDED" and not _moment(task.get("start_time")) else ""
 
 
 def _span(run: Mapping[str, Any]) -> tuple[str | None, str | None]:

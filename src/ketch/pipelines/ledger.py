@@ -206,6 +206,8 @@ class _Writing:
 
     async def finish(self, row: Task, order: Finish) -> None:
         row.outputs = _values_json(order.outputs)
+        if row.kind == IMPORTER:
+            row.started_at = self.now  # no pod tells of it; what has no start was taken from the cache
         advance_task(row, order.state, self.now, _status(order.error) if order.error else None)
         if row.kind not in (CONTAINER, IMPORTER):
             return
