@@ -11,7 +11,7 @@ from ketch.local.scheduler.decisions import Unplaced, decide
 from ketch.local.scheduler.filters import Change
 from ketch.local.scheduler.needs import needs_of, node_terms
 from ketch.local.scheduler.reading import facts_of
-from ketch.local.scheduler.state import State
+from ketch.local.scheduler.state import HOST_NETWORK, NETWORK_LABEL, State
 
 REQUIRED, PREFERRED = (
     "requiredDuringSchedulingIgnoredDuringExecution",
@@ -161,6 +161,26 @@ def test_host_ports(taken, asked, free):
     found = verdict(a_pod(**asked), a_state(placed=[(a_pod(**taken), "node")]))
     assert (found == "node") == free
     assert free or "1 node(s) didn't have free ports for the requested pod ports" in found
+
+
+@pytest.mark.parametrize(
+    ("network", "asked", "message"),
+    [
+        pytest.param({}, listening(81), "node", id="networks of their own"),
+        pytest.param(
+            {NETWORK_LABEL: HOST_NETWORK},
+            listening(81),
+            "1 node(s) didn't have free ports for the requested pod ports (pods there share the network of their host)",
+            id="the same container port",
+        ),
+        pytest.param({NETWORK_LABEL: HOST_NETWORK}, {}, "node", id="no port"),
+    ],
+)
+def test_ports_where_pods_share_their_hosts_network(network, asked, message):
+    state = a_state(node_json(labels=network), placed=[(a_pod(**listening(80)), "node")])
+    assert message in verdict(a_pod(**asked), state)
+    state.displace("placed-0")
+    assert verdict(a_pod(**asked), state) == "node"
 
 
 def test_a_port_is_free_again_when_its_pod_has_gone():

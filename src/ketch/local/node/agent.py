@@ -68,7 +68,7 @@ class Agent:
             folders=self._folders,
             host_ip=host_ip,
         )
-        self._registration = Registration(client, clock, name, data_dir, host_ip)
+        self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated)
         references.allocatable = self._registration.allocatable
         self._server = NodeServer(data_dir / "run" / "node.sock", self, clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 MANAGER = "ketch-node"
 SOCKET_ANNOTATION = "node.ketch.dev/socket"
+NETWORK_LABEL, HOST_NETWORK = "node.ketch.dev/network", "host"
+"""Tells the scheduler that pods here share their host's network, and so its ports."""
+
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 HEARTBEAT_SECONDS = 10.0
@@ -69,12 +72,15 @@ def _os_image() -> str:
 class Registration:
     """Keeps the Node object ``name`` true."""
 
-    def __init__(self, client: Client, clock: Clock, name: str, data_dir: Path, address: str) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, name: str, data_dir: Path, address: str, *, isolated: bool = True
+    ) -> None:
         self._client = client
         self._clock = clock
         self._name = name
         self._data_dir = data_dir
         self._address = address
+        self._labels = _labels(name) if isolated else {**_labels(name), NETWORK_LABEL: HOST_NETWORK}
         self.capacity = capacity(data_dir)
         self.allocatable = allocatable(self.capacity)
         self._conditions: Mapping[str, NodeCondition] = {}
@@ -82,7 +88,7 @@ class Registration:
     async def register(self) -> None:
         """Make the Node and say what it has. Raises APIError, TransportError."""
         annotations = {SOCKET_ANNOTATION: str(self._data_dir / "run" / "node.sock")}
-        meta = ObjectMeta(name=self._name, labels=_labels(self._name), annotations=annotations)
+        meta = ObjectMeta(name=self._name, labels=self._labels, annotations=annotations)
         await self._client.apply(Node(metadata=meta), manager=MANAGER)
         await self.renew()
         await self.report()

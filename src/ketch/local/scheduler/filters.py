@@ -33,6 +33,10 @@ class Refusal(NamedTuple):
 AFFINITY = Refusal("node(s) didn't match Pod's node affinity/selector", Change.NODES)
 CORDONED = Refusal("node(s) were unschedulable", Change.NODES)
 PORTS = Refusal("node(s) didn't have free ports for the requested pod ports", Change.ROOM | Change.NODES)
+SHARED_PORTS = Refusal(
+    "node(s) didn't have free ports for the requested pod ports (pods there share the network of their host)",
+    Change.ROOM | Change.NODES,
+)
 TOO_MANY = Refusal("Too many pods", Change.ROOM | Change.NODES)
 VOLUME_ELSEWHERE = Refusal("node(s) didn't match PersistentVolume's node affinity", Change.CLAIMS | Change.NODES)
 NOT_NEAR = Refusal("node(s) didn't match pod affinity rules", Change.PODS | Change.NODES)
@@ -113,6 +117,8 @@ def refusals(
         return (AFFINITY,)
     if any(node.port_taken(port) for port in needs.ports):
         return (PORTS,)
+    if any(node.listener_taken(port) for port in needs.listens):
+        return (SHARED_PORTS,)
     if lacking := lacking_room(needs, node):
         return lacking
     if not all(selected(terms, facts) for terms in volumes):

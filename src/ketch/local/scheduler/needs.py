@@ -35,6 +35,7 @@ class Port(NamedTuple):
 class Needs:
     """Amounts are whole: cpu in thousandths, all else in its unit.
 
+    ``ports`` are those of the host that the pod asks for; ``listens`` all that it says it listens on, wherever that is.
     ``labels`` only tell needs apart when the pod's own terms look at them; then they are in ``identity`` too.
     """
 
@@ -45,6 +46,7 @@ class Needs:
     preferred_nodes: tuple[tuple[int, NodeTerm], ...] = ()
     tolerations: tuple[Toleration, ...] = ()
     ports: tuple[Port, ...] = ()
+    listens: tuple[Port, ...] = ()
     claims: tuple[str, ...] = ()
     near: tuple[PodTerm, ...] = ()
     apart: tuple[PodTerm, ...] = ()
@@ -115,6 +117,7 @@ def needs_of(pod: Pod) -> Needs:
     )
     spreads = tuple(_spread(item, namespace, labels) for item in spec.topology_spread_constraints)
     looks_at_labels = near_terms or apart_terms or preferred or spreads
+    containers = (*spec.containers, *spec.init_containers)
     return Needs(
         namespace=namespace,
         resources=tuple(sorted((name, number) for name, number in requests(spec).items() if number)),
@@ -126,7 +129,12 @@ def needs_of(pod: Pod) -> Needs:
         tolerations=tuple(
             Toleration(item.key, item.operator or "Equal", item.value, item.effect) for item in spec.tolerations
         ),
-        ports=_ports((*spec.containers, *spec.init_containers), host=spec.host_network),
+        ports=_ports(containers, host=spec.host_network),
+        listens=tuple(
+            Port(EVERYWHERE, port.protocol or "TCP", port.container_port)
+            for container in containers
+            for port in container.ports
+        ),
         claims=_claims(pod),
         near=near_terms,
         apart=apart_terms,

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from ketch.local.scheduler.needs import EVERYWHERE, Needs, Port
 from ketch.local.scheduler.terms import HARD_EFFECTS, Labels, NodeTerm, PodTerm, Taint
 
+NETWORK_LABEL, HOST_NETWORK = "node.ketch.dev/network", "host"
+"""How a node says that its pods have no networks of their own."""
+
 TERM_LIMIT = 512
 """Pod terms that are counted along at once; the oldest are forgotten and counted anew when asked for."""
 
@@ -25,6 +28,11 @@ class NodeFacts:
         """Those that keep pods away, rather than being held against the node."""
         return tuple(taint for taint in self.taints if taint.effect in HARD_EFFECTS)
 
+    @property
+    def shares_network(self) -> bool:
+        """Whether its pods live in the network of their host."""
+        return self.labels.get(NETWORK_LABEL) == HOST_NETWORK
+
 
 @dataclass
 class NodeState:
@@ -34,6 +42,7 @@ class NodeState:
     facts: NodeFacts | None = None
     used: Counter[str] = field(default_factory=Counter[str])
     ports: Counter[Port] = field(default_factory=Counter[Port])
+    listening: Counter[Port] = field(default_factory=Counter[Port])
     pods: dict[str, Needs] = field(default_factory=dict[str, Needs])
 
     def free(self, resource: str) -> int:
@@ -49,22 +58,28 @@ class NodeState:
             return any((taken.protocol, taken.number) == (port.protocol, port.number) for taken in self.ports)
         return port in self.ports or port._replace(address=EVERYWHERE) in self.ports
 
+    def listener_taken(self, port: Port) -> bool:
+        """Whether a pod here says that it listens on the same port, in a network that it shares with all others."""
+        return self.facts is not None and self.facts.shares_network and port in self.listening
+
     def add(self, uid: str, needs: Needs) -> None:
         """Take up a pod."""
         self.pods[uid] = needs
         for resource, amount in needs.resources:
             self.used[resource] += amount
         self.ports.update(needs.ports)
+        self.listening.update(needs.listens)
 
     def remove(self, uid: str) -> None:
         """Let a pod go."""
         needs = self.pods.pop(uid)
         for resource, amount in needs.resources:
             self.used[resource] -= amount
-        for port in needs.ports:
-            self.ports[port] -= 1
-            if not self.ports[port]:
-                del self.ports[port]
+        for taken, ports in ((self.ports, needs.ports), (self.listening, needs.listens)):
+            for port in ports:
+                taken[port] -= 1
+                if not taken[port]:
+                    del taken[port]
 
 
 class State:
