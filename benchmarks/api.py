@@ -22,11 +22,13 @@ import uvloop
 
 from benchmarks.load import Connection, Endpoint, Work, throughput
 from benchmarks.platforms import Platform, running_platform
-from benchmarks.tables import percentile, show
+from benchmarks.tables import median, percentile, show
 from ketch.kube.config import load_config
 
 CLIENTS = (1, 16)
-CREATES, GETS, EVENTS = 4000, 8000, 400
+ROUNDS = 3
+CREATES, GETS, EVENTS = 2000, 4000, 400
+MILLISECONDS = 1000
 PATH = "/api/v1/namespaces/default/configmaps"
 DATA = {"key": "x" * 200}
 
@@ -156,7 +158,7 @@ async def _answering(endpoint: Endpoint) -> None:
                 return
 
 
-async def watch_latencies(subject: Subject, writers: int) -> list[float]:
+async def watch_latencies(subject: Subject, writers: int, number: int) -> list[float]:
     """Seconds from sending a create to seeing it in a watch on another connection, ``writers`` at a time."""
     sent: dict[str, float] = {}
     seen: list[float] = []
@@ -178,7 +180,7 @@ async def watch_latencies(subject: Subject, writers: int) -> list[float]:
     looking = asyncio.create_task(look())
     async with asyncio.timeout(60):
         await writing.wait()
-        prefix = f"watched-{writers}"
+        prefix = f"watched-{writers}-{number}"
         create = subject.create(prefix)
 
         async def work(connection: Connection, number: int) -> None:
@@ -201,18 +203,20 @@ def _names(line: str) -> list[str]:
 
 
 async def measure(subject: Subject) -> dict[str, str]:
-    """One subject's column: figure by row name."""
+    """One subject's column: figure by row name, each the median of the rounds."""
     figures: dict[str, str] = {}
     for clients in CLIENTS:
-        prefix = f"c{clients}"
-        count = CREATES if clients > 1 else CREATES // 2
-        creates = await throughput(subject.endpoint, clients, CREATES, subject.create(prefix))
-        gets = await throughput(subject.endpoint, clients, GETS if clients > 1 else count, subject.get(prefix))
-        latencies = await watch_latencies(subject, clients)
-        figures[f"durable creates/s, {clients} client(s)"] = f"{creates:.0f}"
-        figures[f"gets/s, {clients} client(s)"] = f"{gets:.0f}"
-        p50, p99 = (percentile(latencies, share) * 1000 for share in (0.5, 0.99))
-        figures[f"watch latency p50 / p99, ms, {clients} writer(s)"] = f"{p50:.1f} / {p99:.1f}"
+        creates, gets, p50, p99 = [], [], [], []
+        for number in range(ROUNDS):
+            prefix = f"c{clients}-{number}"
+            creates.append(await throughput(subject.endpoint, clients, CREATES, subject.create(prefix)))
+            gets.append(await throughput(subject.endpoint, clients, GETS, subject.get(prefix)))
+            latencies = await watch_latencies(subject, clients, number)
+            p50.append(percentile(latencies, 0.5) * MILLISECONDS)
+            p99.append(percentile(latencies, 0.99) * MILLISECONDS)
+        figures[f"durable creates/s, {clients} client(s)"] = f"{median(creates):.0f}"
+        figures[f"gets/s, {clients} client(s)"] = f"{median(gets):.0f}"
+        figures[f"watch latency p50 / p99, ms, {clients} writer(s)"] = f"{median(p50):.1f} / {median(p99):.1f}"
     return figures
 
 
