@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import kfp
@@ -11,24 +12,27 @@ import pytest
 from tests.e2e.platforms import Platform, start_platform
 
 
-@pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
-    """The platform that tests share: each test uses names, or a namespace, of its own."""
+@contextmanager
+def _running() -> Iterator[Platform]:
     root = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))
     started = start_platform(root)
     yield started
     started.ketch("down")
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """The platform that tests share: each test uses names, or a namespace, of its own."""
+    with _running() as started:
+        yield started
 
 
 @pytest.fixture
 def own_platform() -> Iterator[Platform]:
     """A platform for one test that breaks things."""
-    root = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))
-    started = start_platform(root)
-    yield started
-    started.ketch("down")
-    shutil.rmtree(root, ignore_errors=True)
+    with _running() as started:
+        yield started
 
 
 @pytest.fixture

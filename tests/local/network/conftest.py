@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.ordinary import as_ordinary_user
+from tests.programs import start_program
 
 from ketch.local.network.client import NetworkClient
 from ketch.local.network.holding import end_holder
@@ -102,16 +103,9 @@ class Daemon:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         argv = [sys.executable, "-m", "ketch.local.network.daemon", "--data-dir", str(self.directory)]
-        told, tell = os.pipe()
         environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "KETCH_READY_FD": str(tell), **self.environment}
-        self.process = subprocess.Popen(
-            as_ordinary_user(argv, self.directory) if self._ordinary else argv, pass_fds=(tell,), env=environment
-        )
-        os.close(tell)
-        ready = os.read(told, 16)
-        os.close(told)
-        assert ready == b"ready\n"
+        environment |= {"PYTHONDONTWRITEBYTECODE": "1", **self.environment}
+        self.process = start_program(as_ordinary_user(argv, self.directory) if self._ordinary else argv, environment)
 
     def kill(self) -> None:
         """End it with SIGKILL."""

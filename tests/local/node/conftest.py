@@ -5,10 +5,8 @@ away what the test before left.
 """
 
 import contextlib
-import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +15,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from tests.programs import start_program
+from tests.waiting import eventually
 
 from ketch.kube.client import Client, DeleteOptions
 from ketch.kube.clock import SYSTEM_CLOCK
@@ -32,17 +32,6 @@ from ketch.local.node.agent import Agent
 from ketch.local.node.shutdown import end_all_containers
 
 NODE, NAMESPACE = "n1", "default"
-PATIENCE = 30
-
-
-def start_daemon(module: str, data: Path) -> "subprocess.Popen[bytes]":
-    ready, tell = os.pipe()
-    argv = [sys.executable, "-m", module, "--data-dir", str(data)]
-    process = subprocess.Popen(argv, pass_fds=(tell,), env={**os.environ, "KETCH_READY_FD": str(tell)})
-    os.close(tell)
-    assert os.read(ready, 16) == b"ready\n"
-    os.close(ready)
-    return process
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +40,9 @@ def data() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="kn-", dir="/tmp"))
     for name in ("run", "pods", "objects", "volumes", "environments", "pki"):
         (directory / name).mkdir(mode=0o700)
-    daemons = [start_daemon(f"ketch.local.{name}", directory) for name in ("network.daemon", "sandbox.main")]
+    data_dir = ("--data-dir", str(directory))
+    modules = ("ketch.local.network.daemon", "ketch.local.sandbox.main")
+    daemons = [start_program([sys.executable, "-m", module, *data_dir]) for module in modules]
     yield directory
     end_all_containers(directory, 0.5)
     for daemon in daemons:
@@ -108,13 +99,16 @@ class Node:
 
     async def until(self, name: str, holds: Callable[[Pod], Any]) -> Pod:
         """The pod, once ``holds`` is true of it."""
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
-        while True:
-            pod = await self.pod(name)
-            if pod is not None and holds(pod):
-                return pod
-            assert SYSTEM_CLOCK.monotonic() < deadline, f"never: {pod and pod.status}"
-            await SYSTEM_CLOCK.sleep(0.01)
+        seen: list[Pod | None] = [None]
+
+        async def found() -> Pod | None:
+            seen[0] = await self.pod(name)
+            return seen[0] if seen[0] is not None and holds(seen[0]) else None
+
+        try:
+            return await eventually(found)
+        except AssertionError as error:
+            raise AssertionError(f"never: {seen[0] and seen[0].status}") from error
 
     async def phase(self, name: str, *phases: str) -> Pod:
         """The pod, once it is in one of the phases."""
@@ -126,10 +120,11 @@ class Node:
 
     async def gone(self, name: str) -> None:
         """Until the pod is no more."""
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
-        while await self.pod(name) is not None:
-            assert SYSTEM_CLOCK.monotonic() < deadline
-            await SYSTEM_CLOCK.sleep(0.01)
+
+        async def absent() -> bool:
+            return await self.pod(name) is None
+
+        await eventually(absent, f"the end of pod {name}")
 
     async def account(self) -> None:
         """The namespace's default service account, as its controller makes it."""
@@ -141,16 +136,9 @@ class Node:
         """A listening socket on the loopback."""
         return socket.create_server(("127.0.0.1", 0))
 
-    async def happens(self, happened: Callable[[], bool]) -> None:
-        """Until it has happened."""
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
-        while not happened():
-            assert SYSTEM_CLOCK.monotonic() < deadline, "it did not happen"
-            await SYSTEM_CLOCK.sleep(0.01)
-
     async def cleared(self) -> None:
         """Until no pod has a folder on the node."""
-        await self.happens(lambda: not list((self.data / "pods").iterdir()))
+        await eventually(lambda: not list((self.data / "pods").iterdir()))
 
     async def delete(self, name: str, grace: int | None = None) -> None:
         """Delete the pod."""
@@ -173,12 +161,12 @@ class Node:
 
     async def messages(self, reason: str) -> list[str]:
         """Events of that reason, once there is one."""
-        deadline = SYSTEM_CLOCK.monotonic() + PATIENCE
-        while True:
+
+        async def told() -> list[str]:
             found = await self.client.list(Event, NAMESPACE, field_selector=f"reason={reason}")
-            if found.items or SYSTEM_CLOCK.monotonic() > deadline:
-                return [event.message for event in found.items]
-            await SYSTEM_CLOCK.sleep(0.02)
+            return [event.message for event in found.items]
+
+        return await eventually(told, f"an event of reason {reason}")
 
     async def config_map(self, name: str, **values: str) -> None:
         """Make or change a ConfigMap."""

@@ -1,10 +1,11 @@
 """The agent ends, by whatever means; containers go on; the next one takes them over and loses nothing."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from contextlib import asynccontextmanager
+
+from tests.programs import start_program
+from tests.waiting import eventually
 
 from ketch.kube.types.coordination import Lease
 from ketch.kube.types.core import Node as NodeObject
@@ -33,7 +34,7 @@ async def test_an_exit_while_no_agent_was_there_is_reported_with_its_code(node):
     await node.phase("code", "Running")
     await node.stop()
     (record,) = (node.data / "pods").glob("*/containers/main/0")
-    await node.happens((record / "exit.json").exists)
+    await eventually((record / "exit.json").exists)
     await node.start()
     pod = await node.phase("code", "Failed")
     ended = pod.status.container_statuses[0].state.terminated
@@ -63,17 +64,12 @@ async def test_a_pod_whose_deletion_began_without_an_agent_ends_in_order(node):
 @asynccontextmanager
 async def an_agent(node, kubeconfig):
     """The agent as its own process, ready."""
-    ready, tell = os.pipe()
     argv = [sys.executable, "-m", "ketch.local.node.main", "--data-dir", str(node.data)]
     argv += ["--kubeconfig", str(kubeconfig), "--node-name", "n1"]
-    environment = {**os.environ, "KETCH_READY_FD": str(tell)}
-    process = await asyncio.to_thread(subprocess.Popen, argv, pass_fds=(tell,), env=environment)
-    os.close(tell)
+    process = await asyncio.to_thread(start_program, argv)
     try:
-        assert await asyncio.to_thread(os.read, ready, 16) == b"ready\n"
         yield process
     finally:
-        os.close(ready)
         process.kill()
         await asyncio.to_thread(process.wait)
 

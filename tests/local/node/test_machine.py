@@ -6,7 +6,7 @@ from tests.local.node.machines import START, Play, a_pod, deleted
 from ketch.kube.codec import decode
 from ketch.kube.types.core import Pod
 from ketch.local.node.pods import events, orders
-from ketch.local.node.pods.containers import AdoptedRun, Stage, Termination
+from ketch.local.node.pods.containers import AdoptedRun, Termination
 from ketch.local.node.pods.events import Hook, ProbeKind
 
 EAGER = 0.05
@@ -378,16 +378,6 @@ def test_a_pod_that_has_ended_is_left_as_it_is_until_it_is_deleted():
     assert play.feed(events.PodChanged(pod)) == [orders.Release()]
     assert play.feed(events.Released()) == []
     assert play.feed(events.PodGone()) == [orders.Forget()]
-
-
-def test_eviction_fails_the_pod():
-    play = Play(a_pod())
-    play.begin()
-    play.started()
-    assert orders.Signal("main", 0) in play.feed(events.Evicted("disk"))
-    play.exited(143)
-    assert (play.status.phase, play.status.reason, play.status.message) == ("Failed", "Evicted", "disk")
-    assert play.machine.container("main").stage is Stage.EXITED
 
 
 def test_a_command_that_cannot_be_executed_counts_as_a_run():

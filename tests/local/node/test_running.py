@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.waiting import eventually
 
 from ketch.kube.types.core import ConfigMap, Event
 
@@ -78,6 +79,11 @@ async def test_volumes_as_seen_inside_and_live_updates(node):
         "vol", {"sh": script, "volumeMounts": mounts}, volumes=volumes, metadata={"labels": {"app": "vol"}}
     )
     await node.phase("vol", "Running")
+
+    async def first_was_read():
+        return "tmpfs" in await node.logs("vol")
+
+    await eventually(first_was_read)
     await node.config_map("files", a="second")
     assert await node.output("vol") == 'firstfirst\nk\napp="vol"\ntmpfs\nsecond\n'
 
@@ -308,3 +314,14 @@ async def test_a_changed_config_map_does_not_restart_anything(node):
     await node.config_map("other", a="1")
     after = await node.phase("calm", "Running")
     assert after.status.container_statuses[0].container_id == before.status.container_statuses[0].container_id
+
+
+async def test_a_pod_that_has_ended_keeps_the_agent_waiting_for_nothing(node):
+    """Tokens are renewed and deadlines watched for as long as the pod runs, not for an hour."""
+    pod = await node.create("short", {}, automountServiceAccountToken=True, activeDeadlineSeconds=3600)
+    await node.phase("short", "Succeeded")
+    worker = node.agent._workers[pod.metadata.uid]
+    await eventually(lambda: not worker._tasks)
+    await node.delete("short")
+    await node.cleared()
+    assert worker._alarm is None or worker._alarm.cancelled()

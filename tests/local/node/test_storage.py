@@ -1,9 +1,12 @@
 """Claims and objects are places on this machine, which pods cannot leave and which are given back."""
 
+import stat
+from pathlib import Path
+
 import pytest
+from tests.waiting import eventually
 
 from ketch.kube.codec import decode
-from ketch.kube.errors import NotFound
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import PersistentVolume, PersistentVolumeClaim
 
@@ -45,13 +48,12 @@ async def test_a_claim_s_data_outlives_pods_and_goes_with_its_volume(node):
     await node.create("reader", {"sh": "cat /v/f", **MOUNT}, volumes=volumes)
     assert await node.output("reader") == "kept\n"
     await node.client.delete(PersistentVolume, "pv-data")
-    await node.happens(lambda: not (node.data / "volumes" / "pv-data").exists())
-    for _ in range(1000):
-        try:
-            await node.client.get(PersistentVolume, "pv-data")
-        except NotFound:
-            return
-    pytest.fail("the volume's finalizer is still there")
+    await eventually(lambda: not (node.data / "volumes" / "pv-data").exists())
+
+    async def gone():
+        return not (await node.client.list(PersistentVolume)).items
+
+    await eventually(gone, "the end of the volume")
 
 
 async def test_objects_are_written_in_one_pod_and_read_in_another(node):
@@ -92,3 +94,14 @@ async def test_what_cannot_be_mounted_is_said(node, volume, message):
     assert message in said
     await node.delete("no", 0)
     await node.gone("no")
+
+
+async def test_memory_of_a_pod_is_closed_to_other_users_of_the_machine(node):
+    memory = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
+    pod = await node.create("fast", {"sh": "echo x > /v/f; sleep 100", **MOUNT}, volumes=memory)
+    folder = Path("/dev/shm") / f"ketch-{pod.metadata.uid}"
+    await eventually((folder / "v" / "f").exists)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    await node.delete("fast", 0)
+    await node.cleared()
+    assert not folder.exists()

@@ -3,16 +3,16 @@
 import os
 import select
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
+from tests.programs import start_program
 
-from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.sandbox.client import SandboxClient
 from ketch.local.sandbox.container import Container
 from ketch.local.sandbox.spec import ContainerSpec, Mount
@@ -33,14 +33,9 @@ class Sandboxes:
         self.started: list[Container] = []
         self.zygote = self.start_zygote()
 
-    def start_zygote(self) -> "subprocess.Popen[bytes]":
-        ready, tell = os.pipe()
+    def start_zygote(self) -> Popen[bytes]:
         argv = [sys.executable, "-m", "ketch.local.sandbox.main", "--data-dir", str(self.data), "--no-network"]
-        process = subprocess.Popen(argv, pass_fds=(tell,), env={**os.environ, "KETCH_READY_FD": str(tell)})
-        os.close(tell)
-        assert os.read(ready, 16) == b"ready\n"
-        os.close(ready)
-        return process
+        return start_program(argv)
 
     def kill_zygote(self) -> None:
         self.zygote.kill()
@@ -95,19 +90,6 @@ def sandboxes() -> Iterator[Sandboxes]:
         end(container)
     box.kill_zygote()
     shutil.rmtree(data, ignore_errors=True)
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], bool]], Any]:
-    """Wait for something that happens in other processes."""
-
-    async def wait(happened: Callable[[], bool]) -> None:
-        deadline = SYSTEM_CLOCK.monotonic() + 30
-        while not happened():
-            assert SYSTEM_CLOCK.monotonic() < deadline, "it did not happen"
-            await SYSTEM_CLOCK.sleep(0.01)
-
-    return wait
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.waiting import eventually
 
 from ketch.local.sandbox.container import Container
 from ketch.local.sandbox.errors import (
@@ -37,9 +38,9 @@ class TestItsEnd:
         assert (end.code, end.signal, end.oom_killed, end.reason) == (code, signum, False, reason)
         assert end.started_at < end.finished_at
 
-    async def test_sigterm_reaches_the_users_process(self, sandboxes, until, text_of):
+    async def test_sigterm_reaches_the_users_process(self, sandboxes, text_of):
         container = await sandboxes.start("sh", "-c", "trap 'exit 7' TERM; echo up; sleep 1000 & wait")
-        await until(lambda: text_of(container) == "up")
+        await eventually(lambda: text_of(container) == "up")
         container.signal(signal.SIGTERM)
         assert (await container.wait()).code == 7
 
@@ -58,10 +59,10 @@ class TestItsEnd:
         end = await container.wait()
         assert (end.code, end.oom_killed, end.reason) == (137, True, "OOMKilled")
 
-    async def test_nothing_of_its_writable_layers_stays(self, sandboxes, until):
+    async def test_nothing_of_its_writable_layers_stays(self, sandboxes):
         container = await sandboxes.start("sh", "-c", "echo data > /tmp/data")
         await container.wait()
-        await until(lambda: not (container.directory / "scratch").exists())
+        await eventually(lambda: not (container.directory / "scratch").exists())
 
 
 class TestWhatItSees:
@@ -178,7 +179,7 @@ class TestExec:
         await sandboxes.client.exec(container, ["sh", "-c", "echo x > /tmp/x"])
         assert (await sandboxes.client.exec(container, ["cat", "/tmp/x"])).output == b"x\n"
 
-    async def test_a_command_that_takes_too_long_is_killed(self, sandboxes, until):
+    async def test_a_command_that_takes_too_long_is_killed(self, sandboxes):
         container = await sandboxes.start(*FOREVER)
         with pytest.raises(ExecTimeout):
             await sandboxes.client.exec(container, ["sleep", "999"], timeout=0.1)
@@ -220,12 +221,12 @@ class TestAdoption:
         sandboxes.zygote = sandboxes.start_zygote()
         assert await sandboxes.run("echo again") == (0, "again")
 
-    async def test_a_lost_keeper_takes_its_container_along(self, sandboxes, until):
+    async def test_a_lost_keeper_takes_its_container_along(self, sandboxes):
         container = await sandboxes.start(*FOREVER)
         os.kill(container.started.keeper_pid, signal.SIGKILL)
         end = await container.wait()
         assert (end.code, end.reason) == (137, "ContainerStatusUnknown")
-        await until(lambda: not os.path.exists(f"/proc/{container.pid}"))  # noqa: PTH110
+        await eventually(lambda: not os.path.exists(f"/proc/{container.pid}"))  # noqa: PTH110
 
     async def test_a_number_used_again_is_not_the_container(self, sandboxes):
         container = await sandboxes.start("true")

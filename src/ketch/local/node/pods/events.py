@@ -140,13 +140,6 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
-    """The node can no longer keep the pod."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class TimerDue:
     """A moment asked for by ``Wake`` has come."""
 
@@ -165,6 +158,5 @@ Event = (
     | ImageFailed
     | ContainerEvent
     | Released
-    | Evicted
     | TimerDue
 )

@@ -103,9 +103,6 @@ class PodMachine:
                 self._changed(pod)
             case events.PodGone():
                 self.gone = True
-            case events.Evicted(message):
-                self.ending = self.ending or begin_ending(self.pod, EndReason("Evicted", message), now)
-                yield Announce("Warning", "Evicted", message)
             case events.TimerDue():
                 self._wake = None
             case events.ImageReady() | events.ImageFailed():
