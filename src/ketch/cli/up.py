@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ketch.cli.composition import end_pods, open_addresses, platform_processes
+from ketch.cli.degradation import degradation
 from ketch.cli.messages import UNAVAILABLE, fail
 from ketch.cli.options import DataDir, data_directory
 from ketch.local.platform.directory import DataDirectory, DirectoryError
@@ -72,6 +73,8 @@ async def _foreground(supervisor: Supervisor, directory: DataDirectory, endpoint
     if ready.done():
         typer.echo(ready_line(directory, endpoints))
         sys.stdout.flush()
+        if degraded := await degradation(directory):
+            typer.echo(f"ketch: degraded: {degraded}", err=True)
     elif not run.done():
         late = [name for name, item in supervisor.describe()["processes"].items() if not item["ready"]]
         typer.echo(f"ketch: not ready after {READY_WITHIN:.0f} s: {', '.join(late)}: see {directory.logs}", err=True)
@@ -100,6 +103,8 @@ def _detach(directory: DataDirectory, port: int, api_port: int) -> None:
     line = process.stdout.readline().decode().strip()
     if line:
         typer.echo(line)
+        if degraded := asyncio.run(degradation(directory)):
+            typer.echo(f"ketch: degraded: {degraded}", err=True)
         return
     code = process.wait()
     reason = directory.log("supervisor").read_text().strip().removeprefix("ketch: ")

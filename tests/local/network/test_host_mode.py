@@ -46,7 +46,8 @@ def restricted() -> Iterator[NetworkClient]:
 async def test_pods_share_the_hosts_network_and_the_reason_says_why(restricted):
     info = await restricted.info()
     assert info == NetworkInfo("host", "10.244.0.0/16", "10.96.0.0/16", "", None, info.reason)
-    assert info.reason.startswith("network namespaces: unshare: No space left on device: set it with 'sudo sysctl -w ")
+    assert info.reason.startswith("pods share the host's network")
+    assert "network namespaces: unshare: No space left on device; set it with 'sudo sysctl -w " in info.reason
     assert "user.max_net_namespaces is 0" in info.reason
     attachment = await restricted.attach("one")
     assert (attachment.ip, attachment.netns_fd) == ("127.0.0.1", None)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ketch.local.network.namespaces import Step, needs_user_namespace
+from ketch.local.network.namespaces import CAP_SYS_ADMIN, Step, effective_capabilities, needs_user_namespace
 
 _SYSCTL = Path("/proc/sys")
 _PROBE = "ketch.local.network.probe"
@@ -35,9 +35,11 @@ def _raise_limit(name: str, value: str) -> str:
     return f"set it with 'sudo sysctl -w {name}={value}' (sysctl {name} is {_sysctl(name)})"
 
 
-def _namespace_advice(limit: str) -> str:
-    if _sysctl(limit) == "0":
-        return _raise_limit(limit, "10000")
+def namespace_advice(*kinds: str) -> str:
+    """What would let namespaces of these kinds ("user", "net", "mnt") be made."""
+    for limit in (f"user.max_{kind}_namespaces" for kind in kinds):
+        if _sysctl(limit) == "0":
+            return _raise_limit(limit, "10000")
     if _sysctl("kernel.unprivileged_userns_clone") == "0":
         return _raise_limit("kernel.unprivileged_userns_clone", "1")
     if _sysctl("kernel.apparmor_restrict_unprivileged_userns") == "1":
@@ -49,15 +51,24 @@ def advice(step: Step) -> str:
     """What would let ``step`` succeed on this machine."""
     match step:
         case Step.USER_NAMESPACE:
-            return _namespace_advice("user.max_user_namespaces")
+            return namespace_advice("user")
         case Step.NETWORK_NAMESPACE:
-            return _namespace_advice("user.max_net_namespaces")
+            return namespace_advice("net")
         case Step.ROUTING:
             return f"/proc/sys/net has to be writable in new namespaces; {_IN_CONTAINER}"
         case Step.INTERFACES:
             return "load the kernel's module with 'sudo modprobe veth'"
         case Step.TRANSLATION:
             return "load the kernel's modules with 'sudo modprobe -a nf_tables nft_chain_nat nft_numgen nf_nat'"
+
+
+def consequence(step: Step) -> str:
+    """What the platform does without when ``step`` fails."""
+    if step is Step.TRANSLATION:
+        return "Services are relayed by a process instead"
+    if step is Step.USER_NAMESPACE and not effective_capabilities() >> CAP_SYS_ADMIN & 1:
+        return "no pod can run: sandboxes need user namespaces"
+    return "pods share the host's network: no two can listen on one port, and Services have no addresses"
 
 
 def check() -> list[Finding]:
@@ -75,10 +86,8 @@ def check() -> list[Finding]:
         if step not in failed:
             findings.append(Finding(step, ok=True, detail="works"))
             continue
-        consequence = (
-            "Services are relayed by a process instead" if step is Step.TRANSLATION else "pods share the host's network"
-        )
-        findings.append(Finding(step, ok=False, detail=f"{failed[step]}: {consequence}", advice=advice(step)))
+        detail = f"{failed[step]}: {consequence(step)}"
+        findings.append(Finding(step, ok=False, detail=detail, advice=advice(step)))
         if step is not Step.TRANSLATION:
             break  # what comes after it was not tried
     return findings

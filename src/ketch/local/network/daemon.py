@@ -10,7 +10,7 @@ import signal
 import socket
 from pathlib import Path
 
-from ketch.local.network.capabilities import advice
+from ketch.local.network.capabilities import advice, consequence
 from ketch.local.network.cluster import Cluster, establish
 from ketch.local.network.isolated import IsolatedNetwork
 from ketch.local.network.namespaces import NotPermitted
@@ -88,8 +88,8 @@ def main() -> None:
     try:
         cluster = establish(run)
     except NotPermitted as error:
-        reason = f"{error}: {advice(error.step)}"
-        _LOG.warning("pods share the host's network: %s", reason)
+        reason = f"{consequence(error.step)} ({error}; {advice(error.step)})"
+        _LOG.warning(reason)
         asyncio.run(_serve(HostNetwork(reason), _control_socket(run / SOCKET_NAME)))
     else:
         asyncio.run(_serve_isolated(cluster, data_directory))

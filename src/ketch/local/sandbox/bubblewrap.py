@@ -122,5 +122,5 @@ def refusal(complaint: str, request: "StartRequest") -> Refused:
             f'the working directory "{request["cwd"]}" cannot be entered: {said.rpartition(": ")[2].lower()}'
         )
     if "user namespace" in said or "Creating new namespace failed" in said:
-        return Refused(f"cannot make the sandbox: this machine does not permit user namespaces ({said})")
+        return Refused(f"cannot make the sandbox: this machine does not permit it ({said}): see 'ketch doctor'")
     return Refused(f"cannot make the sandbox: {said}")
