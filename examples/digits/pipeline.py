@@ -85,7 +85,7 @@ def choose(
 @dsl.pipeline(
     name="digits", description="Two classifiers of handwritten digits, trained side by side; the better one is kept."
 )
-def digits(test_share: float = 0.25, regularisation: float = 0.1, trees: int = 200):
+def digits(test_share: float = 0.25, regularisation: float = 1.0, trees: int = 200):
     """Load, train twice in parallel, choose."""
     data = load(test_share=test_share)
     linear = train_linear(train=data.outputs["train"], regularisation=regularisation)

@@ -94,7 +94,7 @@ def main() -> int:
         return 3
     client = kfp.Client(host=HOST)
     print(f"kfp {kfp.__version__} at {HOST}")
-    run_id = client.create_run_from_pipeline_func(digits, arguments={"trees": 200}, run_name="digits").run_id
+    run_id = client.create_run_from_pipeline_func(digits, arguments={"regularisation": 10.0}, run_name="digits").run_id
     print(f"run {run_id}")
     run = follow(client, run_id)
     show_steps(run)

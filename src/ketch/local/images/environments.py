@@ -19,6 +19,7 @@ from uv import find_uv_bin
 
 from ketch.local.images.front import INSTALLED, UV_S_SETTINGS, VERSION
 from ketch.local.images.interpreters import Interpreter
+from ketch.local.images.rootfs import system_trust
 
 MOUNT = "/opt/environment"
 FORMAT = 1
@@ -145,7 +146,7 @@ async def _uv(*arguments: str) -> None:
 
 async def _run(*argv: str, forgiving: bool = False) -> None:
     """Run a program to its end. Raises BuildFailed with its last words, unless ``forgiving``."""
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    environment = {**system_trust(), **os.environ, "UV_PYTHON_DOWNLOADS": "never"}
     for name, uv_name in UV_S_SETTINGS.items():
         if name in environment:
             environment.setdefault(uv_name, environment[name])

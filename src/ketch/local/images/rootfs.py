@@ -37,6 +37,9 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", 
 CERTIFICATE_SWITCHES = ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
 """The host's settings that say whose certificates are trusted."""
 
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem")
+"""Where distributions keep the certificates that a machine trusts."""
+
 PARENTS = ("/etc", "/etc/pki", "/etc/pki/tls", "/etc/ssl", "/opt", "/opt/ketch", "/opt/ketch/bin", "/sys", "/var")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"  # noqa: S105  # no password stands in it
 GROUP = "root:x:0:\nusers:x:100:\nnogroup:x:65534:\n"
@@ -79,6 +82,11 @@ def writable_mounts() -> Iterator[Mount]:
         yield Mount("overlay", "/usr/local", "/usr/local")
     yield Mount("tmpfs", "/run", mode=0o755)
     yield Mount("directory", "/var/run")
+
+
+def system_trust() -> Mapping[str, str]:
+    """The setting that makes uv trust whom this machine trusts, where the machine says whom: pip does so anyway."""
+    return {"UV_SYSTEM_CERTS": "true"} if any(Path(bundle).exists() for bundle in BUNDLES) else {}
 
 
 def certificate_settings(environment: Mapping[str, str]) -> Mapping[str, str]:

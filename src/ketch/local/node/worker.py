@@ -19,7 +19,7 @@ from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import EventRecorder
 from ketch.kube.types.core import Pod
 from ketch.local.images.images import Image, ImageError, Images
-from ketch.local.images.rootfs import certificate_settings
+from ketch.local.images.rootfs import certificate_settings, system_trust
 from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.outbound.environment import pod_environment
 from ketch.local.network.wire import NetworkInfo
@@ -253,7 +253,7 @@ class PodWorker:
         each = self.machine.container(name)
         info = self._tools.network_info
         around = self._tools.references.around(self.pod, self.machine.pod_ip)
-        given = {**certificate_settings(os.environ), **pod_environment(info, os.environ)}
+        given = {**certificate_settings({**system_trust(), **os.environ}), **pod_environment(info, os.environ)}
         setting = Setting(self._tools.folders, self._volumes.places, info, around, given)
         directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
         self._containers.pop((name, attempt - KEPT_RUNS), None)
