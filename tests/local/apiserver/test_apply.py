@@ -1,11 +1,12 @@
 """Server-side apply: ownership, conflicts, pruning, and that an unchanged apply writes nothing."""
 
+import json
 from typing import Any
 
 import pytest
 
 from ketch.kube.errors import BadRequest, Conflict, NotFound
-from ketch.kube.transport import APPLY_PATCH, MERGE_PATCH
+from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
 
 MAP = "/api/v1/namespaces/default/configmaps/a"
 WEB = "/apis/apps/v1/namespaces/default/deployments/web"
@@ -132,5 +133,13 @@ async def test_client_side_apply_hands_over_to_server_side(apply: Any, ask: Any)
     body = {"metadata": {"name": "a", "annotations": {last: "{}"}}, "data": {"x": "1", "y": "2"}}
     collection = MAP.rpartition("/")[0]
     await ask("POST", collection, body, query={"fieldManager": "kubectl-client-side-apply"})
+    with pytest.raises(Conflict):
+        await apply(MAP, {"data": {"x": "3"}}, "another")
     taken = await apply(MAP, {"data": {"x": "3"}}, "kubectl")
-    assert taken["data"] == {"x": "3"}
+    assert taken["data"] == {"x": "3", "y": "2"}
+    assert json.loads(taken["metadata"]["annotations"][last])["data"] == {"x": "3"}
+    mine = [item for item in taken["metadata"]["managedFields"] if item["manager"] == "kubectl"]
+    mine[0]["fieldsV1"]["f:data"]["f:y"] = {}
+    patch = [{"op": "replace", "path": "/metadata/managedFields", "value": mine}]
+    await ask("PATCH", MAP, patch, JSON_PATCH)
+    assert (await apply(MAP, {"data": {"x": "3"}}, "kubectl"))["data"] == {"x": "3"}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+import orjson
+
 from ketch.kube.errors import Cause, Conflict, StatusDetails
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.patches.fields import (
@@ -84,19 +86,20 @@ def _conflict(found: list[tuple[Entry, Fields]]) -> Conflict:
     return Conflict(f"Apply failed with {count}: {'; '.join(groups)}", StatusDetails(causes=tuple(causes)))
 
 
-def _migrated(
-    others: list[Entry], manager: Manager, fields: Fields, obj: Mapping[str, Any]
-) -> tuple[list[Entry], Fields]:
-    """kubectl's change from client-side to server-side apply: the fields it owned by Update are its own by Apply."""
-    if manager.name != "kubectl" or LAST_APPLIED not in (obj["metadata"].get("annotations") or NOTHING):
-        return others, fields
-    result: list[Entry] = []
-    for entry in others:
-        if entry.get("manager") == CLIENT_SIDE_APPLY and entry.get("operation") == "Update":
-            fields = union(fields, owned(entry))
-        else:
-            result.append(entry)
-    return result, fields
+def _takes_over(manager: Manager, live: Mapping[str, Any]) -> bool:
+    """Whether kubectl changes from client-side to server-side apply, or has; what it owned before is no conflict."""
+    return manager.name == "kubectl" and LAST_APPLIED in (live["metadata"].get("annotations") or NOTHING)
+
+
+def _with_last_applied(obj: dict[str, Any], applied: Mapping[str, Any]) -> dict[str, Any]:
+    """``obj`` with the annotation that client-side apply goes by kept up to date."""
+    meta = {**applied["metadata"]}
+    meta["annotations"] = {
+        name: item for name, item in meta.get("annotations", NOTHING).items() if name != LAST_APPLIED
+    }
+    text = orjson.dumps({**applied, "metadata": meta}, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    annotations = {**obj["metadata"].get("annotations", NOTHING), LAST_APPLIED: text}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
 
 
 def apply(
@@ -115,7 +118,7 @@ def apply(
     previous = next((entry for entry in everyone if manager.wrote(entry)), None)
     others = [entry for entry in everyone if entry is not previous]
     before = owned(previous) if previous else {}
-    others, before = _migrated(others, manager, before, live)
+    takes_over = _takes_over(manager, live)
     base = dict(live)
     result = merged(node, base, _without_identity(applied))
     theirs: Fields = {}
@@ -126,8 +129,13 @@ def apply(
         result = without(node, result, gone)
     touched = difference(changed(node, base, result)[0], NOT_OWNED)
     disputed = [(entry, common) for entry in others if (common := intersection(touched, owned(entry)))]
-    if disputed and not force:
-        raise _conflict(disputed)
+    serious = [
+        (entry, fields) for entry, fields in disputed if not (takes_over and entry.get("manager") == CLIENT_SIDE_APPLY)
+    ]
+    if serious and not force:
+        raise _conflict(serious)
+    if takes_over:
+        result = _with_last_applied(result, applied)
     kept: list[Entry] = []
     for entry in others:
         rest = difference(owned(entry), touched) if disputed else owned(entry)

@@ -1,7 +1,7 @@
 """metadata.managedFields: who owns which field, kept with every write."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.patches.fields import NOT_OWNED, Fields, changed, difference, field_set, union
@@ -63,6 +63,11 @@ def same_ownership(new: Sequence[Entry] | None, old: Sequence[Entry] | None) -> 
     )
 
 
+def _valid(told: Sequence[Any]) -> bool:
+    """Whether managedFields from a caller can be taken as they are."""
+    return all(isinstance(item, dict) and isinstance(cast("Entry", item).get("fieldsV1", {}), dict) for item in told)
+
+
 def _ordered(found: Sequence[dict[str, Any] | Entry]) -> list[Entry]:
     return sorted(
         found, key=lambda item: (item.get("operation") != "Apply", item.get("time", ""), item.get("manager", ""))
@@ -74,10 +79,10 @@ def take_ownership(
 ) -> dict[str, Any]:
     """``new`` with managedFields: the manager owns what it changed, others lose what was changed or removed.
 
-    A caller that sends ``managedFields: []`` resets them. Cost: one walk over what differs.
+    A caller may rewrite managedFields: ``[]`` resets them. Cost: one walk over what differs.
     """
     told = new["metadata"].get("managedFields")
-    before = () if told is not None and len(told) == 0 and old is not None else entries(old)
+    before = entries(old) if told is None or old is None or not _valid(told) else told
     if old is None:
         mine, gone = difference(field_set(schema.node, new), NOT_OWNED), Fields()
     else:
