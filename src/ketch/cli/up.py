@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 import time
 from typing import Annotated
@@ -20,20 +19,17 @@ from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartErro
 from ketch.local.processes import start_ticks
 
 READY_WITHIN = 60.0
-STARTED_BY = "KETCH_STARTED_AT"
-"""Environment: boot-clock seconds at which the user's command began, for the one that runs on its behalf."""
+LAST_PORT = 65535
 
 
 def command_started() -> float:
-    """Boot-clock seconds at which the user's command began; read from the kernel, so that imports count."""
-    if told := os.environ.get(STARTED_BY):
-        return float(told)
+    """Boot-clock seconds at which this process began; read from the kernel, so that imports count."""
     return (start_ticks(os.getpid()) or 0) / os.sysconf("SC_CLK_TCK")
 
 
-def ready_line(directory: DataDirectory, endpoints: Endpoints) -> str:
-    """The last line of a successful start."""
-    seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - command_started()
+def ready_line(directory: DataDirectory, endpoints: Endpoints, began: float) -> str:
+    """The last line of a successful start; the command ``began`` at that second of the boot clock."""
+    seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - began
     return (
         f"Ready in {seconds:.2f} s: {endpoints.platform} (Kubeflow APIs), "
         f"{endpoints.kubernetes} (Kubernetes, KUBECONFIG={directory.kubeconfig})"
@@ -42,17 +38,20 @@ def ready_line(directory: DataDirectory, endpoints: Endpoints) -> str:
 
 def up(
     data_dir: DataDir = None,
-    port: Annotated[int, typer.Option(help="Port of the one address for everything; 0 takes a free one.")] = 8080,
-    api_port: Annotated[int, typer.Option(help="Port of the Kubernetes API (TLS); 0 takes a free one.")] = 6443,
+    port: Annotated[
+        int, typer.Option(min=0, max=LAST_PORT, help="Port of the one address for everything; 0 takes a free one.")
+    ] = 8080,
+    api_port: Annotated[
+        int, typer.Option(min=0, max=LAST_PORT, help="Port of the Kubernetes API (TLS); 0 takes a free one.")
+    ] = 6443,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the platform is ready; it runs on.")] = False,
 ) -> None:
     """Start the platform: Kubeflow's APIs on one address, the Kubernetes API on another."""
-    directory = data_directory(data_dir)
-    if detach:
-        _detach(directory, port, api_port)
-        return
+    directory, began = data_directory(data_dir), command_started()
     try:
         directory.prepare()
+        if detach:
+            _detach(directory)
         lock = lock_directory(directory)
         end_leftovers(directory)
         addresses = open_addresses(port, api_port)
@@ -61,17 +60,17 @@ def up(
         fail(str(error), UNAVAILABLE)
     supervisor = Supervisor(directory, specs, addresses.endpoints)
     try:
-        asyncio.run(_foreground(supervisor, directory, addresses.endpoints))
+        asyncio.run(_foreground(supervisor, directory, addresses.endpoints, began))
     finally:
         os.close(lock)
 
 
-async def _foreground(supervisor: Supervisor, directory: DataDirectory, endpoints: Endpoints) -> None:
+async def _foreground(supervisor: Supervisor, directory: DataDirectory, endpoints: Endpoints, began: float) -> None:
     run = asyncio.create_task(supervisor.run())
     ready = asyncio.create_task(supervisor.ready.wait())
     await asyncio.wait({run, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=READY_WITHIN)
     if ready.done():
-        typer.echo(ready_line(directory, endpoints))
+        typer.echo(ready_line(directory, endpoints, began))
         sys.stdout.flush()
         if degraded := await degradation(directory):
             typer.echo(f"ketch: degraded: {degraded}", err=True)
@@ -82,31 +81,32 @@ async def _foreground(supervisor: Supervisor, directory: DataDirectory, endpoint
     await run
 
 
-def _detach(directory: DataDirectory, port: int, api_port: int) -> None:
-    """Start the same command in a session of its own and wait for its word."""
-    try:
-        directory.prepare()
-    except DirectoryError as error:
-        fail(str(error), UNAVAILABLE)
-    argv = [sys.executable, "-m", "ketch.cli.main", "up", "--data-dir", str(directory.root)]
-    argv += ["--port", str(port), "--api-port", str(api_port)]
-    with directory.log("supervisor").open("wb") as log:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, STARTED_BY: str(command_started())},
-        )
-    assert process.stdout
-    line = process.stdout.readline().decode().strip()
+def _detach(directory: DataDirectory) -> None:
+    """Go on in a process behind, in a session of its own; only that one returns. The user's says how it went, and ends.
+
+    Forked: a second interpreter with the same imports would cost a fifth of a second.
+    """
+    listen, tell = os.pipe()
+    log = os.open(directory.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDONLY)
+        for place, number in enumerate((null, tell, log)):
+            os.dup2(number, place)
+        for number in (null, listen, tell, log):
+            os.close(number)
+        return
+    os.close(tell)
+    os.close(log)
+    with os.fdopen(listen) as words:
+        line = words.readline().strip()
     if line:
         typer.echo(line)
         if degraded := asyncio.run(degradation(directory)):
             typer.echo(f"ketch: degraded: {degraded}", err=True)
-        return
-    code = process.wait()
+        raise typer.Exit
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     reason = directory.log("supervisor").read_text().strip().removeprefix("ketch: ")
     fail(reason or f"the platform did not start (exit code {code}): see {directory.logs}", code or UNAVAILABLE)
 
