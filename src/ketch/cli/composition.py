@@ -5,8 +5,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
 from ketch.local.network.holding import end_holder
-from ketch.local.node.shutdown import end_all_containers
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.gateway import (
     ENTRY_POINT,
@@ -17,10 +17,6 @@ from ketch.local.platform.gateway import (
 )
 from ketch.local.platform.process import ProcessSpec
 from ketch.local.platform.supervisor import Endpoints, listen
-
-KUBERNETES_SOCKETS = ("kubernetes", "kubernetes6")
-PLATFORM_SOCKET = "platform"
-NODE_NAME = "local"
 
 
 @dataclass(frozen=True)
@@ -58,9 +54,15 @@ def _named(names: Sequence[str], sockets: Sequence[socket.socket]) -> Mapping[st
     return {name: item.fileno() for name, item in zip(names, sockets, strict=False)}
 
 
+def _end_containers(directory: DataDirectory) -> None:
+    from ketch.local.node.shutdown import end_all_containers  # noqa: PLC0415  # deferred: 40 ms of every start
+
+    end_all_containers(directory.root)
+
+
 def end_pods(directory: DataDirectory) -> None:
     """End all containers and the network they lived in, when no process of the platform does it."""
-    end_all_containers(directory.root)
+    _end_containers(directory)
     end_holder(directory.root)
 
 
@@ -91,7 +93,7 @@ def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequen
                 "--node-name",
                 NODE_NAME,
             ),
-            after_stop=lambda: end_all_containers(directory.root),
+            after_stop=lambda: _end_containers(directory),
         ),
         gateway_process(
             gateway_executable(),

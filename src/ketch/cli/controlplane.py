@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from ketch.cli.composition import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
+from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager
 from ketch.kube.rest import RESTClient
