@@ -1,5 +1,6 @@
 """kill -9 of the platform's processes while pods run and writes go on, and what the platform comes back with."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -44,6 +45,16 @@ def _gone(pid: int) -> bool:
         return True
 
 
+def _processes_of(root: Path) -> list[int]:
+    """Processes whose command line names the data directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(root).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
 def _kill_supervisor(platform: Platform) -> None:
     """kill -9 of `ketch up`: its processes end with it."""
     record = platform.record()
@@ -55,13 +66,10 @@ def _kill_supervisor(platform: Platform) -> None:
 def _kill_everything(platform: Platform) -> None:
     """As a machine does that loses its power: nothing of the platform, its pods or its network lives on."""
     _kill_supervisor(platform)
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            ours = str(platform.root).encode() in path.read_bytes()
-        except OSError:
-            continue
-        if ours and int(path.parent.name) != os.getpid():
-            os.kill(int(path.parent.name), signal.SIGKILL)
+    for pid in _processes_of(platform.root):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not _processes_of(platform.root), what="all of it ends")
 
 
 @pytest.mark.parametrize("process", ["control-plane", "node-agent", "keeper", "network"])
@@ -208,7 +216,7 @@ def test_everything_is_there_again_after_the_power_was(own_platform: Platform, p
         _kill_everything(own_platform)
     else:
         assert own_platform.ketch("down").returncode == 0
-    assert _processes_of(own_platform.root) == []
+        assert _processes_of(own_platform.root) == []
 
     again = start_platform(own_platform.root)
     again.kubectl("rollout", "status", "deployment/keeps", "--timeout=60s")
@@ -220,18 +228,6 @@ def test_everything_is_there_again_after_the_power_was(own_platform: Platform, p
     assert found.state == "SUCCEEDED"
     assert len(found.run_details.task_details) > 4
     assert len(_pods(again)) == 4
-
-
-def _processes_of(root: Path) -> list[str]:
-    """Processes whose command line names the data directory, and those whose output it holds."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if str(root).encode() in path.read_bytes():
-                found.append(path.read_text())
-        except OSError:
-            continue
-    return found
 
 
 def _run(client: kfp.Client, run_id: str):
