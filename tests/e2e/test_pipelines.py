@@ -1,7 +1,9 @@
 """Pipelines through the official SDK and through ``ketch run``: results, artifacts, failures."""
 
 import json
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import kfp
 import pytest
@@ -10,8 +12,6 @@ from kfp.dsl import Artifact, Input, Metrics, Model, Output
 from tests.e2e.platforms import Platform, eventually
 
 pytestmark = pytest.mark.e2e
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @dsl.component(base_image="python:3.11")
@@ -91,10 +91,113 @@ def others():
     read_back(text=written.outputs["written"], artifact=written.outputs["artifact"])
 
 
+@dsl.component(base_image="python:3.11")
+def square(number: int) -> int:
+    return number * number
+
+
+@dsl.component(base_image="python:3.11")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@dsl.component(base_image="python:3.11")
+def say(text: str) -> str:
+    return text
+
+
+@dsl.component(base_image="python:3.11")
+def third_time_lucky() -> str:
+    import os  # noqa: PLC0415
+
+    attempt = os.environ["KFP_RETRY_INDEX"]
+    if attempt != "2":
+        raise RuntimeError(f"attempt {attempt} fails")
+    return f"lucky at {attempt}"
+
+
+@dsl.component(base_image="python:3.11")
+def last_words(status: dsl.PipelineTaskFinalStatus) -> str:
+    return f"{status.pipeline_task_name} {status.state}"
+
+
+@dsl.component(base_image="python:3.11")
+def about(data: Input[Artifact]) -> str:
+    return f"{data.uri} {data.metadata['origin']}"
+
+
+@dsl.component(base_image="python:3.11")
+def doze(seconds: float):
+    import time  # noqa: PLC0415
+
+    time.sleep(seconds)
+
+
+@dsl.container_component
+def from_nowhere():
+    return dsl.ContainerSpec(image="registry.example/no/such:1", command=["true"])
+
+
+@dsl.pipeline(name="fourth-power")
+def fourth_power(number: int) -> int:
+    return square(number=square(number=number).output).output
+
+
+@dsl.pipeline(name="shapes")
+def shapes(side: str = "heads"):
+    with dsl.ExitHandler(last_words()):
+        coin = say(text=side)
+        with dsl.If(coin.output == "heads"):
+            heads = say(text="it was heads")
+        with dsl.Else():
+            tails = say(text="it was not")
+        say(text=dsl.OneOf(heads.output, tails.output)).set_display_name("which")
+        with dsl.ParallelFor(items=[1, 2, 3], parallelism=2) as number:
+            squares = square(number=number)
+        summed = total(numbers=dsl.Collected(squares.output))
+        say(text=f"{summed.output} {fourth_power(number=3).output}").set_display_name("report")
+        third_time_lucky().set_retry(num_retries=3, backoff_duration="0s", backoff_factor=1)
+        given = dsl.importer(
+            artifact_uri="minio://elsewhere/data", artifact_class=Artifact, metadata={"origin": "hand"}
+        )
+        about(data=given.output)
+
+
+@dsl.pipeline(name="side-by-side")
+def side_by_side():
+    left = doze(seconds=1.0).set_display_name("left")
+    right = doze(seconds=1.0).set_display_name("right")
+    doze(seconds=0.0).set_display_name("afterwards").after(left, right)
+
+
+@dsl.pipeline(name="endless")
+def endless():
+    doze(seconds=3600.0)
+
+
+@dsl.pipeline(name="unknown-image")
+def unknown_image():
+    from_nowhere()
+
+
 def finish(client: kfp.Client, run_id: str):
-    return eventually(
-        lambda: (run := client.get_run(run_id)).state in ("SUCCEEDED", "FAILED") and run, 120, f"run {run_id} ends"
-    )
+    ended = ("SUCCEEDED", "FAILED", "CANCELED")
+    return eventually(lambda: (run := client.get_run(run_id)).state in ended and run, 120, f"run {run_id} ends")
+
+
+def details(run) -> dict[str, Any]:
+    return {task.display_name: task for task in run.run_details.task_details}
+
+
+def results(platform: Platform, run_id: str) -> dict[str, list[Any]]:
+    """The parameters that each step gave, by its display name."""
+    with urllib.request.urlopen(f"{platform.address}/apis/v2beta1/runs/{run_id}/tasks?page_size=100") as answer:
+        tasks = json.load(answer)["tasks"]
+    found: dict[str, list[Any]] = {}
+    for task in tasks:
+        given = [parameter["value"] for parameter in task.get("outputs", {}).get("parameters", [])]
+        found.setdefault(task["display_name"], []).extend(given)
+    return found
 
 
 def states(run) -> dict[str, str]:
@@ -128,6 +231,77 @@ def test_a_failure_reaches_the_client_with_the_step_s_own_error(kfp_client: kfp.
     assert states(outcome).get("numbers") in (None, "SKIPPED")
 
 
+def test_every_shape_of_a_graph_runs(platform: Platform, kfp_client: kfp.Client):
+    run = kfp_client.create_run_from_pipeline_func(shapes, arguments={}, enable_caching=False)
+    outcome = finish(kfp_client, run.run_id)
+    assert outcome.state == "SUCCEEDED", failures(outcome)
+    found = results(platform, run.run_id)
+    assert found["which"] == ["it was heads"]
+    assert found["total"] == [14]
+    assert found["report"] == ["14 81"]
+    assert found["third-time-lucky"] == ["lucky at 2"]
+    assert found["last-words"] == ["exit-handler-1 SUCCEEDED"]
+    assert found["about"] == ["minio://elsewhere/data hand"]
+    assert sorted(task.state for task in outcome.run_details.task_details).count("SKIPPED") == 1
+    assert len(details(outcome)["third-time-lucky"].executor_detail.failed_main_jobs) == 2
+
+
+def test_steps_run_side_by_side_and_after_what_they_wait_for(kfp_client: kfp.Client):
+    run = kfp_client.create_run_from_pipeline_func(side_by_side, arguments={}, enable_caching=False)
+    outcome = finish(kfp_client, run.run_id)
+    assert outcome.state == "SUCCEEDED", failures(outcome)
+    tasks = details(outcome)
+    left, right, afterwards = tasks["left"], tasks["right"], tasks["afterwards"]
+    assert max(left.start_time, right.start_time) < min(left.end_time, right.end_time)
+    assert afterwards.start_time >= max(left.end_time, right.end_time)
+
+
+def test_what_ran_before_is_taken_from_the_cache(kfp_client: kfp.Client):
+    for pods in (1, 0):
+        run = kfp_client.create_run_from_pipeline_func(fourth_power, arguments={"number": 7})
+        outcome = finish(kfp_client, run.run_id)
+        assert outcome.state == "SUCCEEDED", failures(outcome)
+        assert len([task for task in (details(outcome)["square"],) if task.pod_name]) == pods
+
+
+def test_a_terminated_run_ends_with_its_pods(platform: Platform, kfp_client: kfp.Client):
+    run = kfp_client.create_run_from_pipeline_func(endless, arguments={}, enable_caching=False)
+
+    def pods() -> list[dict[str, Any]]:
+        selector = f"pipelines.kubeflow.org/run-id={run.run_id}"
+        return platform.get("pods", "-n", "kubeflow", "-l", selector)["items"]
+
+    eventually(lambda: [pod for pod in pods() if pod["status"]["phase"] == "Running"], what="the step runs")
+    kfp_client.terminate_run(run.run_id)
+    assert finish(kfp_client, run.run_id).state == "CANCELED"
+    eventually(lambda: not pods(), what="the pod is gone")
+
+
+def test_an_image_that_nothing_stands_for_fails_the_step_by_name(kfp_client: kfp.Client):
+    run = kfp_client.create_run_from_pipeline_func(unknown_image, arguments={}, enable_caching=False)
+    outcome = finish(kfp_client, run.run_id)
+    assert outcome.state == "FAILED"
+    assert "registry.example/no/such:1" in failures(outcome)
+
+
+def test_where_no_environment_is_prepared_pip_installs_inside_the_pod(platform: Platform, namespace: str):
+    script = (
+        'python3 -m pip install --quiet iniconfig==2.1.0 && python3 -c "import iniconfig; print(iniconfig.__name__)"'
+    )
+    container = {"name": "main", "image": "python:3.11", "command": ["sh", "-c", script]}
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    platform.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pip"}, "spec": spec}, namespace=namespace)
+    pod = eventually(
+        lambda: (
+            (found := platform.get("pod", "pip", "-n", namespace))["status"].get("phase") in ("Succeeded", "Failed")
+            and found
+        )
+    )
+    logs = platform.kubectl("logs", "pip", "-n", namespace)
+    assert pod["status"]["phase"] == "Succeeded", logs
+    assert logs.split()[-1] == "iniconfig"
+
+
 def test_the_official_client_s_calls_for_runs_and_experiments(kfp_client: kfp.Client, tmp_path: Path):
     package = str(tmp_path / "means.yaml")
     kfp.compiler.Compiler().compile(means, package)
@@ -149,6 +323,18 @@ def test_a_wrong_parameter_is_refused_by_name(kfp_client: kfp.Client):
     assert "400" in str(refused.value) or "Bad Request" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param({}, "number", id="a parameter without default is missing"),
+        pytest.param({"number": "seven"}, "number", id="text for a number"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(kfp_client: kfp.Client, arguments: dict[str, Any], message: str):
+    with pytest.raises(Exception, match=message):
+        kfp_client.create_run_from_pipeline_func(fourth_power, arguments=arguments)
+
+
 def test_ketch_run_follows_and_its_exit_code_tells_the_outcome(platform: Platform, tmp_path: Path):
     for name, function, arguments, code in (
         ("good", "means", ["-p", "count=3"], 0),
@@ -167,19 +353,3 @@ def test_ketch_run_follows_and_its_exit_code_tells_the_outcome(platform: Platfor
     result = platform.ketch("run", str(broken))
     assert result.returncode == 2
     assert "undefined_step" in result.stderr
-
-
-def test_the_digits_example_trains_chooses_and_leaves_a_model(platform: Platform, kfp_client: kfp.Client):
-    result = platform.ketch("run", str(EXAMPLES / "digits" / "pipeline.py"), "-p", "trees=50")
-    assert result.returncode == 0, result.stdout + result.stderr
-    run = kfp_client.list_runs(sort_by="created_at desc", page_size=1).runs[0]
-    assert {name for name, state in states(run).items() if state == "SUCCEEDED"} >= {
-        "load",
-        "train-linear",
-        "train-forest",
-        "choose",
-    }
-    models = list((platform.root / "objects").glob(f"**/{run.run_id}/**/best"))
-    assert len(models) == 1
-    assert models[0].stat().st_size > 1000
-    assert json.dumps(run.to_dict(), default=str)
