@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from datetime import datetime
 
 import msgspec
 
@@ -53,8 +54,16 @@ class EventRecorder:
         self._known: OrderedDict[tuple[str, ...], _Known] = OrderedDict()
         self._latest = 0
 
-    async def record(self, obj: KubeObject, type: str, reason: str, message: str) -> None:  # noqa: A002  # the API's word
-        """Tell that ``reason`` happened to ``obj``; ``type`` is Normal or Warning."""
+    async def record(
+        self,
+        obj: KubeObject,
+        type: str,  # noqa: A002  # the API's word
+        reason: str,
+        message: str,
+        moment: datetime | None = None,
+    ) -> None:
+        """Tell that ``reason`` happened to ``obj`` (at ``moment``, if not just now); ``type`` is Normal or Warning."""
+        moment = moment or self._clock.now()
         message = message[:_LONGEST_MESSAGE]
         facts = (obj.metadata.uid, obj.metadata.namespace, obj.metadata.name, type, reason, message)
         known = self._known.setdefault(facts, _Known())
@@ -63,19 +72,19 @@ class EventRecorder:
             self._known.popitem(last=False)
         try:
             async with known.turn:
-                await self._write(self._event(obj, type, reason, message), known)
+                await self._write(self._event(obj, type, reason, message, moment), known)
         except (APIError, TransportError) as error:
             log.info("event %s of %s not written: %s", reason, obj.key, error)
 
-    def _name(self, obj: KubeObject) -> str:
+    def _name(self, obj: KubeObject, moment: datetime) -> str:
         """A new event's name. Lists are in the order of names: of one object's events, the earlier stand first."""
-        self._latest = max(self._latest + 1, int(self._clock.now().timestamp() * 1e9))
+        self._latest = max(self._latest + 1, int(moment.timestamp() * 1e9))
         return f"{obj.metadata.name[: _LONGEST_NAME - 17]}.{self._latest:016x}"
 
-    def _event(self, obj: KubeObject, kind: str, reason: str, message: str) -> Event:
-        now = self._clock.now().replace(microsecond=0)
+    def _event(self, obj: KubeObject, kind: str, reason: str, message: str, moment: datetime) -> Event:
+        now = moment.replace(microsecond=0)
         return Event(
-            metadata=ObjectMeta(name=self._name(obj), namespace=obj.metadata.namespace or "default"),
+            metadata=ObjectMeta(name=self._name(obj, moment), namespace=obj.metadata.namespace or "default"),
             involved_object=reference(obj),
             reason=reason,
             message=message,

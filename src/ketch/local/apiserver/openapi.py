@@ -14,6 +14,9 @@ from ketch.local.apiserver.schemas.nodes import REFERENCE_PREFIX
 
 COMPONENTS = "#/components/schemas/"
 KIND = "x-kubernetes-group-version-kind"
+OF_EVERY_KIND = "io.k8s.api.core.v1.ConfigMap"
+"""Where the words on fields that every kind has are taken from."""
+
 ACTIONS = {
     "get": ("get", "get"),
     "put": ("put", "update"),
@@ -58,8 +61,9 @@ def _component_name(resource: ServedResource) -> str:
 
 def _custom_component(resource: ServedResource) -> dict[str, Any]:
     schema = dict(resource.schema.node.schema)
-    properties = {name: item for name, item in schema["properties"].items() if name != "metadata"}
-    properties["metadata"] = {"allOf": [{"$ref": COMPONENTS + OBJECT_META}]}
+    common = documents()[OF_EVERY_KIND]["properties"]
+    properties = {**schema["properties"], "apiVersion": common["apiVersion"], "kind": common["kind"]}
+    properties["metadata"] = _moved(common["metadata"])
     identity = {"group": resource.group, "version": resource.version, "kind": resource.kind}
     return {**schema, "properties": properties, KIND: [identity]}
 

@@ -44,8 +44,9 @@ class NodeServer:
 
     async def close(self) -> None:
         """Stop serving."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002  # aiohttp's signature
         return web.Response(text="ok")

@@ -186,7 +186,7 @@ class Scheduler:
             "metadata": {"name": pod.key.name, "namespace": pod.key.namespace, "uid": pod.uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node},
         }
-        bound = self._pods.get(pod.key)
+        bound, moment = self._pods.get(pod.key), self._clock.now()
         try:
             async with self._writes:
                 await self._client.create_subresource(Pod, pod.key.name, pod.key.namespace, "binding", body)
@@ -205,7 +205,8 @@ class Scheduler:
             self._binding.discard(pod.uid)
             if bound is not None:
                 message = f"Successfully assigned {pod.key} to {node}"
-                await self._record(bound, "Normal", "Scheduled", message)
+                # The node may be quicker to tell of the pod: this came first.
+                await self._record(bound, "Normal", "Scheduled", message, moment)
 
     def _unassume(self, pod: Waiting, node: str) -> None:
         """Take the assumption back, unless the watch has confirmed it."""
@@ -261,9 +262,9 @@ class Scheduler:
         if reason == UNSCHEDULABLE:
             await self._record(pod, "Warning", "FailedScheduling", message)
 
-    async def _record(self, pod: Pod, kind: str, reason: str, message: str) -> None:
+    async def _record(self, pod: Pod, kind: str, reason: str, message: str, moment: datetime | None = None) -> None:
         async with self._writes:
-            await self._events.record(pod, kind, reason, message)
+            await self._events.record(pod, kind, reason, message, moment)
 
 
 def setup(manager: Manager) -> None:
