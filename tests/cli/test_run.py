@@ -80,10 +80,25 @@ def test_one_of_several_pipelines_can_be_chosen(tmp_path):
     assert load_pipeline(tmp_path / "p.py", "two")["pipelineInfo"]["name"] == "two"
 
 
-def test_a_missing_file_ends_the_command_with_2_and_names_it(tmp_path):
-    result = CliRunner().invoke(application, ["run", str(tmp_path / "absent.yaml")])
+def test_of_several_pipelines_the_one_around_the_others_is_meant(tmp_path):
+    (tmp_path / "p.py").write_text(TWO_PIPELINES.replace("def two(): step()", "def two(): one()"))
+    assert load_pipeline(tmp_path / "p.py")["pipelineInfo"]["name"] == "two"
+
+
+def test_what_a_pipeline_raises_is_shown_with_its_own_frames_alone(tmp_path):
+    (tmp_path / "p.py").write_text("from kfp import dsl\n\n@dsl.pipeline\ndef broken():\n    undefined_step()\n")
+    with pytest.raises(CompilationError) as refused:
+        load_pipeline(tmp_path / "p.py")
+    assert "in broken\n    undefined_step()" in str(refused.value)
+    assert str(refused.value).splitlines()[-1] == "NameError: name 'undefined_step' is not defined"
+    assert "site-packages" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["absent.py", "absent.yaml"])
+def test_a_missing_file_ends_the_command_with_2_and_names_it(tmp_path, name):
+    result = CliRunner().invoke(application, ["run", str(tmp_path / name)])
     assert result.exit_code == 2
-    assert f"cannot read {tmp_path / 'absent.yaml'}: No such file or directory" in result.stderr
+    assert f"cannot read {tmp_path / name}: No such file or directory" in result.stderr
 
 
 def test_an_absent_platform_ends_the_command_with_3(tmp_path):

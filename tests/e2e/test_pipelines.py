@@ -181,7 +181,7 @@ def unknown_image():
 
 
 def finish(client: kfp.Client, run_id: str):
-    ended = ("SUCCEEDED", "FAILED", "CANCELED")
+    ended = ("SUCCEEDED", "FAILED")
     return eventually(lambda: (run := client.get_run(run_id)).state in ended and run, 120, f"run {run_id} ends")
 
 
@@ -273,7 +273,9 @@ def test_a_terminated_run_ends_with_its_pods(platform: Platform, kfp_client: kfp
 
     eventually(lambda: [pod for pod in pods() if pod["status"]["phase"] == "Running"], what="the step runs")
     kfp_client.terminate_run(run.run_id)
-    assert finish(kfp_client, run.run_id).state == "CANCELED"
+    outcome = kfp_client.wait_for_run_completion(run.run_id, timeout=60, sleep_duration=1)
+    assert (outcome.state, outcome.error.message) == ("FAILED", "the run was terminated")
+    assert details(outcome)["doze"].state == "CANCELED"
     eventually(lambda: not pods(), what="the pod is gone")
 
 

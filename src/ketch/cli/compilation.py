@@ -16,15 +16,16 @@ class CompilationError(Exception):
 
 
 def _last_words(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip()]
     return "\n".join(lines[-12:]) or "the compiler gave no reason"
 
 
 def compile_python(path: Path, pipeline: str) -> str:
-    """The IR (YAML) of the pipeline that ``path`` defines. Raises CompilationError."""
+    """The IR (YAML) of the pipeline that ``path`` defines. Raises CompilationError, or OSError if it cannot be read."""
+    path.open().close()
     with tempfile.TemporaryDirectory(prefix="ketch-") as folder:
         target = Path(folder) / "pipeline.yaml"
-        argv = [sys.executable, "-m", "ketch.cli.compiler", str(path.absolute()), str(target), pipeline]
+        argv = [sys.executable, "-W", "ignore", "-m", "ketch.cli.compiler", str(path.absolute()), str(target), pipeline]
         result = subprocess.run(argv, check=False, text=True, stderr=subprocess.PIPE)
         if result.returncode or not target.exists():
             raise CompilationError(f"{path} does not compile:\n{_last_words(result.stderr)}")

@@ -32,6 +32,8 @@ def follow(
     with pipelines_api(host, data_dir) as api:
         if terminate:
             api.terminate_run(run_id)
+        else:
+            api.get_run(run_id)
         end_with_outcome(api, run_id)
 
 
@@ -54,17 +56,16 @@ def end_with_outcome(api: PipelinesAPI, run_id: str) -> None:
     try:
         outcome = watch(api, run_id)
     except KeyboardInterrupt:
-        _interrupted(run_id)
+        _interrupted(run_id, api.host)
     if outcome.get("state") != "SUCCEEDED":
         fail(f"run {run_id} {outcome.get('state', '').lower()}\n{failure_text(outcome)}".rstrip(), FAILED)
     typer.echo(f"run {run_id} succeeded")
 
 
-def _interrupted(run_id: str) -> NoReturn:
+def _interrupted(run_id: str, host: str) -> NoReturn:
+    again = f"ketch follow {run_id}" if host == _host("", None) else f"ketch follow {run_id} --host {host}"
     fail(
-        "no longer followed, the run goes on\n"
-        f"  follow it again: ketch follow {run_id}\n"
-        f"  end it:          ketch follow {run_id} --terminate",
+        f"no longer followed, the run goes on\n  follow it again: {again}\n  end it:          {again} --terminate",
         INTERRUPTED,
     )
 
