@@ -219,6 +219,8 @@ class Informer(Generic[K]):
             objects[key] = new
             for index in self._indexes.values():
                 index.put(new)
+        elif not objects:
+            del self._objects[key.namespace]
         for handler in self._handlers:
             self._tell(handler, old, new)
 

@@ -1,5 +1,6 @@
 """What a sandbox promises, whoever runs the platform: every law here is checked on real containers."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -160,6 +161,19 @@ class TestItsStart:
         sandboxes.started.append(Container.adopt(spec.directory))
         with pytest.raises(AlreadyStarted, match="was started already"):
             await sandboxes.client.start(spec)
+
+    async def test_a_keeper_that_was_killed_before_it_started_anything_is_in_nobodys_way(self, sandboxes):
+        spec = sandboxes.spec("echo", "second try")
+        (spec.directory / "scratch" / "0").mkdir(parents=True)
+        (spec.directory / "keeper").touch()
+        await sandboxes.client.start(spec)
+        assert (await Container.adopt(spec.directory).wait()).code == 0
+
+    async def test_two_who_start_at_once_start_one(self, sandboxes):
+        spec = sandboxes.spec("sleep", "60")
+        tries = await asyncio.gather(*(sandboxes.client.start(spec) for _ in range(4)), return_exceptions=True)
+        sandboxes.started.append(Container.adopt(spec.directory))
+        assert sorted(type(one).__name__ for one in tries) == ["AlreadyStarted"] * 3 + ["Started"]
 
     async def test_nobody_answers(self, sandboxes):
         sandboxes.kill_zygote()

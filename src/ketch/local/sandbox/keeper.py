@@ -113,12 +113,21 @@ def _high(number: int) -> int:
     return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64)
 
 
-def claim(directory: str) -> None:
-    """Make the directory this keeper's own. Raises FileExistsError when it has one already."""
+def claim(directory: str) -> bool:
+    """Whether this keeper may have the directory: nobody was started in it, and nobody is about to be.
+
+    The lock ends with this process: a keeper that was killed before it started anything is in nobody's way.
+    """
     os.makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
-    descriptor = os.open(f"{directory}/{CLAIM}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    os.close(descriptor)
+    descriptor = os.open(f"{directory}/{CLAIM}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    if os.path.exists(f"{directory}/{STARTED}"):  # noqa: PTH110
+        return False
+    remove_tree(f"{directory}/{SCRATCH}")
+    return True
 
 
 def abandon(directory: str) -> None:
@@ -223,9 +232,7 @@ def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    try:
-        claim(directory)
-    except FileExistsError:
+    if not claim(directory):
         known = os.path.exists(f"{directory}/{STARTED}")  # noqa: PTH110
         state = "was started already" if known else "is being started"
         send(connection, {"error": "AlreadyStarted", "message": f"the container in {directory} {state}"})

@@ -76,6 +76,7 @@ class Collector:
         else:
             assert old is not None
             self._graph.remove(old.metadata.uid)
+            self._unresolved.discard(old.metadata.uid)
             self._look_at_dependents(old.metadata.uid)
             gone = _owner_uids(old)
         for uid in gone:
