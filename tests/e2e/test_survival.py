@@ -17,11 +17,17 @@ from tests.e2e.platforms import Platform, eventually, start_platform
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 
-def _sleeper(name: str, seconds: float, code: int) -> dict:
-    command = ["sh", "-c", f"echo begun; sleep {seconds}; echo ended; exit {code}"]
+def _sleeper(name: str, seconds: int, code: int) -> dict:
+    """A pod that prints ten lines a second."""
+    command = ["sh", "-c", f"for i in $(seq {seconds * 10}); do echo line $i; sleep 0.1; done; exit {code}"]
     container = {"name": "main", "image": "busybox", "command": command}
     spec = {"restartPolicy": "Never", "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def _lines(seconds: int) -> str:
+    """All that such a pod prints."""
+    return "".join(f"line {number}\n" for number in range(1, seconds * 10 + 1))
 
 
 def _container(platform: Platform, name: str) -> dict:
@@ -82,7 +88,7 @@ def test_a_pod_lives_on_and_its_exit_code_is_kept(own_platform: Platform, proces
     assert ended["exitCode"] == 7
     assert ended["containerID"] == before
     assert _container(own_platform, "sleeper")["restartCount"] == 0
-    assert own_platform.kubectl("logs", "sleeper") == "begun\nended\n"
+    assert own_platform.kubectl("logs", "sleeper") == _lines(3)
     own_platform.apply(_sleeper("another", 0, 0))
     assert eventually(lambda: _container(own_platform, "another")["state"].get("terminated"))["exitCode"] == 0
 
@@ -136,7 +142,7 @@ def survivor() -> int:
 def test_a_run_ends_right_whatever_is_killed_meanwhile(own_platform: Platform):
     client = kfp.Client(host=own_platform.address)
     run = client.create_run_from_pipeline_func(survivor, arguments={}, enable_caching=False)
-    for process in ("control-plane", "node-agent"):
+    for process in ("control-plane", "node-agent", "keeper", "network"):
         eventually(lambda: any("running" in _state(item) for item in _pods(own_platform)), what="a step runs")
         _kill(own_platform, process)
     outcome = eventually(lambda: (found := _run(client, run.run_id)).state in ("SUCCEEDED", "FAILED") and found, 90)
@@ -158,11 +164,11 @@ def test_pods_and_a_run_live_on_when_the_supervisor_is_killed(own_platform: Plat
     assert own_platform.ketch("status").returncode == 3
 
     again = start_platform(own_platform.root)
-    for name, code in (("short", 7), ("long", 9)):
+    for name, seconds, code in (("short", 1, 7), ("long", 6, 9)):
         ended = eventually(lambda name=name: _container(again, name)["state"].get("terminated"))
         assert (ended["exitCode"], ended["containerID"]) == (code, before[name])
         assert _container(again, name)["restartCount"] == 0
-        assert again.kubectl("logs", name) == "begun\nended\n"
+        assert again.kubectl("logs", name) == _lines(seconds)
     client = kfp.Client(host=again.address)
     outcome = eventually(lambda: (found := _run(client, run.run_id)).state in ("SUCCEEDED", "FAILED") and found, 90)
     assert outcome.state == "SUCCEEDED"
@@ -176,7 +182,7 @@ def test_down_ends_what_a_killed_supervisor_left(own_platform: Platform):
     result = own_platform.ketch("down")
     assert result.returncode == 0
     assert "a killed platform left" in result.stdout
-    assert _processes_of(own_platform.root) == []
+    eventually(lambda: not _processes_of(own_platform.root), what="all processes end")
     assert "no platform runs" in own_platform.ketch("down").stdout
 
 
@@ -206,7 +212,7 @@ def _stateful() -> list[dict]:
 
 @pytest.mark.parametrize("power", ["switched off", "lost"])
 def test_everything_is_there_again_after_the_power_was(own_platform: Platform, power: str):
-    own_platform.apply(*_stateful(), _sleeper("finished", 0, 3))
+    own_platform.apply(*_stateful(), _sleeper("finished", 1, 3))
     own_platform.kubectl("rollout", "status", "deployment/keeps", "--timeout=60s")
     client = kfp.Client(host=own_platform.address)
     run = client.create_run_from_pipeline_func(survivor, arguments={}, enable_caching=False)
@@ -216,14 +222,14 @@ def test_everything_is_there_again_after_the_power_was(own_platform: Platform, p
         _kill_everything(own_platform)
     else:
         assert own_platform.ketch("down").returncode == 0
-        assert _processes_of(own_platform.root) == []
+        eventually(lambda: not _processes_of(own_platform.root), what="all processes end")
 
     again = start_platform(own_platform.root)
     again.kubectl("rollout", "status", "deployment/keeps", "--timeout=60s")
     started = again.kubectl_result("logs", "deployment/keeps")
     assert eventually(lambda: again.kubectl_result("logs", "deployment/keeps").stdout == "2\n"), started.stderr
     assert _container(again, "finished")["state"]["terminated"]["exitCode"] == 3
-    assert again.kubectl("logs", "finished") == "begun\nended\n"
+    assert again.kubectl("logs", "finished") == _lines(1)
     found = _run(kfp.Client(host=again.address), run.run_id)
     assert found.state == "SUCCEEDED"
     assert len(found.run_details.task_details) > 4
