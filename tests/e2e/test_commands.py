@@ -1,5 +1,6 @@
 """The command line on a running platform, and on what is not one."""
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -37,6 +38,32 @@ def test_a_port_in_use_is_named_and_nothing_is_left_behind(tmp_path: Path):
     assert f"port {port} is in use" in result.stderr
     assert "--port" in result.stderr
     assert not (tmp_path / "d" / "run" / "supervisor.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what belongs to someone else")
+def test_a_directory_of_someone_else_is_refused(tmp_path: Path):
+    os.chown(tmp_path, 1234, 1234)
+    result = ketch("up", "--data-dir", str(tmp_path), "--port", "0", "--api-port", "0")
+    assert result.returncode == 3
+    assert "belongs to user 1234" in result.stderr
+    assert "--data-dir" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_a_data_directory_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 120)):
+        result = ketch("up", "--data-dir", str(place), "--port", "0", "--api-port", "0")
+        assert result.returncode == 3
+        assert result.stderr.startswith("ketch: ")
+        assert "--data-dir" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_number_that_is_no_port_is_refused(tmp_path: Path):
+    result = ketch("up", "--data-dir", str(tmp_path / "d"), "--port", "99999")
+    assert result.returncode == 2
+    assert "less than or equal to 65535" in result.stderr
 
 
 def test_commands_without_a_platform_say_how_to_start_one(tmp_path: Path):

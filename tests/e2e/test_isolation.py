@@ -1,5 +1,9 @@
 """What a pod may see of the machine, and what a page in a browser may do to the local ports."""
 
+import json
+import ssl
+import sys
+import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +20,12 @@ for path in sys.argv[1:]:
         print(path, os.listdir(path) if os.path.isdir(path) else open(path).read(1))
     except OSError as error:
         print("hidden" if error.errno in (2, 13) else error)
+"""
+
+LIST = """
+import os, sys
+if os.path.isdir(sys.argv[1]):
+    print(*os.listdir(sys.argv[1]))
 """
 
 
@@ -36,8 +46,16 @@ def test_a_pod_sees_neither_database_nor_keys_nor_home_nor_the_platform_s_socket
     secret = [
         platform.root / name for name in ("kube.db", "platform.db", "pki", "kubeconfig", "run", "pods", "objects")
     ]
-    paths = [*map(str, secret), str(Path.home() / ".bashrc"), str(Path.home())]
-    assert set(_run(platform, namespace, "looker", "python3", "-c", LOOK, *paths).split("\n")) == {"hidden", ""}
+    mine = Path(tempfile.mkstemp(prefix=".ketch-test-", dir=Path.home())[1])
+    try:
+        seen = _run(platform, namespace, "looker", "python3", "-c", LOOK, *map(str, secret), str(mine))
+        listed = _run(platform, namespace, "lister", "python3", "-c", LIST, str(Path.home()))
+    finally:
+        mine.unlink()
+    assert set(seen.split("\n")) == {"hidden", ""}
+    interpreter = Path(sys.base_prefix).resolve()
+    way = interpreter.relative_to(Path.home()).parts[:1] if interpreter.is_relative_to(Path.home()) else ()
+    assert set(listed.split()) <= set(way), "of a home, containers see the interpreter at most"
 
 
 def test_a_pod_does_not_see_another_pod_s_volume(platform: Platform, namespace: str):
@@ -70,7 +88,7 @@ def test_a_pod_cannot_reach_the_platform_s_local_ports(platform: Platform, names
     assert _run(platform, namespace, "prober", "python3", "-c", probe) == "refused\nrefused\n"
 
 
-@pytest.mark.parametrize(
+FOREIGN = pytest.mark.parametrize(
     "headers",
     [
         pytest.param({"Host": "evil.example"}, id="foreign Host: a rebound name"),
@@ -78,12 +96,28 @@ def test_a_pod_cannot_reach_the_platform_s_local_ports(platform: Platform, names
         pytest.param({"Origin": "null"}, id="a sandboxed page"),
     ],
 )
+
+
+@FOREIGN
 def test_foreign_pages_are_refused_by_the_one_address(platform: Platform, headers: dict[str, str]):
     request = urllib.request.Request(f"{platform.address}/apis/v2beta1/healthz", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert refused.value.code == 403
     refused.value.close()
+
+
+@FOREIGN
+def test_foreign_pages_are_refused_by_the_kubernetes_api(platform: Platform, headers: dict[str, str]):
+    trusted = ssl.create_default_context(cafile=str(platform.root / "pki" / "ca.crt"))
+    request = urllib.request.Request(f"{platform.kubernetes}/version", headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10, context=trusted)
+    with refused.value as answer:
+        assert answer.code == 403
+        assert json.load(answer)["reason"] == "Forbidden"
+    with urllib.request.urlopen(f"{platform.kubernetes}/version", timeout=10, context=trusted) as answer:
+        assert answer.status == 200
 
 
 def test_local_pages_are_served(platform: Platform):
