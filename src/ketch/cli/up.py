@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import sys
 import time
 from typing import Annotated
@@ -19,6 +20,9 @@ from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartErro
 from ketch.local.processes import start_ticks
 
 READY_WITHIN = 60.0
+MARGIN = 5.0
+"""Seconds after which the command that waits for a platform behind stops waiting for its word."""
+
 LAST_PORT = 65535
 
 
@@ -87,7 +91,9 @@ def _detach(directory: DataDirectory) -> None:
     Forked: a second interpreter with the same imports would cost a fifth of a second.
     """
     listen, tell = os.pipe()
-    log = os.open(directory.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    path = directory.log("supervisor")
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    told_before = os.fstat(log).st_size  # by a platform that may be running
     pid = os.fork()
     if pid == 0:
         os.setsid()
@@ -100,14 +106,15 @@ def _detach(directory: DataDirectory) -> None:
     os.close(tell)
     os.close(log)
     with os.fdopen(listen) as words:
-        line = words.readline().strip()
+        ended = bool(select.select([words], [], [], READY_WITHIN + MARGIN)[0])
+        line = words.readline().strip() if ended else ""
     if line:
         typer.echo(line)
         if degraded := asyncio.run(degradation(directory)):
             typer.echo(f"ketch: degraded: {degraded}", err=True)
         raise typer.Exit
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    reason = directory.log("supervisor").read_text().strip().removeprefix("ketch: ")
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0 if ended else os.WNOHANG)[1])
+    reason = path.read_bytes()[told_before:].decode(errors="replace").strip().removeprefix("ketch: ")
     fail(reason or f"the platform did not start (exit code {code}): see {directory.logs}", code or UNAVAILABLE)
 
 

@@ -75,6 +75,24 @@ def test_a_file_in_the_way_is_refused_with_the_remedy(tmp_path):
         DataDirectory(tmp_path / "d").prepare()
 
 
+def test_a_directory_that_holds_other_things_is_left_as_it_is(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    tmp_path.chmod(0o755)
+    with pytest.raises(DirectoryError, match=r"holds other things \(thesis.tex\).*--data-dir"):
+        DataDirectory(tmp_path).prepare()
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_directory_with_images_of_its_own_and_one_that_was_used_are_taken(tmp_path):
+    directory = DataDirectory(tmp_path)
+    (tmp_path / "images.json").write_text("[]")
+    directory.prepare()
+    os.close(lock_directory(directory))
+    (tmp_path / "notes.txt").touch()
+    directory.prepare()
+
+
 def test_a_second_platform_on_the_directory_is_told_which_process_has_it(directory):
     first = lock_directory(directory)
     with pytest.raises(DirectoryInUse, match=rf"process {os.getpid()}.*ketch down"):

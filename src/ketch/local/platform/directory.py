@@ -8,6 +8,11 @@ SOCKET_PATH_LIMIT = 107
 """Bytes that a Unix socket's path may have on Linux (sun_path less its terminator)."""
 
 LONGEST_SOCKET = "run/network.sock"
+FOLDERS = ("run", "logs", "pki", "objects", "volumes", "pods", "environments")
+BROUGHT_ALONG = ("images.json", "lost+found")
+"""What may be in a directory before its first platform: what images mean there, and the mark of a file system."""
+
+MOST_NAMED = 3
 
 
 class DirectoryError(Exception):
@@ -83,11 +88,6 @@ class DataDirectory:
         """The Kubernetes API (TLS) for those who live in another network namespace."""
         return self.run / "api.sock"
 
-    @property
-    def node_socket(self) -> Path:
-        """The kubelet API of the local node."""
-        return self.run / "node.sock"
-
     def log(self, process: str) -> Path:
         """Where ``process`` writes its output."""
         return self.logs / f"{process}.log"
@@ -109,18 +109,22 @@ class DataDirectory:
                     f"data directory {self.root} belongs to user {owner}, you are user {os.geteuid()}: "
                     "choose another with --data-dir"
                 )
+            if strangers := self._strangers():
+                raise DirectoryError(
+                    f"data directory {self.root} holds other things ({', '.join(strangers)}) and would be closed to "
+                    "others: choose an empty one with --data-dir"
+                )
             self.root.chmod(0o700)
-            for path in (
-                self.run,
-                self.logs,
-                self.pki,
-                self.objects,
-                self.root / "volumes",
-                self.root / "pods",
-                self.root / "environments",
-            ):
-                path.mkdir(exist_ok=True, mode=0o700)
+            for name in FOLDERS:
+                (self.root / name).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise DirectoryError(
                 f"cannot use data directory {self.root}: {error.strerror}: choose another with --data-dir"
             ) from error
+
+    def _strangers(self) -> list[str]:
+        """What stands in a directory that no platform has used yet and is none of its business; the first few."""
+        if self.lock.exists():
+            return []
+        ours = {*FOLDERS, *BROUGHT_ALONG}
+        return sorted(path.name for path in self.root.iterdir() if path.name not in ours)[:MOST_NAMED]
