@@ -6,7 +6,6 @@ killed at any time: what it acknowledged is on disk, and everything else is made
 
 import argparse
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -27,14 +26,12 @@ from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store.records import StoreCorrupt
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.process import inherited_sockets
-from ketch.local.program import announce_ready, log_to_stderr
+from ketch.local.program import announce_ready, collect_rarely, log_to_stderr
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.setup import setup as setup_pipelines
 
 GRACE_SECONDS = 3
-COLLECT_AFTER = (100_000, 50, 1000)
-"""Objects live long here and make few cycles: at Python's own thresholds collections took a tenth of a second each."""
 
 
 def _sockets(names: Sequence[str]) -> list[socket.socket]:
@@ -88,7 +85,7 @@ async def _serve(directory: DataDirectory) -> None:
         async with _http(application, platform):
             await manager.ready()
             announce_ready()
-            gc.freeze()  # what lives now lives on: collections need not look at it again
+            collect_rarely()
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
         running.cancel()
@@ -104,7 +101,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     log_to_stderr()
-    gc.set_threshold(*COLLECT_AFTER)
+    collect_rarely()
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
     except (StoreCorrupt, DatabaseUnusable) as error:

@@ -25,6 +25,9 @@ REQUEST_SECONDS = 65.0
 
 WATCH_SLACK_SECONDS = 30.0
 CONNECTIONS = 0  # unlimited: watches each hold one
+AT_ONCE = 16
+"""Requests under way: more of them would be no sooner done, and each would open a connection with a TLS handshake."""
+
 IDLE_SECONDS = 90.0
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 3}
@@ -81,11 +84,12 @@ class HTTPTransport:
         self._session: aiohttp.ClientSession | None = None
         self._context: tuple[Identity, ssl.SSLContext] | None = None
         self._closed = False
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def request(self, request: Request) -> Any:
         """Send ``request``; the decoded answer."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        async with self._send(request, timeout) as response:
+        async with self._turns, self._send(request, timeout) as response:
             with self._torn():
                 content = await response.read()
             return _decoded(content, response)

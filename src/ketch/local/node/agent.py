@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import PersistentVolume, Pod, PodStatus
 from ketch.local.images.images import Images
+from ketch.local.images.rootfs import certificate_settings, system_trust
 from ketch.local.network.client import NetworkClient, NetworkError
+from ketch.local.network.outbound.environment import pod_environment
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import Actions
 from ketch.local.node.adoption import Adopted, adopt, containers_below
@@ -67,6 +70,10 @@ class Agent:
             references=references,
             folders=self._folders,
             host_ip=host_ip,
+            given={
+                **certificate_settings({**system_trust(), **os.environ}),
+                **pod_environment(network_info, os.environ),
+            },
         )
         self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated)
         references.allocatable = self._registration.allocatable

@@ -17,7 +17,7 @@ from ketch.kube.config import ConfigError, load_config
 from ketch.kube.http import HTTPTransport
 from ketch.kube.rest import RESTClient
 from ketch.local.node.agent import Agent, network_info
-from ketch.local.program import announce_ready, log_to_stderr
+from ketch.local.program import announce_ready, collect_rarely, log_to_stderr
 
 LOOK_AGAIN = 0.02
 
@@ -41,6 +41,7 @@ async def _run(data_dir: Path, kubeconfig: Path, name: str) -> None:
     if starting.done():
         starting.result()
         announce_ready()
+        collect_rarely()
         running = asyncio.create_task(agent.run())
         await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
         if running.done():

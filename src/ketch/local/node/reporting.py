@@ -1,4 +1,8 @@
-"""A pod's status on its way to the API server: at once, one write at a time, always the newest."""
+"""A pod's status on its way to the API server: one write at a time, always the newest.
+
+What others wait for goes at once: a new phase, and whatever happens while the pod runs. The steps before and after are
+told when they last: of a pod that starts in 30 ms nobody sees them, and each would be a write for every watcher.
+"""
 
 import asyncio
 import logging
@@ -13,6 +17,10 @@ from ketch.kube.types.core import Pod, PodStatus
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+QUIET = 0.1
+"""Seconds after which a step that nobody waits for is told."""
+
+RUNNING = "Running"
 CLEARED = ("message", "reason", "podIP", "podIPs", "nominatedNodeName")
 """Fields that a newer status may lack: a patch must say so."""
 
@@ -24,25 +32,45 @@ class Reporter:
         self._client = client
         self._clock = clock
         self._meta = pod.metadata
+        self._phase = pod.status.phase
         self._wanted: PodStatus | None = None
         self._task: asyncio.Task[None] | None = None
+        self._later: asyncio.Task[None] | None = None
 
     def report(self, status: PodStatus) -> None:
         """Tell ``status``, unless a newer one comes first."""
-        self._wanted = status
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+        urgent = status.phase == RUNNING or status.phase != self._phase
+        self._wanted, self._phase = status, status.phase
+        if urgent:
+            self._tell()
+        elif self._later is None:
+            self._later = asyncio.create_task(self._tell_later())
 
     async def settled(self) -> None:
         """Until the newest status is told."""
+        if self._wanted is not None:
+            self._tell()
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
         """Give up what is not told yet."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._later, self._task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _tell(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def _tell_later(self) -> None:
+        await self._clock.sleep(QUIET)
+        self._later = None
+        self._tell()
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE

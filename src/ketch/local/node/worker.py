@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,9 +19,7 @@ from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import EventRecorder
 from ketch.kube.types.core import Pod
 from ketch.local.images.images import Image, ImageError, Images
-from ketch.local.images.rootfs import certificate_settings, system_trust
 from ketch.local.network.client import NetworkClient, NetworkError
-from ketch.local.network.outbound.environment import pod_environment
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import ActionFailed, Actions
 from ketch.local.node.adoption import Adopted
@@ -79,6 +77,8 @@ class Tools:
     references: References
     folders: Folders
     host_ip: str
+    given: Mapping[str, str]
+    """Variables that every container has."""
 
 
 class PodWorker:
@@ -253,11 +253,11 @@ class PodWorker:
         each = self.machine.container(name)
         info = self._tools.network_info
         around = self._tools.references.around(self.pod, self.machine.pod_ip)
-        given = {**certificate_settings({**system_trust(), **os.environ}), **pod_environment(info, os.environ)}
-        setting = Setting(self._tools.folders, self._volumes.places, info, around, given)
+        setting = Setting(self._tools.folders, self._volumes.places, info, around, self._tools.given)
         directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
         self._containers.pop((name, attempt - KEPT_RUNS), None)
-        self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, attempt - KEPT_RUNS))
+        if (old := attempt - KEPT_RUNS) >= 0:
+            self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, old))
         try:
             spec = container_spec(self.pod, each.spec, attempt, self._images[each.spec.image], setting)
             with contextlib.suppress(AlreadyStarted):
