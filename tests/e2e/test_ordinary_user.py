@@ -31,10 +31,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 """
 ASK = """
-import os, urllib.request
+import os, sys, urllib.request
 for _ in range(20):
     print(urllib.request.urlopen("http://web", timeout=10).read().decode())
-for path in ("{home}", "{data}/kube.db", "/root/.ssh"):
+for path in sys.argv[1:]:
     assert not os.path.exists(path), path
 """
 
@@ -100,7 +100,9 @@ def test_the_platform_belongs_to_the_user_and_isolates_pods(ordinary: OrdinaryPl
     assert "host's network" not in status.stdout
 
 
-def test_two_pods_on_one_port_behind_a_service_are_reached_by_name(ordinary: OrdinaryPlatform):
+@pytest.fixture(scope="module")
+def web(ordinary: OrdinaryPlatform) -> None:
+    """Two pods that listen on one port, behind a Service."""
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -109,15 +111,22 @@ def test_two_pods_on_one_port_behind_a_service_are_reached_by_name(ordinary: Ord
     }
     ordinary.apply(_server("one"), _server("two"), service)
     ordinary.kubectl("wait", "pod/one", "pod/two", "--for=condition=Ready", "--timeout=60s")
+
+
+def _ask(platform: Platform, name: str, *hidden: Path) -> None:
+    """A pod asks for the Service by its name, and looks for what it must not see."""
+    platform.apply(_once(name, "python3", "-c", ASK, *map(str, hidden)))
+    ended = _ended(platform, name)
+    assert ended["exitCode"] == 0, platform.kubectl("logs", name)
+    assert set(platform.kubectl("logs", name).split()) == {"one", "two"}
+
+
+@pytest.mark.usefixtures("web")
+def test_two_pods_on_one_port_behind_a_service_are_reached_by_name(ordinary: OrdinaryPlatform):
     addresses = {ordinary.get("pod", name)["status"]["podIP"] for name in ("one", "two")}
     assert len(addresses) == 2
     assert all(address.startswith("10.244.") for address in addresses)
-    ask = ASK.format(home=ordinary.home, data=ordinary.root)
-    ordinary.apply(_once("asker", "python3", "-c", ask))
-    ended = _ended(ordinary, "asker")
-    assert ended["exitCode"] == 0, ordinary.kubectl("logs", "asker")
-    assert set(ordinary.kubectl("logs", "asker").split()) == {"one", "two"}
-    ordinary.kubectl("delete", "pod", "one", "two", "asker", "--wait=false")
+    _ask(ordinary, "asker", ordinary.home, ordinary.root / "kube.db", Path("/root/.ssh"))
 
 
 def test_a_pipeline_runs(ordinary: OrdinaryPlatform):
@@ -127,6 +136,7 @@ def test_a_pipeline_runs(ordinary: OrdinaryPlatform):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.usefixtures("web")
 @pytest.mark.parametrize("process", ["node-agent", "keeper", "network", "control-plane"])
 def test_a_pod_lives_on_when_a_process_is_killed(ordinary: OrdinaryPlatform, process: str):
     name = f"lives-{process}"
@@ -138,11 +148,10 @@ def test_a_pod_lives_on_when_a_process_is_killed(ordinary: OrdinaryPlatform, pro
     ordinary.pid(process)
     assert _ended(ordinary, name)["exitCode"] == 7
     assert ordinary.kubectl("logs", name) == "begun\nended\n"
-    after = f"after-{process}"
-    ordinary.apply(_once(after, "true"))
-    assert _ended(ordinary, after)["exitCode"] == 0
+    _ask(ordinary, f"after-{process}")
 
 
+@pytest.mark.usefixtures("web")
 def test_what_a_killed_supervisor_left_ends_and_the_pods_go_on(ordinary: OrdinaryPlatform):
     ordinary.apply(_once("goes-on", "sh", "-c", "echo begun; sleep 4; echo ended; exit 7"))
     ordinary.kubectl("wait", "pod/goes-on", "--for=condition=Ready", "--timeout=60s")
@@ -150,5 +159,6 @@ def test_what_a_killed_supervisor_left_ends_and_the_pods_go_on(ordinary: Ordinar
     started = start_platform(ordinary.root, lambda command: as_ordinary_user(command, ordinary.home))
     assert _ended(started, "goes-on")["exitCode"] == 7
     assert started.kubectl("logs", "goes-on") == "begun\nended\n"
+    _ask(started, "after-all")
     assert ordinary.ketch("down").returncode == 0
     assert not (ordinary.root / "run" / "holder.sock").exists()

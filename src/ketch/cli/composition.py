@@ -80,7 +80,11 @@ def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequen
             (*python, "ketch.cli.controlplane", *data),
             sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
         ),
-        ProcessSpec("network", (*python, "ketch.local.network.daemon", *data)),
+        ProcessSpec(
+            "network",
+            (*python, "ketch.local.network.daemon", *data),
+            after_stop=lambda: end_holder(directory.root),
+        ),
         ProcessSpec("keeper", (*python, "ketch.local.sandbox.main", *data)),
         ProcessSpec(
             "node-agent",
