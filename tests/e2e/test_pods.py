@@ -115,7 +115,8 @@ def test_readiness_opens_and_closes_the_way_to_a_pod(platform: Platform, namespa
     )
 
     def endpoints() -> list[dict[str, Any]]:
-        return platform.get("endpoints", "web", "-n", namespace).get("subsets") or [{}]
+        found = platform.get("endpoints", "-n", namespace)["items"]
+        return (found and found[0].get("subsets")) or [{}]
 
     eventually(lambda: "notReadyAddresses" in endpoints()[0])
     assert "1/2" in platform.kubectl("get", "pod", "web", "-n", namespace)
