@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import select
 
 from ketch.metadata.database import Database
-from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
+from ketch.metadata.tables import Artifact, ArtifactTask
 
 _BATCH = 500  # ids in one IN list; SQLite's parameters are bounded
 
@@ -52,13 +52,3 @@ class ArtifactStore:
         )
         async with self.database.session() as session:
             return [(link, artifact) for link, artifact in await session.execute(query)]
-
-    async def links_of(self, artifact_id: str) -> Sequence[ArtifactTask]:
-        """Who made the artifact and who read it, makers first."""
-        query = (
-            select(ArtifactTask)
-            .where(ArtifactTask.artifact_id == artifact_id)
-            .order_by(ArtifactTask.role != OUTPUT, ArtifactTask.run_id, ArtifactTask.task_id)
-        )
-        async with self.database.session() as session:
-            return (await session.scalars(query)).all()

@@ -8,7 +8,6 @@
     ├── AlreadyExists       6  the name is taken
     ├── PermissionDenied    7  whoever asks may not
     ├── FailedPrecondition  9  not in this state
-    ├── Unimplemented      12  not a method of this server
     └── Unavailable        14  what is needed for the answer cannot be reached now
 """
 
@@ -53,12 +52,6 @@ class FailedPrecondition(RequestError):
     """Right in itself, but not in the state that the thing is in."""
 
     code = 9
-
-
-class Unimplemented(RequestError):
-    """Not a method of this server."""
-
-    code = 12
 
 
 class Unavailable(RequestError):

@@ -117,13 +117,6 @@ class Registry:
         """The resource that serves ``kind``, or None."""
         return self._kinds.get((group, version, kind))
 
-    def by_storage(self, storage: str) -> ServedResource | None:
-        """The resource in its stored version."""
-        for resource in self._resources.values():
-            if resource.storage == storage and resource.api_version == resource.stored_api_version:
-                return resource
-        return None
-
     def groups(self) -> Mapping[str, list[str]]:
         """Versions by group, preferred first; the core group is ``""``."""
         return self._versions

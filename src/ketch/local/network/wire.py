@@ -105,5 +105,3 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     info: NetworkInfo | None = None
     ip: str = ""
     attachments: Mapping[str, str] = {}
-    descriptors: int = 0
-    """How many descriptors come with this answer."""

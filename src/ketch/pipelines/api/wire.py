@@ -15,7 +15,6 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 import msgspec
 
 from ketch.kube.codec import format_time, parse_time
-from ketch.metadata.columns import EPOCH
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.states import format_instant
 from ketch.pipelines.structs import plain
@@ -57,12 +56,6 @@ def timestamp(moment: datetime | None) -> str:
 def instant(moment: datetime | None) -> str:
     """A moment to the millisecond; empty when unset."""
     return "" if moment is None else format_instant(moment)
-
-
-def moment_of(text: str) -> datetime | None:
-    """The moment that a message's time field carries; None when unset."""
-    moment = parse_time(text) if text else None
-    return None if moment == EPOCH else moment
 
 
 def decode(kind: type[M], body: Any, where: str = "") -> M:
