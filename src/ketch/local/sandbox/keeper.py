@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 16
 PIPE_SIZE = 1 << 18
-GLANCE = 0.0002
-"""Seconds between two looks at whether bubblewrap has become the user's program; it takes a few milliseconds."""
+GLANCE, LONGEST_GLANCE, GROWTH = 0.0002, 0.005, 1.1
+"""Seconds between looks at whether bubblewrap has become the user's program. It takes a few milliseconds; where it
+takes longer, too many start at once, and looking must not slow them more."""
 
 ARGUMENTS_FD, STATUS_FD = 3, 4
 EXPENDABLE = "500"
@@ -62,10 +63,10 @@ class Program:
 
     def await_start(self) -> bool:
         """Wait until the user's program runs, or has run already. False: it never will."""
-        said, bwrap = b"", None
+        said, bwrap, pause = b"", None, GLANCE
         readers = [self.status, self.stderr]
         while True:
-            ready = select.select(readers, (), (), GLANCE if self.init else None)[0]
+            ready = select.select(readers, (), (), pause if self.init else None)[0]
             if self.stderr in ready:
                 # Whose words these are is known when it is known who became of bubblewrap.
                 text = os.read(self.stderr, CHUNK)
@@ -80,8 +81,10 @@ class Program:
                 if not self.init and b"\n" in said:  # bubblewrap writes its line in pieces
                     self.init = int(json.loads(said.partition(b"\n")[0])["child-pid"])
                     bwrap = program(self.init)
-            elif self.init and self._became_program(bwrap):
-                return True
+            elif self.init:
+                if self._became_program(bwrap):
+                    return True
+                pause = min(LONGEST_GLANCE, pause * GROWTH)
 
     def _became_program(self, bwrap: "tuple[int, int] | None") -> bool:
         for child in children(self.init):
