@@ -362,11 +362,10 @@ class WriteHandlers:
     def _check(
         self, resource: ServedResource, strategy: Strategy, obj: Obj, old: Mapping[str, Any] | None, context: Context
     ) -> None:
-        found = metadata.causes(resource, obj)
-        found += resource.schema.validate(obj)
-        if not found:
-            found += strategy.validate(obj, old, context)
-        if found:
+        found = resource.schema.validate(obj)
+        if not found:  # the rules of the kind expect an object of the right shape
+            found = strategy.validate(obj, old, context)
+        if found := [*metadata.causes(resource, obj), *found]:
             raise invalid(resource, obj["metadata"].get("name", ""), found)
 
     def _manager(self, call: Call, resource: ServedResource, subresource: str, context: Context) -> patches.Manager:
