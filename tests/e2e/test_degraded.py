@@ -91,6 +91,21 @@ def test_without_networks_a_port_is_given_to_one_pod_at_a_time(shared: Platform)
     shared.kubectl("delete", "pod", "second")
 
 
+def test_without_networks_pods_reach_the_api_server_as_anywhere(shared: Platform):
+    script = (
+        "import os, ssl, urllib.request\n"
+        "account = '/var/run/secrets/kubernetes.io/serviceaccount'\n"
+        "host, port = os.environ['KUBERNETES_SERVICE_HOST'], os.environ['KUBERNETES_SERVICE_PORT']\n"
+        "head = {'Authorization': 'Bearer ' + open(account + '/token').read()}\n"
+        "request = urllib.request.Request(f'https://{host}:{port}/api', headers=head)\n"
+        "context = ssl.create_default_context(cafile=account + '/ca.crt')\n"
+        "print(urllib.request.urlopen(request, context=context).status)\n"
+    )
+    shared.apply(_pod("asks", "", image="python:3.11", command=["python3", "-c", script]))
+    shared.kubectl("wait", "pod/asks", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    assert shared.kubectl("logs", "asks") == "200\n"
+
+
 def test_without_networks_a_pipeline_runs(shared: Platform, tmp_path: Path):
     package = tmp_path / "means.yaml"
     kfp.compiler.Compiler().compile(means, str(package))

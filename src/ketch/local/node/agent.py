@@ -44,7 +44,9 @@ GATEWAY_ADDRESS = "10.244.0.1"
 class Agent:
     """One node. ``start`` returns when it is registered and looks after its pods; ``run`` goes on until cancelled."""
 
-    def __init__(self, client: Client, clock: Clock, data_dir: Path, name: str, network_info: NetworkInfo) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, data_dir: Path, name: str, network_info: NetworkInfo, api_server: str = ""
+    ) -> None:
         self._client = client
         self._clock = clock
         self._name = name
@@ -58,6 +60,7 @@ class Agent:
         network = NetworkClient(data_dir / "run" / "network.sock", clock)
         sandbox = SandboxClient(data_dir / "run" / "keeper.sock")
         references = References(self._manager, name, host_ip)
+        references.api_server = "" if isolated else api_server
         self._tools = Tools(
             client=client,
             clock=clock,

@@ -33,8 +33,9 @@ async def _run(data_dir: Path, kubeconfig: Path, name: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     info, _ = await asyncio.gather(network_info(data_dir, SYSTEM_CLOCK), _kubeconfig(kubeconfig))
-    client = RESTClient(HTTPTransport(load_config(kubeconfig), SYSTEM_CLOCK))
-    agent = Agent(client, SYSTEM_CLOCK, data_dir, name, info)
+    config = load_config(kubeconfig)
+    client = RESTClient(HTTPTransport(config, SYSTEM_CLOCK))
+    agent = Agent(client, SYSTEM_CLOCK, data_dir, name, info, config.server)
     starting = asyncio.create_task(agent.start())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import msgspec
 
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.types.core import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service
 from ketch.kube.types.volumes import VolumeProjection
-from ketch.local.node.environment import Surroundings
+from ketch.local.node.environment import MASTER_SERVICE, Surroundings
 
 
 def _named_config_maps(pod: Pod) -> set[str]:
@@ -38,6 +41,12 @@ def _projections(pod: Pod) -> Iterator[VolumeProjection]:
             yield from volume.projected.sources
 
 
+def reached_at(service: Service, address: str, port: int) -> Service:
+    """The Service as if ``address`` and ``port`` were its own."""
+    ports = tuple(msgspec.structs.replace(each, port=port) for each in service.spec.ports[:1])
+    return msgspec.structs.replace(service, spec=msgspec.structs.replace(service.spec, cluster_ip=address, ports=ports))
+
+
 class References:
     """The objects that this node's pods refer to. ``changed`` is told the namespace of each change ("": cluster)."""
 
@@ -50,6 +59,8 @@ class References:
         self._node_name = node_name
         self._host_ip = host_ip
         self.allocatable: dict[str, str] = {"cpu": str(os.cpu_count() or 1)}
+        self.api_server = ""
+        """URL of the API server for pods that share the host's network, in which its Service has no address."""
 
     def on_change(self, changed: Callable[[str], None]) -> None:
         """Tell ``changed`` the namespace in which an object came, changed or went."""
@@ -72,8 +83,14 @@ class References:
             allocatable=self.allocatable,
             config_maps={name: self._config_maps.get(ObjectKey(namespace, name)) for name in _named_config_maps(pod)},
             secrets={name: self._secrets.get(ObjectKey(namespace, name)) for name in _named_secrets(pod)},
-            services=(*self._services.list(namespace), *self._services.list("default")),
+            services=tuple(self._reachable_services(namespace)),
         )
+
+    def _reachable_services(self, namespace: str) -> Iterator[Service]:
+        api = urlsplit(self.api_server)
+        for service in (*self._services.list(namespace), *self._services.list("default")):
+            is_api = (service.metadata.namespace, service.metadata.name) == MASTER_SERVICE
+            yield reached_at(service, self._host_ip, api.port or 443) if is_api and api.hostname else service
 
     def claim(self, namespace: str, name: str) -> tuple[PersistentVolumeClaim | None, PersistentVolume | None]:
         """A claim, and the volume that it is bound to."""
