@@ -1,10 +1,16 @@
-"""``python -m benchmarks [startup] [api] [pods] [pipelines]``: all of them when none is named."""
+"""``python -m benchmarks [startup] [api] [pods] [pipelines] [growth]``: all of them when none is named."""
 
 import sys
 
-from benchmarks import api, pipelines, pods, startup
+from benchmarks import api, growth, pipelines, pods, startup
 
-BENCHMARKS = {"startup": startup.main, "api": api.main, "pods": pods.main, "pipelines": pipelines.main}
+BENCHMARKS = {
+    "startup": startup.main,
+    "api": api.main,
+    "pods": pods.main,
+    "pipelines": pipelines.main,
+    "growth": growth.main,
+}
 
 
 def main() -> None:

@@ -31,6 +31,11 @@ def _pod(name: str, *command: str) -> Pod:
     return Pod(metadata=ObjectMeta(name=name, namespace="default", labels=LABELS), spec=spec)
 
 
+def open_client(platform: Platform) -> RESTClient:
+    """A client of the platform's Kubernetes API, as its administrator."""
+    return RESTClient(HTTPTransport(load_config(platform.kubeconfig), SYSTEM_CLOCK))
+
+
 class Watched:
     """When each pod of the benchmark first had each phase."""
 
@@ -57,10 +62,11 @@ class Watched:
         return self.seen[name, phase]
 
 
-async def _running_latencies(client: RESTClient, watched: Watched) -> list[float]:
+async def running_latencies(client: RESTClient, watched: Watched, prefix: str, count: int) -> list[float]:
+    """Seconds from a pod's create to its Running, for ``count`` pods one after the other."""
     latencies = []
-    for number in range(SERIAL):
-        name = f"serial-{number}"
+    for number in range(count):
+        name = f"{prefix}-{number}"
         started = time.perf_counter()
         await client.create(_pod(name, "sleep", "60"))
         latencies.append(await watched.until(name, "Running") - started)
@@ -90,14 +96,13 @@ async def _bare_sandbox() -> list[float]:
 
 
 async def measure(platform: Platform) -> None:
-    transport = HTTPTransport(load_config(platform.kubeconfig), SYSTEM_CLOCK)
-    client = RESTClient(transport)
+    client = open_client(platform)
     watched, begun = Watched(), asyncio.Event()
     watching = asyncio.create_task(watched.run(client, begun))
     await begun.wait()
     await client.create(_pod("first", "true"))  # resolves the image once
     await watched.until("first", "Succeeded")
-    latencies = await _running_latencies(client, watched)
+    latencies = await running_latencies(client, watched, "serial", SERIAL)
     rate = await _short_pods(client, watched)
     bare = await _bare_sandbox()
     watching.cancel()
