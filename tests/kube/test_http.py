@@ -96,7 +96,8 @@ def plugin(tmp_path, status, code=0):
     script = tmp_path / "plugin.py"
     answer = json.dumps({"status": status})
     script.write_text(
-        f"import os, sys\nopen({str(tmp_path / 'runs')!r}, 'a').write(os.environ['KUBERNETES_EXEC_INFO'] + '\\n')\n"
+        f"import os, sys\nwith open({str(tmp_path / 'runs')!r}, 'a') as runs:\n"
+        "    runs.write(os.environ['KUBERNETES_EXEC_INFO'] + '\\n')\n"
         f"sys.stderr.write('please log in')\nprint({answer!r})\nsys.exit({code})\n"
     )
     return ExecPlugin("client.authentication.k8s.io/v1", sys.executable, ("-S", str(script)), provide_cluster_info=True)

@@ -358,7 +358,9 @@ def test_an_end_that_nobody_saw_is_adopted():
     play = Play(a_pod(policy="Never"), {"main": [run(0, 3)]})
     play.feed(events.PodChanged(play.pod))
     assert play.status.phase == "Failed"
-    assert play.state().state.terminated.exit_code == 3
+    ended = play.state().state.terminated
+    assert (ended.exit_code, ended.container_id) == (3, play.state().container_id)
+    assert ended.container_id.startswith("ketch://")
     assert not play.of(orders.StartContainer)
 
 

@@ -48,15 +48,17 @@ async def test_sockets_arrive_in_order_under_their_names(log):
     listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in ("first", "second")}
     code = (
         "import socket; from ketch.local.platform.process import inherited_sockets; "
-        "print({n: socket.socket(fileno=f).getsockname()[1] for n, f in inherited_sockets().items()})"
+        "got = {n: socket.socket(fileno=f) for n, f in inherited_sockets().items()}; "
+        "print({n: s.getsockname()[1] for n, s in got.items()}); [s.close() for s in got.values()]"
     )
     spec = ProcessSpec("program", python(code), sockets={name: item.fileno() for name, item in listeners.items()})
     pid, told = spawn(spec, log)
     os.close(told)
-    assert await wait_for_exit(pid) == 0
-    assert log.read_text().strip() == str({name: item.getsockname()[1] for name, item in listeners.items()})
+    code = await wait_for_exit(pid)
+    ports = {name: item.getsockname()[1] for name, item in listeners.items()}
     for item in listeners.values():
         item.close()
+    assert (code, log.read_text().strip()) == (0, str(ports))
 
 
 async def test_a_program_inherits_nothing_but_what_is_meant_for_it(log):

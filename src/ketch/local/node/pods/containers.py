@@ -1,7 +1,7 @@
 """What is known of one container of a pod, and what follows from that alone. Pure."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
 
@@ -204,7 +204,7 @@ class TrackedContainer:
             self.attempt, self.image, self.image_id = run.attempt, run.image, run.image_id
             self.running(uid, run.started_at, now)
             if run.termination is not None:
-                self.exited(run.termination)
+                self.exited(replace(run.termination, container_id=self.container_id))
         if self.stage is Stage.RUNNING:
             self.post_start_done = True
             for kind, was in ((ProbeKind.STARTUP, was_started), (ProbeKind.READINESS, was_ready)):
