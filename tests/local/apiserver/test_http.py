@@ -100,6 +100,8 @@ async def test_the_unix_socket_serves_the_same(served: Any) -> None:
         pytest.param(b"{", "application/json", 400, "no JSON", id="broken JSON"),
         pytest.param(b"a: [", "application/yaml", 400, "no YAML", id="broken YAML"),
         pytest.param(b'{"a": NaN}', "application/json", 400, "no JSON", id="no number"),
+        pytest.param(b"a: %d" % (1 << 64), "application/yaml", 400, "none of 64 bits", id="a number too large"),
+        pytest.param(b'a: "\\ud800"', "application/yaml", 400, "no ", id="half a surrogate pair"),
         pytest.param(b"{}", "text/html", 415, "unknown format", id="media type"),
         pytest.param(b"", "application/json", 400, "must be a ConfigMap object", id="nothing"),
         pytest.param(b"[" * 100_000, "application/json", 400, "no JSON", id="deep JSON"),

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from ketch.kube.config import load_config
+from ketch.kube.credentials import Identity, client_context
 from ketch.kube.errors import BadRequest, NotFound, Unavailable
 from ketch.kube.transport import Request
 from ketch.local.apiserver.server import APIServer
@@ -29,6 +31,9 @@ async def node(ask: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncItera
             writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
             first = line.split()[1].encode()
             writer.write(b"%x\r\n%b\r\n" % (len(first), first))
+            if "limitBytes=1" in line:
+                writer.close()  # as a node that is killed
+                return
             if "follow=true" in line:
                 await seen["more"].wait()
                 writer.write(b"4\r\nmore\r\n")
@@ -82,3 +87,17 @@ async def test_a_node_that_is_not_there(ask: Any, tmp_path: Path) -> None:
     await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n2", "annotations": annotations}})
     with pytest.raises(Unavailable, match="the node does not answer"):
         await ask("GET", LOG)
+
+
+@pytest.mark.usefixtures("node")
+async def test_a_log_that_breaks_off_does_not_look_whole(served: Any) -> None:
+    context = client_context(load_config(served.kubeconfig), Identity())
+    reader, writer = await asyncio.open_unix_connection(served.unix_socket, ssl=context, server_hostname="localhost")
+    writer.write(f"GET {LOG}?container=one&limitBytes=1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"/containerLogs/default/p/one" in answer
+    assert not answer.endswith(b"0\r\n\r\n")
+    assert answer.count(b"HTTP/1.1") == 1

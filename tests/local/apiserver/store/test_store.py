@@ -34,6 +34,17 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
+async def test_what_cannot_be_written_harms_nobody_else(store: Store) -> None:
+    odd, good = await asyncio.gather(
+        store.put(key("odd"), build(data=1 << 70), expected=None),
+        store.put(key("good"), build(data=1), expected=None),
+        return_exceptions=True,
+    )
+    assert isinstance(odd, TypeError)
+    assert store.get(key("good")) is good
+    await store.put(key("odd"), build(data=1), expected=None)
+
+
 async def test_a_write_is_read_and_outlives_the_store(store: Store, tmp_path: Path) -> None:
     record = await store.put(key("a"), build(data=1), expected=None)
     assert store.get(key("a")) is record

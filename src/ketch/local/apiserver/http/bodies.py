@@ -16,6 +16,8 @@ TIMESTAMP = "tag:yaml.org,2002:timestamp"
 MOST_VALUES = 1_000_000
 """Values that a body may hold once its YAML aliases are followed."""
 
+SMALLEST_INTEGER, LARGEST_INTEGER = -(1 << 63), (1 << 64) - 1
+
 
 def content_type(header: str) -> str:
     """The media type without parameters; JSON when the client says nothing."""
@@ -70,14 +72,23 @@ def _plain(value: Any, budget: Iterator[int]) -> Any:
         return {_key(name): _plain(item, budget) for name, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
         return [_plain(item, budget) for item in cast("list[Any]", value)]
+    if isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise BadRequest(f"the body of the request holds the number {value}, which is none of 64 bits")
+    if isinstance(value, str) and not _is_unicode(value):
+        raise BadRequest(f"the body of the request holds the text {value!r}, which is no Unicode")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     raise BadRequest(f"the body of the request holds a {type(value).__name__}, which JSON does not know")
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no halves of surrogate pairs, which YAML can spell and nothing can store."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _key(name: Any) -> str:
     if isinstance(name, bool):
         return "true" if name else "false"
-    if isinstance(name, str | int | float):
+    if isinstance(name, str | int | float) and _is_unicode(str(name)):
         return str(name)
     raise BadRequest("the body of the request has a key that is no text")

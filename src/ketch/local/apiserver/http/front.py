@@ -181,10 +181,15 @@ class Front:
     ) -> None:
         self._requests[request.method, 200] += 1
         connection.write(encoding.head(200, content_type, None))
-        async for data in chunks:
-            if data:
-                connection.write(encoding.chunk(data))
-                await connection.drained()
+        try:
+            async for data in chunks:
+                if data:
+                    connection.write(encoding.chunk(data))
+                    await connection.drained()
+        except Exception as error:  # noqa: BLE001  # whatever the source raises: the answer has begun and cannot be another
+            LOG.info("%s %s broke off: %s", request.method, request.target, error)
+            connection.abort()
+            return
         connection.write(encoding.LAST_CHUNK)
 
     async def _watch(

@@ -127,6 +127,8 @@ class Store:
             await asyncio.shield(self._commits[record.key])
 
     async def _stage(self, record: Record, *, deleted: bool) -> Record:
+        if not deleted:
+            _ = record.encoded  # made here: what cannot be written is its own writer's trouble and nobody else's
         loop = asyncio.get_running_loop()
         self._pending[record.key] = None if deleted else record
         if not self._staged:
