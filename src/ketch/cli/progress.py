@@ -131,7 +131,8 @@ def _note(task: Task) -> str:
     state = task.get("state", _PENDING)
     if state == _PENDING:
         return _message(task).rpartition("\n")[2]
-    return _CACHED if state == "SUCCEEDED" and not _moment(task.get("start_time")) else ""
+    ran = _moment(task.get("start_time")) or task.get("pod_name")
+    return "" if state != "SUCCEEDED" or ran else _CACHED
 
 
 def _span(run: Mapping[str, Any]) -> tuple[str | None, str | None]:

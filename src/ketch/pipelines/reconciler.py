@@ -212,15 +212,15 @@ class RunReconciler:
     async def _heard(self, active: _Active, node: Node, pod: Pod, entries: list[Entry]) -> Event | None:
         seen = observe(pod)
         active.due.pop(node.id, None)
+        if seen.phase in (Phase.RUNNING, Phase.SUCCEEDED) and node.id not in active.running:
+            active.running.add(node.id)  # a short step may never be seen running
+            entries.append(Started(node.id))
+        if seen.phase is Phase.RUNNING:
+            return None
         if seen.phase is Phase.SUCCEEDED:
             return await self._result(active, node)
         if seen.phase is Phase.FAILED:
             return Failed(node.id, seen.message)
-        if seen.phase is Phase.RUNNING:
-            if node.id not in active.running:
-                active.running.add(node.id)
-                entries.append(Started(node.id))
-            return None
         if seen.trouble:
             now = self._now()
             end = (pod.metadata.creation_timestamp or now) + timedelta(seconds=TROUBLE_SECONDS)

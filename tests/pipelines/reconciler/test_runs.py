@@ -155,6 +155,7 @@ async def test_imported_artifacts_are_read_where_they_are(stage: Stage) -> None:
     run, tasks = await stage.run(importing)
     assert run.error is None
     assert tasks["root"].outputs["parameters"] == {"Output": 3}
+    assert tasks["root/importer"].started_at
     again, more = await stage.run(importing)
     assert more["root/train"].state == "CACHED"
     assert tasks["root/importer"].outputs == more["root/importer"].outputs  # known under its address: the same artifact
@@ -175,6 +176,8 @@ async def test_what_ran_before_is_not_run_again(stage: Stage) -> None:
     assert after["root/train"].outputs == before["root/train"].outputs
     assert after["root"].outputs["parameters"] == {"Output": 2}
     assert not after["root/train"].pod_name
+    assert before["root/train"].started_at
+    assert after["root/train"].started_at is None  # what has no start did not run
     links = {(link.role, link.artifact_id) for link, _ in await stage.artifacts.of_run(second.id)}
     assert links == {(link.role, link.artifact_id) for link, _ in await stage.artifacts.of_run(first.id)}
 

@@ -32,6 +32,11 @@ def make(rows: int) -> int:
 
 
 @dsl.component(install_kfp_package=False, base_image="python:3.11")
+def nothing():
+    pass
+
+
+@dsl.component(install_kfp_package=False, base_image="python:3.11")
 def double(number: int) -> int:
     return 2 * number
 
@@ -230,3 +235,19 @@ async def test_an_image_that_cannot_be_had_is_given_up_on(stage: Stage, monkeypa
     run, tasks = await stage.run(single)
     assert tasks["root/double"].error["message"] == "ImagePullBackOff: no image x:1 here; map it"
     assert all(pod.metadata.deletion_timestamp for pod in await stage.pods(run.id))
+
+
+async def test_a_step_that_is_never_seen_running_has_started_all_the_same(open_stage: Callable[..., Any]) -> None:
+    @dsl.pipeline(name="short")
+    def short() -> None:
+        nothing()
+
+    def at_once(pod: Pod) -> Mapping[str, Any]:
+        return container_status("Succeeded", {"terminated": {"exitCode": 0, "reason": "Completed"}})
+
+    async with open_stage(at_once) as stage:
+        run, tasks = await stage.run(short)
+    task = tasks["root/nothing"]
+    assert run.error is None
+    assert [entry["state"] for entry in task.state_history] == ["PENDING", "RUNNING", "SUCCEEDED"]
+    assert task.started_at
