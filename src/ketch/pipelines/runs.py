@@ -15,7 +15,7 @@ from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
 from ketch.pipelines.errors import FailedPrecondition, NotFound
 from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
-from ketch.pipelines.states import ARCHIVED, AVAILABLE, CACHED, FINAL, SUCCEEDED
+from ketch.pipelines.states import ARCHIVED, AVAILABLE, FINAL
 from ketch.pipelines.tables import Experiment, Run, Task
 
 _FIELDS: Mapping[str, Field] = {
@@ -93,17 +93,6 @@ class RunStore:
         query = select(Run.namespace, Run.id).where(Run.state.not_in(FINAL)).order_by(Run.created_at, Run.id)
         async with self.database.session() as session:
             return [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(query))]
-
-    async def cached(self, cache_key: str) -> Task | None:
-        """The newest task that finished well under ``cache_key``."""
-        query = (
-            select(Task)
-            .where(Task.cache_key == cache_key, Task.state.in_((SUCCEEDED, CACHED)))
-            .order_by(Task.finished_at.desc())
-            .limit(1)
-        )
-        async with self.database.session() as session:
-            return await session.scalar(query)
 
     async def list(self, query: ListQuery, experiment_id: str = "") -> Page[Run]:
         """One page of runs, of one experiment if it is named."""

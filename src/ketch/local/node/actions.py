@@ -118,7 +118,7 @@ async def _get(connection: socket.socket, action: HTTPGetAction, authority: str)
     headers = {"Host": authority, "User-Agent": "kube-probe/1.37", "Accept": "*/*", "Connection": "close"}
     headers |= {header.name: header.value for header in action.http_headers}
     reader, writer = await asyncio.open_connection(
-        sock=connection, ssl=context, server_hostname=authority if context else None
+        sock=connection, ssl=context, server_hostname=authority.rpartition(":")[0] if context else None
     )
     try:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
