@@ -18,6 +18,8 @@ from ketch.local.platform.record import running_platform
 
 DEFAULT_HOST = "http://localhost:8080"
 LOOK_AGAIN_AFTER = 0.2
+PATIENCE = 30.0
+"""Seconds for which a platform that was there may be away: its processes are started again when they die."""
 
 Host = Annotated[str, typer.Option(metavar="URL", help="Another platform's address.")]
 
@@ -78,11 +80,18 @@ def _host(given: str, data_dir: Path | None) -> str:
 
 
 def _follow(api: PipelinesAPI, run_id: str, show: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
+    heard = time.monotonic()
     while True:
-        run = api.get_run(run_id)
-        show(run)
-        if run.get("state") in FINISHED:
-            return run
+        try:
+            run = api.get_run(run_id)
+        except APIUnreachable:
+            if time.monotonic() - heard > PATIENCE:
+                raise
+        else:
+            heard = time.monotonic()
+            show(run)
+            if run.get("state") in FINISHED:
+                return run
         time.sleep(LOOK_AGAIN_AFTER)
 
 
