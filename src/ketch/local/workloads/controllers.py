@@ -7,6 +7,7 @@ from ketch.local.workloads import (
     deployments,
     endpoints,
     ephemeral,
+    events,
     eviction,
     expiry,
     garbage,
@@ -24,7 +25,7 @@ def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
     for each in (replicasets, deployments, jobs, expiry, endpoints):
         each.setup(manager)
-    for each in (claims, volumes, ephemeral, nodes, eviction, podgc):
+    for each in (claims, volumes, ephemeral, nodes, eviction, podgc, events):
         each.setup(manager)
     accounts.setup(manager, certificate)
     monitor = Monitor(manager)
