@@ -252,3 +252,10 @@ def test_clients_that_ask_for_more_than_there_is_are_told(platform: Platform):
     assert platform.kubectl("auth", "can-i", "*", "*").strip() == "yes"
     assert "Server Version: v1.37" in platform.kubectl("version")
     assert "Periodic probe of container liveness" in platform.kubectl("explain", "pod.spec.containers.livenessProbe")
+
+
+def test_a_kind_that_does_not_exist_is_named(platform: Platform):
+    misspelt = {**deployment("web", 1, SLEEP), "kind": "Deploymet"}
+    result = platform.kubectl_result("apply", "-f", "-", stdin=json.dumps(misspelt))
+    assert result.returncode == 1
+    assert 'no matches for kind "Deploymet" in version "apps/v1"' in result.stderr

@@ -17,6 +17,30 @@ KIND = "x-kubernetes-group-version-kind"
 OF_EVERY_KIND = "io.k8s.api.core.v1.ConfigMap"
 """Where the words on fields that every kind has are taken from."""
 
+V2: Mapping[str, Any] = {
+    "swagger": "2.0",
+    "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
+    "paths": {},
+    "definitions": {},
+}
+"""OpenAPI v2 names no kinds: kubectl asks it about those that v3 does not know, and must get an answer."""
+
+V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+"""Its name in answers, as the other is no media type to strict readers."""
+
+
+def _v2_protobuf() -> bytes:
+    """``V2`` as gnostic's ``Document``: swagger = 1, info = 2 {title = 1, version = 2}, paths = 8."""
+
+    def part(number: int, content: bytes) -> bytes:
+        return bytes((number << 3 | 2, len(content))) + content
+
+    info = part(1, V2["info"]["title"].encode()) + part(2, V2["info"]["version"].encode())
+    return part(1, V2["swagger"].encode()) + part(2, info) + part(8, b"")
+
+
+V2_PROTOBUF = _v2_protobuf()
 ACTIONS = {
     "get": ("get", "get"),
     "put": ("put", "update"),

@@ -18,8 +18,8 @@ FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 class Call:
     """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter.
 
-    ``shape`` is what the answer is to be shown as (Table, ...), empty for as it is. ``agent`` is the client's
-    User-Agent, from which an unnamed field manager takes its name.
+    ``shape`` is what the answer is to be shown as (Table, ..., a media type of its own), empty for as it is. ``agent``
+    is the client's User-Agent, from which an unnamed field manager takes its name.
     """
 
     user: UserInfo

@@ -10,7 +10,7 @@ from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
-from ketch.local.apiserver.openapi import OpenAPI
+from ketch.local.apiserver.openapi import V2, V2_ASKED, V2_PROTOBUF, V2_TYPE, OpenAPI
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
 from ketch.local.apiserver.resources import Registry, ServedResource
@@ -148,15 +148,19 @@ class Router:
             case "version":
                 return ObjectAnswer(value=VERSION)
             case "openapi":
-                return self._openapi(path)
+                return self._openapi(path, call.shape)
             case "":
                 return ObjectAnswer(
-                    value={"paths": ["/api", "/apis", *HEALTH_PATHS, "/metrics", "/openapi/v3", "/version"]}
+                    value={
+                        "paths": ["/api", "/apis", *HEALTH_PATHS, "/metrics", "/openapi/v2", "/openapi/v3", "/version"]
+                    }
                 )
             case _:
                 raise NotFound(UNKNOWN_PATH)
 
-    def _openapi(self, path: str) -> Answer:
+    def _openapi(self, path: str, shape: str) -> Answer:
+        if path == "/openapi/v2":
+            return TextAnswer(V2_PROTOBUF, V2_TYPE) if shape == V2_ASKED else ObjectAnswer(value=V2)
         if path == "/openapi/v3":
             return ObjectAnswer(value=self._handlers.openapi.index())
         if path.startswith("/openapi/v3/"):

@@ -119,7 +119,7 @@ class Front:
             query,
             body,
             media_type,
-            form.shape if form else "",
+            form.shape if form else headers.get("accept", ""),
             headers.get("user-agent", ""),
         )
 
