@@ -46,6 +46,13 @@ async def test_a_failed_build_leaves_nothing_and_tells_uvs_reason(images, tmp_pa
     assert environments(tmp_path) == []
 
 
+async def test_what_a_killed_builder_left_is_cleared_away(images, tmp_path):
+    left = tmp_path / "environments" / ".building-x" / "environment"
+    left.mkdir(parents=True)
+    image = await images.resolve("plain")
+    assert [folder.name for folder in environments(tmp_path)] == [image.digest.removeprefix("sha256:")]
+
+
 async def test_a_system_image_needs_no_environment(images, tmp_path):
     image = await images.resolve("busybox:1")
     assert image.argv == ("sh",)

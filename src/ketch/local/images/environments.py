@@ -29,6 +29,8 @@ FRONT = Path(__file__).with_name("front.py")
 # The Pipelines SDK asks for certificate bundles newer than some mirrors carry; it only needs some bundle.
 OVERRIDES = "certifi>=2025.1\n"
 LAST_WORDS = 2000
+BUILDING = ".building-"
+"""How the names of folders begin in which something is being built."""
 _NAME = re.compile(r"^\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 _SEPARATORS = re.compile(r"[-_.]+")
 
@@ -71,11 +73,15 @@ def without(requirements: Sequence[str], others: Sequence[str]) -> Sequence[str]
 
 
 class Environments:
-    """The environments of one data directory. Each is built once, however many ask for it meanwhile."""
+    """The environments of one data directory. Each is built once, however many ask for it meanwhile.
+
+    What a builder that was killed left behind is removed before the first build: a directory has one builder at a time.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._building: dict[str, asyncio.Task[Path]] = {}
+        self._swept = False
 
     async def ensure(self, content: Content) -> Path:
         """The folder of the environment, built if it is not there. Raises BuildFailed."""
@@ -91,8 +97,12 @@ class Environments:
 
     async def _build(self, content: Content, path: Path) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = Path(tempfile.mkdtemp(prefix=".building-", dir=self._folder))
+        left = [] if self._swept else list(self._folder.glob(f"{BUILDING}*"))
+        self._swept = True
+        partial = Path(tempfile.mkdtemp(prefix=BUILDING, dir=self._folder))
         try:
+            for each in left:
+                await asyncio.to_thread(shutil.rmtree, each, ignore_errors=True)
             await self._make(content, partial / "environment", partial)
             _put_in_place(partial / "environment", path)
         finally:
