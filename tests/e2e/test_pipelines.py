@@ -286,24 +286,6 @@ def test_an_image_that_nothing_stands_for_fails_the_step_by_name(kfp_client: kfp
     assert "registry.example/no/such:1" in failures(outcome)
 
 
-def test_where_no_environment_is_prepared_pip_installs_inside_the_pod(platform: Platform, namespace: str):
-    script = (
-        'python3 -m pip install --quiet iniconfig==2.1.0 && python3 -c "import iniconfig; print(iniconfig.__name__)"'
-    )
-    container = {"name": "main", "image": "python:3.11", "command": ["sh", "-c", script]}
-    spec = {"restartPolicy": "Never", "containers": [container]}
-    platform.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pip"}, "spec": spec}, namespace=namespace)
-    pod = eventually(
-        lambda: (
-            (found := platform.get("pod", "pip", "-n", namespace))["status"].get("phase") in ("Succeeded", "Failed")
-            and found
-        )
-    )
-    logs = platform.kubectl("logs", "pip", "-n", namespace)
-    assert pod["status"]["phase"] == "Succeeded", logs
-    assert logs.split()[-1] == "iniconfig"
-
-
 def test_the_official_client_s_calls_for_runs_and_experiments(kfp_client: kfp.Client, tmp_path: Path):
     package = str(tmp_path / "means.yaml")
     kfp.compiler.Compiler().compile(means, package)

@@ -50,8 +50,19 @@ def test_the_executor_input_is_json_whatever_is_in_it() -> None:
     assert json.loads(expand_text("{{$}}", SCOPE)) == {"inputs": {"parameterValues": {"t": 'a "b"', "n": 3}}}
 
 
+@pytest.mark.parametrize("text", ["{{$.nothing}}", "{{ $.inputs }}", "{{$item.uri}}"])
+def test_a_users_text_that_looks_alike_stays_as_it_is(text: str) -> None:
+    assert expand_text(text, SCOPE) == text
+
+
 @pytest.mark.parametrize(
-    "text", ["{{$.nothing}}", "{{$.outputs.artifacts['x'].uri}}", "{{$.inputs.artifacts['data'].size}}", "{{$.inputs}}"]
+    "text",
+    [
+        "{{$.pipeline_nothing}}",
+        "{{$.outputs.artifacts['x'].uri}}",
+        "{{$.inputs.artifacts['data'].size}}",
+        "{{$.inputs}}",
+    ],
 )
 def test_unknown_placeholders_are_named(text: str) -> None:
     with pytest.raises(PlaceholderError) as caught:

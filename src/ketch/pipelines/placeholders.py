@@ -1,7 +1,8 @@
 """Placeholders in constants, commands, arguments and environment: found once, replaced once.
 
-A placeholder is a whole ``{{$...}}`` token; what replaces it is never searched again, so a user's text that looks like
-one stays as it is. Inside ``{{$}}`` everything is JSON by construction, hence escaped.
+A placeholder is a whole ``{{$...}}`` token that begins with a word of KFP's. A user's own text that looks alike is left
+as it is, like what replaces a placeholder: that is never searched again. Inside ``{{$}}`` everything is JSON by
+construction, hence escaped.
 """
 
 import json
@@ -15,6 +16,7 @@ from ketch.pipelines.values import Artifact, to_json, to_text
 
 _TOKEN = re.compile(r"\{\{\$(?P<body>(?:\.[^{}]*?)?)\}\}")
 _STEP = re.compile(r"\.([A-Za-z_]+)|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
+_OURS = re.compile(r"$|\.(inputs|outputs|outputMetadataUri|pipeline_\w+|workspace_path)\b")
 _STRUCTURES = ('{"Concat":', '{"IfPresent":')
 
 Quote = tuple[Callable[[str], str], Callable[[str], str]]
@@ -77,6 +79,8 @@ def expand_text(text: str, scope: Scope, quote: Quote | None = None) -> str:
     parts: list[str] = []
     position = 0
     for found in _TOKEN.finditer(text):
+        if not _OURS.match(found["body"]):
+            continue
         parts += [literal(text[position : found.start()]), data(_replacement(found["body"], scope))]
         position = found.end()
     return "".join([*parts, literal(text[position:])])
