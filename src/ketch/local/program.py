@@ -28,6 +28,7 @@ def log_to_stderr() -> None:
     import logging  # noqa: PLC0415  # not for the zygote, see above
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else it tells of each request
 
 
 def collect_rarely() -> None:

@@ -8,7 +8,14 @@ import sys
 
 import pytest
 
-from ketch.local.platform.process import ProcessSpec, SupervisedProcess, spawn, wait_for_exit, wait_for_line
+from ketch.local.platform.process import (
+    LARGEST_LOG,
+    ProcessSpec,
+    SupervisedProcess,
+    spawn,
+    wait_for_exit,
+    wait_for_line,
+)
 
 ANNOUNCE = "from ketch.local.program import announce_ready; announce_ready(); "
 WAIT_FOREVER = "import signal; signal.pause()"
@@ -42,6 +49,16 @@ async def test_a_program_that_does_not_exist_exits_127_and_says_so_in_its_log(lo
     os.close(told)
     assert await wait_for_exit(pid) == 127
     assert "cannot start /nonexistent/program" in log.read_text()
+
+
+async def test_a_log_that_has_grown_large_is_put_aside_by_the_next_start(log):
+    with log.open("wb") as file:
+        file.truncate(LARGEST_LOG + 1)
+    pid, told = spawn(ProcessSpec("program", python("print('new')")), log)
+    os.close(told)
+    await wait_for_exit(pid)
+    assert log.read_text() == "new\n"
+    assert log.with_name("program.log.1").stat().st_size == LARGEST_LOG + 1
 
 
 async def test_sockets_arrive_in_order_under_their_names(log):

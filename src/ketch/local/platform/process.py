@@ -19,6 +19,8 @@ ABOVE_INHERITED = 64
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 10.0, 30.0
 PROBE_PAUSE = 0.02
 CANNOT_EXECUTE = 127
+LARGEST_LOG = 16 << 20
+"""Bytes of a log beyond which the next start begins a new one."""
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None)
@@ -81,13 +83,21 @@ def _exec(spec: ProcessSpec, log: int, tell: int, supervisor: int) -> NoReturn:
         os._exit(CANNOT_EXECUTE)
 
 
+def _open_log(path: Path) -> int:
+    """The log to append to; one that has grown large is put aside, in place of the one before it."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > LARGEST_LOG:
+            path.replace(path.with_name(f"{path.name}.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
 def spawn(spec: ProcessSpec, log: Path) -> tuple[int, int]:
     """Start ``spec`` with its output appended to ``log``: its process id, and the read end of its readiness pipe.
 
     The program ends with the thread that called this.
     """
     told, tell = os.pipe()
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    output = _open_log(log)
     sys.stdout.flush()
     supervisor = os.getpid()
     pid = os.fork()
