@@ -7,6 +7,7 @@ virtual environment for it), with the runner's environments switched off, and wi
 
 import contextlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,19 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from uv import find_uv_bin
 
 from benchmarks.platforms import running_platform
 from benchmarks.tables import median, show
 
 STEPS, ROUNDS = 20, 3
 LOOK = 0.05
-STEPS_WITH_ENVIRONMENTS = 2
-"""Of the runner with an environment for each step: it needs many seconds for one."""
+FEW_STEPS = 2
+"""Of the SDK's runner where each step installs kfp: it needs many seconds for one."""
 
 PROGRAM = """
 import sys
@@ -64,8 +68,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("all defaults", install=True, use_venv=True, local_steps=STEPS_WITH_ENVIRONMENTS, local_rounds=1),
-    Setting("kfp.local with use_venv=False", install=True, use_venv=False),
+    Setting("all defaults", install=True, use_venv=True, local_steps=FEW_STEPS, local_rounds=1),
+    Setting("kfp.local with use_venv=False", install=True, use_venv=False, local_steps=FEW_STEPS),
     Setting("install_kfp_package=False too", install=False, use_venv=False),
 )
 
@@ -82,16 +86,32 @@ def _load(folder: Path, install: bool, steps: int) -> Any:
         sys.path.remove(str(folder))
 
 
+def _make_environment(folder: Path) -> None:
+    """A virtual environment with pip and this SDK, as its users have it."""
+    uv, home = find_uv_bin(), folder / "environment"
+    subprocess.run([uv, "venv", "-q", "--seed", "--python", sys.executable, str(home)], check=True)
+    kfp = f"kfp=={version('kfp')}"
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(home / "bin" / "python"), kfp], check=True)
+
+
 def _local(folder: Path, setting: Setting) -> float:
-    """Seconds per step under the SDK's SubprocessRunner, in a process of its own."""
+    """Seconds per step under the SDK's SubprocessRunner, in a process of its own and an environment of its own."""
+    programs = folder / "environment" / "bin"
     (folder / "program.py").write_text(PROGRAM.format(install=setting.install, steps=setting.local_steps))
     script = folder / "local_run.py"
     script.write_text(LOCAL.format(folder=str(folder), use_venv=setting.use_venv))
-    result = subprocess.run([sys.executable, str(script)], check=False, text=True, capture_output=True)
+    path = f"{programs}:{os.environ['PATH']}"
+    result = subprocess.run(
+        [str(programs / "python"), str(script)],
+        check=False,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PATH": path},
+    )
     for line in result.stdout.splitlines():
         if line.startswith("SECONDS"):
             return float(line.split()[1]) / setting.local_steps
-    sys.exit(f"the SDK's local runner failed: {result.stderr[-2000:]}")
+    sys.exit(f"the SDK's local runner failed: {result.stdout[-2000:]}{result.stderr[-2000:]}")
 
 
 def _ours(client: Any, pipeline: Any) -> float:
@@ -113,6 +133,7 @@ def main() -> None:
 
     rows = []
     folder = Path(tempfile.mkdtemp(prefix="kb-", dir="/tmp"))
+    _make_environment(folder)
     with running_platform() as platform:
         client = kfp.Client(host=platform.address)
         for setting in SETTINGS:
