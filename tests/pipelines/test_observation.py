@@ -107,3 +107,10 @@ def test_of_a_traceback_the_last_frame_and_the_exception_count() -> None:
 def test_of_other_output_the_last_lines_count() -> None:
     assert useful_end("\n".join(map(str, range(40)))).splitlines()[0] == "28"
     assert len(useful_end("x" * 5000)) < 1600
+
+
+def test_what_the_sdk_s_executor_says_of_itself_is_no_reason():
+    said = "[KFP Executor 2026-01-01 10:00:00,000 INFO]: Looking for component `f`\n"
+    said += '[KFP Executor 2026-01-01 10:00:00,000 INFO]: Got executor_input:\n{\n    "inputs": {\n    }\n}\n'
+    assert useful_end(said) == ""
+    assert useful_end(f"{said}no space left\n") == "no space left"

@@ -1,5 +1,6 @@
 """From a pod's status to what it means for its task, in words that help. Pure."""
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final
@@ -25,6 +26,9 @@ _TROUBLE: Final = frozenset(
 """Reasons for waiting that may heal, or not."""
 
 _TRACEBACK: Final = "Traceback (most recent call last):"
+_BANNER: Final = re.compile(r"^\[KFP Executor [^]\n]*INFO]: (?:Got executor_input:\n\{.*?^\}$|[^\n]*)\n?", re.M | re.S)
+"""What the SDK's executor says of itself before and after a step."""
+
 _LONGEST: Final = 1500
 _LAST_LINES: Final = 12
 
@@ -71,7 +75,7 @@ def observe(pod: Pod) -> Observation:
 
 def useful_end(output: str) -> str:
     """The part of a step's last words that explains its failure: last frame and exception, or the last lines."""
-    text = output.strip()
+    text = _BANNER.sub("", output).strip()
     if _TRACEBACK in text:
         lines = text[text.rindex(_TRACEBACK) :].splitlines()
         frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
