@@ -11,6 +11,7 @@ from ketch.kube.types.coordination import Lease
 from ketch.kube.types.core import Node as NodeObject
 from ketch.kube.types.core import ServiceAccount
 from ketch.local.apiserver.server import APIServer
+from ketch.local.node import agent
 
 TALK = "i=0; while test $i -lt 40; do echo $i; i=$((i + 1)); sleep 0.05; done; exit 5"
 
@@ -47,6 +48,24 @@ async def test_a_pod_deleted_while_no_agent_was_there_is_cleared_away(node):
     await node.stop()
     await node.delete("stray", 0)
     await node.gone("stray")
+    await node.start()
+    await node.cleared()
+    assert not await node.network.attachments()
+
+
+async def test_a_pod_deleted_while_it_is_adopted_is_cleared_away(node, monkeypatch):
+    await node.create("stray", {"sh": "sleep 100"})
+    await node.phase("stray", "Running")
+    await node.stop()
+    adopt = agent.adopt
+
+    async def adopt_late(folders, pod):
+        found = await adopt(folders, pod)
+        await node.delete("stray", 0)
+        await eventually(lambda: not node.agent._pods.list())
+        return found
+
+    monkeypatch.setattr(agent, "adopt", adopt_late)
     await node.start()
     await node.cleared()
     assert not await node.network.attachments()

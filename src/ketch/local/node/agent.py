@@ -106,6 +106,8 @@ class Agent:
             self._look_at(new, adopted.pop(new.metadata.uid, Adopted()))
 
         self._pods.add_handler(handler)
+        if adopted:  # of pods that went while others were adopted: nobody will speak of them again
+            await self._clean_up()
         self._running += [asyncio.create_task(task()) for task in self._background]
 
     async def run(self) -> None:
