@@ -154,7 +154,7 @@ async def _answering(endpoint: Endpoint) -> None:
             except OSError:
                 await asyncio.sleep(0.05)
             else:
-                connection.close()
+                await connection.close()
                 return
 
 
@@ -189,7 +189,7 @@ async def watch_latencies(subject: Subject, writers: int, number: int) -> list[f
 
         await throughput(subject.endpoint, writers, EVENTS, work)
         await looking
-    watching.close()
+    await watching.close()
     return seen
 
 

@@ -49,7 +49,7 @@ async def _milliseconds(subject: Subject, prefix: str) -> tuple[float, float]:
             await work(connection, number)
             calls.append((time.perf_counter() - started) * MILLISECONDS)
         figures.append(median(calls))
-    connection.close()
+    await connection.close()
     return figures[0], figures[1]
 
 

@@ -4,6 +4,7 @@ The same code drives Ketch and its peer, so that its own cost is in both figures
 """
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -83,8 +84,10 @@ class Connection:
             for line in whole:
                 yield line
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
 Work = Callable[[Connection, int], Awaitable[None]]
@@ -103,5 +106,5 @@ async def throughput(endpoint: Endpoint, clients: int, count: int, work: Work) -
     await asyncio.gather(*map(drive, connections))
     seconds = time.perf_counter() - started
     for connection in connections:
-        connection.close()
+        await connection.close()
     return count / seconds
