@@ -6,6 +6,7 @@ killed at any time: what it acknowledged is on disk, and everything else is made
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.setup import setup as setup_pipelines
 
 GRACE_SECONDS = 3
+OWNER_ONLY = 0o077
+"""What the databases are made with: a second line behind the closed data directory."""
 
 
 def _sockets(names: Sequence[str]) -> list[socket.socket]:
@@ -102,6 +105,7 @@ def main() -> None:
     arguments = parser.parse_args()
     log_to_stderr()
     collect_rarely()
+    os.umask(OWNER_ONLY)
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
     except (StoreCorrupt, DatabaseUnusable) as error:
