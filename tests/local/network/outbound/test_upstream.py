@@ -25,7 +25,7 @@ PROXY = Upstream("proxy.example", 3128)
     ],
 )
 def test_environment(environment, secure, expected):
-    assert upstreams(environment).towards("pypi.org", secure=secure) == expected
+    assert upstreams(environment).towards("index.example", secure=secure) == expected
 
 
 @pytest.mark.parametrize(
