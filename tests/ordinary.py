@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 USER = GROUP = 54321
+HOLD = "/tmp/ketch-tests-hold"
+"""An empty folder, the same for every run; what is held there is seen in the run's own mount namespace alone."""
+
 CHECKOUT = Path(__file__).parents[1]
 
 
@@ -25,7 +28,7 @@ def closed_folder(path: Path) -> Path | None:
 def _exposing(paths: Sequence[Path]) -> str:
     """Shell text that makes ``paths`` reachable: each is held, its closed folder covered, then put back in place."""
     closed = {path: folder for path in paths if (folder := closed_folder(path)) is not None}
-    lines = ["set -e", "mount --make-rprivate /", "hold=$(mktemp -d)"]
+    lines = ["set -e", "mount --make-rprivate /", f"hold={HOLD}", "mkdir -p $hold", "mount -t tmpfs tmpfs $hold"]
     for number, path in enumerate(closed):
         lines += [f"mkdir $hold/{number}", f"mount --bind {shlex.quote(str(path))} $hold/{number}"]
     for folder in sorted(set(closed.values())):
