@@ -217,8 +217,10 @@ class PodWorker:
                 await self._tools.clock.sleep(RETRY_SECONDS)
 
     async def _refresh(self) -> None:
-        with contextlib.suppress(APIError, TransportError, OSError):
+        try:
             await self._volumes.refresh(self.pod)
+        except (APIError, TransportError, OSError) as error:
+            log.warning("pod %s: volumes keep their older content: %s", self.pod.key, error)
 
     async def _attach(self) -> None:
         if self.pod.spec.host_network or self._tools.network_info.mode == "host":
@@ -334,8 +336,10 @@ class PodWorker:
         for task in tuple(self._preparing):
             task.cancel()
         self._close_network()
-        with contextlib.suppress(NetworkError):
+        try:
             await self._tools.network.detach(self.machine.uid)
+        except NetworkError as error:  # the next agent gives it back
+            log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
         await self._volumes.release(self.pod)
         self.tell(events.Released())
 
