@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, c
 
 from ketch.metadata.tables import Base
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest revision in ``migrations/versions``."""
 
 _BUSY_SECONDS = 30  # another process (a backup, a shell) may hold the file for a moment
