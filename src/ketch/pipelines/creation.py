@@ -27,6 +27,16 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+\S*")
 
 
 @dataclass(frozen=True, slots=True)
+class Occasion:
+    """Why a schedule makes a run: which one, for which moment, its number in the row, and the id that follows."""
+
+    run_id: str
+    recurring_run_id: str
+    scheduled_at: datetime
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a user asks for. A version's ids are set when the specification was taken from the catalogue."""
 
@@ -39,6 +49,7 @@ class RunRequest:
     service_account: str = ""
     pipeline_id: str | None = None
     pipeline_version_id: str | None = None
+    occasion: Occasion | None = None
 
 
 def new_run(request: RunRequest, now: datetime) -> Run:
@@ -52,8 +63,9 @@ def new_run(request: RunRequest, now: datetime) -> Run:
         raise InvalidInput(f"pipeline_root: expected a URI such as {DEFAULT_ROOT}, not {root!r}")
     if refused := unsupported(spec, request.specification.platform, root):
         raise InvalidInput("; ".join(refused))
-    run_id = str(uuid4())
-    macros = MacroValues(run_id, now)
+    occasion = request.occasion
+    run_id = occasion.run_id if occasion else str(uuid4())
+    macros = MacroValues(run_id, now, occasion.scheduled_at, occasion.index) if occasion else MacroValues(run_id, now)
     run = Run(
         id=run_id,
         name=resource_name(spec.pipeline_info.name, run_id),
@@ -65,11 +77,12 @@ def new_run(request: RunRequest, now: datetime) -> Run:
         platform_spec=request.specification.platform,
         pipeline_id=request.pipeline_id,
         pipeline_version_id=request.pipeline_version_id,
+        recurring_run_id=occasion.recurring_run_id if occasion else None,
         parameters={name: expand(value, macros) for name, value in request.parameters.items()},
         pipeline_root=root.rstrip("/"),
         service_account=request.service_account or SERVICE_ACCOUNT,
         created_at=now,
-        scheduled_at=now,
+        scheduled_at=occasion.scheduled_at if occasion else now,
         storage_state=AVAILABLE,
         retry_generation=0,
         state=PENDING,

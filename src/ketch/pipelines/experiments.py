@@ -13,7 +13,7 @@ from ketch.metadata.database import Database
 from ketch.pipelines.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
 from ketch.pipelines.states import ARCHIVED, AVAILABLE
-from ketch.pipelines.tables import Experiment, Run
+from ketch.pipelines.tables import Experiment, RecurringRun, Run
 
 DEFAULT_EXPERIMENT: Final = "Default"
 MAX_NAME: Final = 128
@@ -83,11 +83,15 @@ class ExperimentStore:
             return await _LISTING.page(session, query, Experiment.namespace == namespace)
 
     async def archive(self, experiment_id: str) -> None:
-        """Archive the experiment with all of its runs. Raises NotFound."""
+        """Archive the experiment with all of its runs and disable its recurring runs. Raises NotFound."""
+        now = self._clock.now()
+        archived, disabled = {"storage_state": ARCHIVED, "archived_at": now}, {"enabled": False, "updated_at": now}
+        runs = update(Run).where(Run.experiment_id == experiment_id, Run.storage_state != ARCHIVED)
+        recurring = update(RecurringRun).where(RecurringRun.experiment_id == experiment_id, RecurringRun.enabled)
         async with self._database.transaction() as session:
-            experiment = await _existing(session, experiment_id)
-            experiment.storage_state = ARCHIVED
-            await session.execute(update(Run).where(Run.experiment_id == experiment_id).values(storage_state=ARCHIVED))
+            (await _existing(session, experiment_id)).storage_state = ARCHIVED
+            await session.execute(runs.values(archived))
+            await session.execute(recurring.values(disabled))
 
     async def unarchive(self, experiment_id: str) -> None:
         """Make the experiment available again; its runs stay archived. Raises NotFound."""

@@ -7,6 +7,7 @@ The engine reads with ``get`` and ``tasks``, decides, and writes everything that
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -103,15 +104,12 @@ class RunStore:
     async def create(self, run: Run) -> None:
         """Add a run and note the time at its experiment."""
         async with self.database.transaction() as session:
-            session.add(run)
-            experiment = await session.get(Experiment, run.experiment_id)
-            if experiment is not None:
-                experiment.last_run_created_at = run.created_at
+            await add_run(session, run)
 
-    async def archive(self, run_id: str) -> None:
+    async def archive(self, run_id: str, now: datetime) -> None:
         """Put the run into the archive. Raises NotFound."""
         async with self.change_existing(run_id) as run:
-            run.storage_state = ARCHIVED
+            run.storage_state, run.archived_at = ARCHIVED, now
 
     async def unarchive(self, run_id: str) -> None:
         """Take the run out of the archive. Raises NotFound; FailedPrecondition while its experiment is archived."""
@@ -123,7 +121,7 @@ class RunStore:
                 raise FailedPrecondition(
                     f"Failed to unarchive run {run_id} as experiment {experiment.id} must be unarchived first"
                 )
-            change.run.storage_state = AVAILABLE
+            change.run.storage_state, change.run.archived_at = AVAILABLE, None
 
     async def delete(self, run_id: str) -> ObjectKey:
         """Remove a run and its tasks; lineage of its artifacts stays. Raises NotFound."""
@@ -133,6 +131,14 @@ class RunStore:
             await change.session.execute(delete(Task).where(Task.run_id == run_id))
             await change.session.delete(change.run)
             return ObjectKey(change.run.namespace, change.run.id)
+
+
+async def add_run(session: AsyncSession, run: Run) -> None:
+    """Add a run within a transaction and note the time at its experiment."""
+    session.add(run)
+    experiment = await session.get(Experiment, run.experiment_id)
+    if experiment is not None:
+        experiment.last_run_created_at = run.created_at
 
 
 def _tasks_of(run_id: str) -> Select[Task]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, String, Text
+from sqlalchemy import BigInteger, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ketch.metadata.columns import Json, Moment
@@ -38,7 +38,8 @@ class Experiment(Base):
 
 
 class Pipeline(Base):
-    """A named pipeline; its versions hold the specifications. Only the API writes here."""
+    """A named pipeline; its versions hold the specifications. Only the API writes here, and ``native`` for those that
+    are Kubernetes objects: ``origin`` is then the object's ``namespace/name``, and empty otherwise."""
 
     __tablename__ = "pipelines"
 
@@ -49,6 +50,7 @@ class Pipeline(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[Mapping[str, str]] = mapped_column(Json, default=dict)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    origin: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (
         Index(None, "namespace", "name", unique=True),
@@ -57,7 +59,7 @@ class Pipeline(Base):
 
 
 class PipelineVersion(Base):
-    """One specification of a pipeline. Only the API writes here; the specification never changes."""
+    """One specification of a pipeline, which never changes. Written and marked as ``Pipeline`` is."""
 
     __tablename__ = "pipeline_versions"
 
@@ -72,6 +74,7 @@ class PipelineVersion(Base):
     platform_spec: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
     tags: Mapped[Mapping[str, str]] = mapped_column(Json, default=dict)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    origin: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (
         Index(None, "pipeline_id", "name", unique=True),
@@ -85,7 +88,7 @@ class Run(Base):
     API, at creation: everything up to ``created_at``; ``state`` is PENDING. API, later: ``storage_state``;
     ``state`` = CANCELING (terminate); ``state`` = PENDING, ``error`` = None, ``finished_at`` = None and
     ``retry_generation`` + 1 (retry). Engine: ``state``, ``finished_at``, ``error`` in every other case, always by
-    ``states.advance_run``, which keeps ``state_history``.
+    ``states.advance_run``, which keeps ``state_history``. Retention: ``storage_state`` and ``archived_at``.
 
     ``name`` is the resource name (``<pipeline>-<suffix>``), a DNS label prefix for pods. ``namespace`` is where its
     pods run. ``pipeline_spec`` is the IR itself, never the wrapped form; ``platform_spec`` the second document.
@@ -112,6 +115,7 @@ class Run(Base):
     scheduled_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     storage_state: Mapped[str] = mapped_column(String(16), default="AVAILABLE")
+    archived_at: Mapped[datetime | None] = mapped_column(Moment)
     retry_generation: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16), default="PENDING")
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
@@ -122,6 +126,51 @@ class Run(Base):
         Index(None, "created_at", "id"),
         Index(None, "experiment_id", "created_at", "id"),
         Index(None, "state"),
+        Index(None, "recurring_run_id", "state"),
+    )
+
+
+class RecurringRun(Base):
+    """A schedule and what it runs.
+
+    API: everything but what follows. Scheduler (``schedules.reconciler``): ``last_index`` and ``last_scheduled_at``,
+    written in the transaction that adds the run they speak of, and ``error``, why the due run could not be made.
+
+    ``name`` is the resource name, from which runs get theirs. What runs is either ``pipeline_spec`` (with
+    ``platform_spec``) or a version of ``pipeline_id``: the one named, or the newest when a run is due. The trigger is
+    ``cron``, else ``interval_second``, else one run at once. ``parameters`` are as the user gave them, macros included.
+    """
+
+    __tablename__ = "recurring_runs"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    display_name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    description: Mapped[str] = mapped_column(Text, default="")
+    experiment_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    pipeline_spec: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
+    platform_spec: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
+    pipeline_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    pipeline_version_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    parameters: Mapped[Mapping[str, Any]] = mapped_column(Json, default=dict)
+    pipeline_root: Mapped[str] = mapped_column(Text, default="")
+    service_account: Mapped[str] = mapped_column(String(253), default="")
+    max_concurrency: Mapped[int]
+    no_catchup: Mapped[bool]
+    cron: Mapped[str] = mapped_column(Text, default="")
+    interval_second: Mapped[int] = mapped_column(BigInteger, default=0)
+    start_at: Mapped[datetime | None] = mapped_column(Moment)
+    end_at: Mapped[datetime | None] = mapped_column(Moment)
+    enabled: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime] = mapped_column(Moment)
+    last_index: Mapped[int] = mapped_column(default=0)
+    last_scheduled_at: Mapped[datetime | None] = mapped_column(Moment)
+    error: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
+
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "experiment_id", "created_at", "id"),
     )
 
 

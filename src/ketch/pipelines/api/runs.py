@@ -215,7 +215,7 @@ class RunService:
         )
 
     async def _archive(self, request: Request) -> Empty:
-        await self.runs.archive(request.path_params["run_id"])
+        await self.runs.archive(request.path_params["run_id"], self.clock.now())
         return Empty()
 
     async def _unarchive(self, request: Request) -> Empty:

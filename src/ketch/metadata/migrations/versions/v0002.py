@@ -1,8 +1,55 @@
 """The second schema: recurring runs, and what runs and tasks say more."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0002"
 down_revision = "0001"
 
 
 def upgrade() -> None:
     """From the first schema."""
+    _recurring_runs()
+    _native_pipelines()
+
+
+def _recurring_runs() -> None:
+    op.create_table(
+        "recurring_runs",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("display_name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("experiment_id", sa.String(length=64), nullable=False),
+        sa.Column("pipeline_spec", sa.JSON(), nullable=True),
+        sa.Column("platform_spec", sa.JSON(), nullable=True),
+        sa.Column("pipeline_id", sa.String(length=64), nullable=True),
+        sa.Column("pipeline_version_id", sa.String(length=64), nullable=True),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("pipeline_root", sa.Text(), nullable=False),
+        sa.Column("service_account", sa.String(length=253), nullable=False),
+        sa.Column("max_concurrency", sa.Integer(), nullable=False),
+        sa.Column("no_catchup", sa.Boolean(), nullable=False),
+        sa.Column("cron", sa.Text(), nullable=False),
+        sa.Column("interval_second", sa.BigInteger(), nullable=False),
+        sa.Column("start_at", sa.BigInteger(), nullable=True),
+        sa.Column("end_at", sa.BigInteger(), nullable=True),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_index", sa.Integer(), nullable=False),
+        sa.Column("last_scheduled_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.JSON(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_recurring_runs"),
+    )
+    op.create_index("ix_recurring_runs_created_at_id", "recurring_runs", ["created_at", "id"])
+    op.create_index(
+        "ix_recurring_runs_experiment_id_created_at_id", "recurring_runs", ["experiment_id", "created_at", "id"]
+    )
+    op.create_index("ix_runs_recurring_run_id_state", "runs", ["recurring_run_id", "state"])
+    op.add_column("runs", sa.Column("archived_at", sa.BigInteger(), nullable=True))
+
+
+def _native_pipelines() -> None:
+    for table in ("pipelines", "pipeline_versions"):
+        op.add_column(table, sa.Column("origin", sa.Text(), nullable=False, server_default=""))
