@@ -19,7 +19,8 @@ from ketch.pipelines.ir.spec import (
 )
 from ketch.pipelines.layout import place_of
 from ketch.pipelines.placeholders import Names
-from ketch.pipelines.pods import PodProblem, Step, pod_name, pod_of
+from ketch.pipelines.pods import pod_of
+from ketch.pipelines.steps import PodProblem, Step, pod_name
 from ketch.pipelines.values import NOTHING, Artifact, Values
 
 COMPONENT = ComponentSpec(

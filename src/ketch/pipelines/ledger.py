@@ -18,7 +18,6 @@ from ketch.metadata.tables import INPUT, OUTPUT
 from ketch.metadata.tables import Artifact as ArtifactRow
 from ketch.metadata.tables import ArtifactTask as Link
 from ketch.pipelines.engine.orders import Create, Finish, FinishRun, Forget, Launch, Order, Reopen, TaskFacts
-from ketch.pipelines.pods import pod_name
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import (
     CACHED,
@@ -30,6 +29,7 @@ from ketch.pipelines.states import (
     advance_run,
     advance_task,
 )
+from ketch.pipelines.steps import pod_name
 from ketch.pipelines.tables import Run, Task
 from ketch.pipelines.values import NOTHING, Artifact, Values
 

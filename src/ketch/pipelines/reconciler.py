@@ -46,9 +46,10 @@ from ketch.pipelines.layout import OUTPUT_FILE, TaskPlace, place_of
 from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
 from ketch.pipelines.observation import Phase, observe
 from ketch.pipelines.placeholders import Names
-from ketch.pipelines.pods import RUN_LABEL, PodProblem, Step, pod_name, pod_of
+from ketch.pipelines.pods import pod_of
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CACHED, CANCELING, CONTAINER, FAILED, FINAL, RUNNING
+from ketch.pipelines.steps import OURS, RUN_LABEL, PodProblem, Step, pod_name
 from ketch.pipelines.tables import Run, Task
 from ketch.pipelines.values import Artifact, Values
 
@@ -57,7 +58,6 @@ log = logging.getLogger(__name__)
 MANAGER: Final = "ketch-pipelines"
 """Field manager of what is written here."""
 
-OURS: Final = "app.kubernetes.io/managed-by=ketch"
 TROUBLE_SECONDS: Final = 20.0
 """How long a pod that cannot start (its image cannot be had, ...) may go on trying before its task fails."""
 

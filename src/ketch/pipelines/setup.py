@@ -13,8 +13,9 @@ from ketch.metadata.objects import ObjectStore
 from ketch.pipelines.api.application import application
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
 from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.reconciler import OURS, RunReconciler
+from ketch.pipelines.reconciler import RunReconciler
 from ketch.pipelines.runs import RunStore
+from ketch.pipelines.steps import OURS
 
 MANAGER = "ketch-pipelines"
 

@@ -26,10 +26,10 @@ from ketch.kube.types.core import Pod
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import DEFAULT_ROOT, LocalObjectStore
-from ketch.pipelines.pods import RUN_LABEL
 from ketch.pipelines.reconciler import RunReconciler
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CANCELING, FINAL, advance_run
+from ketch.pipelines.steps import RUN_LABEL
 from ketch.pipelines.tables import Run, Task
 
 NAMESPACE = "kubeflow"

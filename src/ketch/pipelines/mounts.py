@@ -1,0 +1,50 @@
+"""A step's data as volumes: one directory for all it leaves behind, its input artifacts read-only where they belong."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from ketch.kube.types.containers import VolumeMount
+from ketch.kube.types.volumes import InlineCSIVolume, Volume
+from ketch.pipelines.layout import local_path, object_key
+from ketch.pipelines.steps import PodProblem, Step
+from ketch.pipelines.values import Values
+
+OBJECTS_DRIVER: Final = "objects.ketch.dev"
+
+Mounted = tuple[Sequence[Volume], Sequence[VolumeMount]]
+
+
+def of_objects(step: Step, present: Collection[str]) -> Mounted:
+    """The outputs' directory and the inputs that are ``present`` (by URI) in the store. Raises PodProblem."""
+    key = step.place.key
+    if key is None:
+        raise PodProblem(f"the pipeline root of {step.place.uri} is no object store that is known here")
+    volumes = [_objects("outputs", key)]
+    mounts = [VolumeMount(name="outputs", mount_path=step.place.path)]
+    for number, (path, source) in enumerate(_input_mounts(step.inputs, present).items()):
+        name = f"input-{number}"
+        volumes.append(_objects(name, source, read_only=True))
+        mounts.append(VolumeMount(name=name, mount_path=path, read_only=True))
+    return volumes, mounts
+
+
+def _objects(name: str, key: str, *, read_only: bool | None = None) -> Volume:
+    source = InlineCSIVolume(driver=OBJECTS_DRIVER, read_only=read_only, volume_attributes={"path": key})
+    return Volume(name=name, csi=source)
+
+
+def _input_mounts(inputs: Values, present: Collection[str]) -> Mapping[str, str]:
+    """Keys by the path where each belongs. What lies within another comes along with it."""
+    wanted: dict[str, str] = {}
+    for artifacts in inputs.artifacts.values():
+        for artifact in artifacts:
+            key = object_key(artifact.uri)
+            if key is not None and artifact.uri in present:
+                wanted[local_path(artifact.uri.partition("?")[0]).rstrip("/")] = key
+    chosen: dict[str, Any] = {}
+    last = ""
+    for path in sorted(wanted, key=lambda each: each.split("/")):
+        if not last or not path.startswith(f"{last}/"):
+            chosen[path] = wanted[path]
+            last = path
+    return chosen
