@@ -52,6 +52,11 @@ class ValueProblem(ValueError):
     """A value does not fit its declaration."""
 
 
+def kind_name(value: Any) -> str:
+    """What kind of JSON value this is, in protobuf's words."""
+    return _NAMES[type(value)]
+
+
 def plain(value: Any) -> Any:
     """``value`` with integral doubles as integers, at every depth."""
     if isinstance(value, float):
@@ -81,7 +86,7 @@ def convert(value: Any, kind: ParameterType, name: str) -> Any:
     if kind is ParameterType.STRING:
         return to_text(value)
     if not _fits(value, kind):
-        raise ValueProblem(f'input parameter "{name}" type mismatch: expect {kind.value}, got {_NAMES[type(value)]}')
+        raise ValueProblem(f'input parameter "{name}" type mismatch: expect {kind.value}, got {kind_name(value)}')
     return value
 
 
@@ -128,5 +133,5 @@ def check_output(value: Any, kind: ParameterType, name: str) -> Any:
     """A value from an executor's output document, held against its declaration. Raises ValueProblem."""
     value = plain(value)
     if not _fits(value, kind):
-        raise ValueProblem(f'output parameter "{name}" should be {kind.value}, but the step gave {_NAMES[type(value)]}')
+        raise ValueProblem(f'output parameter "{name}" should be {kind.value}, but the step gave {kind_name(value)}')
     return value
