@@ -7,7 +7,7 @@ cycle, components do not contain themselves, names are safe as path segments.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -21,6 +21,8 @@ from ketch.pipelines.ir.spec import (
     PipelineSpec,
     TaskSpec,
 )
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = "2.1.0"
 _PIPELINE_NAME = re.compile(r"^[a-z0-9][-a-z0-9]{0,127}$")
@@ -45,12 +47,17 @@ def read(document: Mapping[str, Any]) -> PipelineSpec:
     version = document.get("schemaVersion")
     if version != SCHEMA_VERSION:
         raise SpecError("schemaVersion", f"must be {SCHEMA_VERSION}, not {version!r}")
-    try:
-        spec = msgspec.convert(document, PipelineSpec)
-    except msgspec.ValidationError as error:
-        raise _located(PipelineSpec, document, "") from error
+    spec = typed(document, PipelineSpec)
     _check(spec)
     return spec
+
+
+def typed(value: Any, kind: type[T], path: str = "") -> T:
+    """``value``, which stands at ``path``, as a message. Raises SpecError, which names the innermost wrong field."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _located(kind, value, path) from error
 
 
 def _located(kind: Any, value: Any, path: str) -> SpecError:
