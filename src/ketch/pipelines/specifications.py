@@ -3,25 +3,17 @@
 A specification is checked once, here, before anything is stored; afterwards it is trusted.
 """
 
-import io
-import tarfile
-import zipfile
-import zlib
+import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
-import yaml
 
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import PipelineSpec
-from ketch.pipelines.structs import plain
-
-MAX_SIZE: Final = 32 * 1024 * 1024
-_PREFERRED: Final = "pipeline.yaml"
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+from ketch.pipelines.sources.archives import MAX_FILE, unpacked
+from ketch.pipelines.sources.documents import documents_of
 
 
 class Specification(msgspec.Struct, frozen=True):
@@ -53,22 +45,17 @@ def from_wire(value: Mapping[str, Any]) -> Specification:
     return _checked(cast("dict[str, Any]", pipeline), cast("dict[str, Any] | None", platform))
 
 
-def from_file(content: bytes) -> Specification:
+async def from_file(content: bytes) -> Specification:
     """The specification in an uploaded file: YAML, JSON, or one of them in a zip or tar.gz. Raises InvalidInput."""
-    return from_text(_unpacked(content))
-
-
-def from_text(content: bytes) -> Specification:
-    """The specification in YAML or JSON text. Raises InvalidInput."""
-    try:
-        documents = [document for document in yaml.load_all(content, _Loader) if document is not None]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidInput(f"the pipeline is not valid YAML: {error}") from error
-    if not documents or not all(isinstance(document, dict) for document in documents):
+    text = await asyncio.to_thread(unpacked, content)
+    if len(text) > MAX_FILE:
+        raise InvalidInput(f"the pipeline file is larger than {MAX_FILE // 2**20} MiB")
+    found = await documents_of(text)
+    if not found or not all(isinstance(document, dict) for document in found):
         raise InvalidInput(
             "the pipeline file holds no specification: expected a YAML object, as the compiler writes it"
         )
-    mappings: list[dict[str, Any]] = [plain(document) for document in documents]
+    mappings: list[dict[str, Any]] = found
     platforms = [document for document in mappings if "platforms" in document]
     pipelines = [document for document in mappings if "platforms" not in document]
     if len(pipelines) != 1 or len(platforms) > 1:
@@ -85,59 +72,3 @@ def _checked(pipeline: Mapping[str, Any], platform: Mapping[str, Any] | None) ->
         return Specification(pipeline, platform or None, read(pipeline))
     except SpecError as error:
         raise InvalidInput(f"invalid pipeline spec: {error}") from error
-
-
-def _unpacked(content: bytes) -> bytes:
-    try:
-        if content.startswith(_GZIP):
-            return _from_tar(content)
-        if content.startswith(_ZIP):
-            return _from_zip(content)
-    except _DAMAGED as error:
-        raise InvalidInput(f"the archive cannot be read: {error}") from error
-    return content
-
-
-def _from_tar(content: bytes) -> bytes:
-    first: bytes | None = None
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
-        for member in archive:
-            if not member.isfile():
-                continue
-            preferred = member.name.rpartition("/")[2] == _PREFERRED
-            if (first is None or preferred) and (file := archive.extractfile(member)) is not None:
-                first = _limited(file.read(MAX_SIZE + 1))
-            if preferred:
-                break
-    return _found(first)
-
-
-def _from_zip(content: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
-        names.sort(key=lambda name: name.rpartition("/")[2] != _PREFERRED)
-        if not names:
-            return _found(None)
-        with archive.open(names[0]) as file:
-            return _limited(file.read(MAX_SIZE + 1))
-
-
-def _limited(content: bytes) -> bytes:
-    if len(content) > MAX_SIZE:
-        raise InvalidInput(f"the file in the archive is larger than {MAX_SIZE // 2**20} MiB")
-    return content
-
-
-def _found(content: bytes | None) -> bytes:
-    if content is None:
-        raise InvalidInput("the archive holds no file; expected pipeline.yaml")
-    return content
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as JSON knows it: a date is a text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML looks it up on the class
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }

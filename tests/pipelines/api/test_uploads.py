@@ -23,7 +23,7 @@ PLATFORM = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {}}}}}
 
 def a_zip(**files: bytes) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name.replace("_", "."), content)
     return buffer.getvalue()
@@ -99,6 +99,18 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         pytest.param(BOMB.encode(), "too large", id="aliases that multiply"),
         pytest.param(b"a: &a [*a]", "too deeply", id="an endless list"),
         pytest.param(b"a: .nan", "not a JSON value", id="not a number"),
+        pytest.param(b"[" * 200_000, "too deeply", id="lists in lists without end"),
+        pytest.param(b'{"a":' * 5_000, "", id="objects in objects without end"),
+        pytest.param(b"".join(b" " * n + b"a:\n" for n in range(2_000)), "too deeply", id="blocks in blocks"),
+        pytest.param(b"---\n- 1\n" * 20, "too many documents", id="documents without end"),
+        pytest.param(a_tar(pipeline_yaml=b"\0" * (33 * 2**20)), "larger than 32 MiB", id="a bomb in a tar"),
+        pytest.param(a_tar(big_bin=b"\0" * (300 * 2**20)), "larger than 32 MiB", id="a larger bomb in a tar"),
+        pytest.param(
+            a_tar(a_yaml=b"x", big_bin=b"\0" * (300 * 2**20)), "unpacks to more than 256 MiB", id="a bomb behind a file"
+        ),
+        pytest.param(a_zip(pipeline_yaml=b"\0" * (33 * 2**20)), "larger than 32 MiB", id="a bomb in a zip"),
+        pytest.param(b"x: " + b"y" * 200_000 + b"\n\tz: [", "not valid YAML", id="long and broken"),
+        pytest.param(b"a: &a [" + b"x, " * 60_000 + b"]\nb: &b [" + b"*a, " * 60 + b"]", "too large", id="aliases"),
     ],
 )
 def test_files_that_hold_none(http: httpx.Client, content: bytes, message: str):
@@ -106,6 +118,15 @@ def test_files_that_hold_none(http: httpx.Client, content: bytes, message: str):
     body: dict[str, Any] = answer.json()
     assert (answer.status_code, body.keys()) == (400, {"error_message", "error_details"})
     assert message in body["error_message"]
+
+
+def test_a_long_file_is_read_without_holding_others_up(http: httpx.Client):
+    steps = {f"c{number}": {"executorLabel": "e"} for number in range(6_000)}
+    content = yaml.dump({**SPEC, "components": steps | SPEC["components"]}, Dumper=yaml.CSafeDumper).encode()
+    assert len(content) > 128 * 1024
+    pipeline = upload(http, content).json()
+    (version,) = http.get(f"/pipelines/{pipeline['pipeline_id']}/versions").json()["pipeline_versions"]
+    assert len(version["pipeline_spec"]["components"]) == 6_001
 
 
 def test_forms_that_are_not_as_expected(http: httpx.Client):

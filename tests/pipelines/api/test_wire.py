@@ -134,7 +134,7 @@ def test_macros_are_expanded(http: httpx.Client):
         ("GET", "/pipelines/none/versions/none", 404, 5),
         ("GET", "/recurringruns", 404, 5),
         ("GET", "/nothing", 404, 5),
-        ("PUT", "/runs", 501, 12),
+        ("PUT", "/runs", 405, 12),
         ("GET", "/runs/x/nodes/y/artifacts/z:read", 400, 3),
     ],
 )

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute
 
 from ketch.pipelines import tables
-from ketch.pipelines.api.http import read_message, route
-from ketch.pipelines.api.listing import list_query, next_token
+from ketch.pipelines.api.http import Operation, Query, route
+from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import Empty, Experiment, ListExperimentsResponse
 from ketch.pipelines.api.wire import timestamp
 from ketch.pipelines.experiments import ExperimentStore
@@ -35,20 +34,19 @@ class ExperimentService:
 
     experiments: ExperimentStore
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Operation]:
         """Where they are."""
         one = "/experiments/{experiment_id}"
         return (
             route("POST", "/experiments", self._create),
-            route("GET", "/experiments", self._list),
+            route("GET", "/experiments", self._list, (*LISTED, Query("namespace"))),
             route("POST", f"{one}:archive", self._archive),
             route("POST", f"{one}:unarchive", self._unarchive),
             route("GET", one, self._get),
             route("DELETE", one, self._delete),
         )
 
-    async def _create(self, request: Request) -> Experiment:
-        wanted = await read_message(request, Experiment)
+    async def _create(self, wanted: Experiment) -> Experiment:
         return experiment_message(await self.experiments.create(wanted.display_name, wanted.description))
 
     async def _get(self, request: Request) -> Experiment:

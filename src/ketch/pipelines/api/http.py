@@ -4,7 +4,9 @@ The server is for programs of this machine and sits behind the gateway. As a sec
 request was meant for a local name and that no page of another origin made it.
 """
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -13,14 +15,17 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ketch.pipelines.api.wire import Message, decode, encode
 from ketch.pipelines.errors import InvalidInput, PermissionDenied, RequestError
 
 M = TypeVar("M", bound=Message)
-Endpoint = Callable[[Request], Awaitable[Message]]
+Endpoint = Callable[..., Awaitable[Message]]
+"""A service's method: takes the request, the body as a message, both or neither; answers a message."""
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 MAX_BODY: Final = 32 * 1024 * 1024
 _HTTP_OF_GRPC: Final[Mapping[int, HTTPStatus]] = {
@@ -62,7 +67,9 @@ async def on_http_exception(request: Request, error: Exception) -> Response:  # 
     """Answer what the router refuses: a path nobody knows, or a method that a path does not have."""
     assert isinstance(error, HTTPException)  # Starlette looks handlers up by type
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return error_response(12, "Method Not Allowed", HTTPStatus.NOT_IMPLEMENTED)
+        answer = error_response(12, "Method Not Allowed", HTTPStatus.METHOD_NOT_ALLOWED)
+        answer.headers.update(error.headers or {})  # those that are allowed
+        return answer
     return error_response(5, "Not Found", HTTPStatus.NOT_FOUND)
 
 
@@ -71,13 +78,59 @@ async def on_internal_error(request: Request, error: Exception) -> Response:  # 
     return error_response(13, "Internal error; the control plane's log has the details", HTTPStatus(500))
 
 
-def route(method: str, path: str, endpoint: Endpoint) -> BaseRoute:
-    """``endpoint``'s message as JSON at ``path``."""
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter: its type as in a message's annotation, and whether it may come more than once."""
+
+    name: str
+    help: str = ""
+    kind: Any = str
+    repeated: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What an operation takes and answers: the one declaration from which its documentation is made.
+
+    ``form`` is the field of a multipart form that carries a file; ``media`` is what the answer is, where it is no
+    message.
+    """
+
+    operation_id: str
+    query: tuple[Query, ...] = ()
+    body: type[Message] | None = None
+    answer: type[Message] | None = None
+    form: str = ""
+    media: str = "application/json"
+
+
+class Operation(Route):
+    """A route that tells what it takes and answers."""
+
+    def __init__(self, method: str, path: str, handler: Handler, declared: Declared) -> None:
+        super().__init__(path, handler, methods=[method])
+        self.method, self.declared = method, declared
+
+
+def operation_id(endpoint: Callable[..., Any]) -> str:
+    """``RunService_create`` for that service's ``_create``."""
+    service, name = endpoint.__qualname__.split(".")[-2:]
+    return f"{service}_{name.lstrip('_')}"
+
+
+def route(method: str, path: str, endpoint: Endpoint, query: Sequence[Query] = ()) -> Operation:
+    """``endpoint`` at ``path``: it is given the request or the body, as its parameters are annotated."""
+    signature = inspect.signature(endpoint)
+    kinds: list[type[Any]] = [parameter.annotation for parameter in signature.parameters.values()]
+    body = next((kind for kind in kinds if issubclass(kind, Message)), None)
+    declared = Declared(operation_id(endpoint), tuple(query), body, signature.return_annotation)
 
     async def handle(request: Request) -> Response:
-        return Response(encode(await endpoint(request)), media_type="application/json")
+        arguments = [request if kind is Request else await read_message(request, kind) for kind in kinds]
+        return Response(encode(await endpoint(*arguments)), media_type="application/json")
 
-    return Route(path, handle, methods=[method])
+    return Operation(method, path, handle, declared)
 
 
 async def read_body(request: Request) -> bytes:

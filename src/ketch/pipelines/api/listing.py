@@ -14,12 +14,21 @@ from urllib.parse import unquote_plus
 import orjson
 
 from ketch.kube.codec import parse_time
+from ketch.pipelines.api.http import Query
 from ketch.pipelines.api.wire import Enum, Int64, Message, Time, decode
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.listing import IN, ListQuery, Page, Position, Predicate, Scalar
 
 DEFAULT_SIZE: Final = 20
 MAX_SIZE: Final = 200
+LISTED: Final = (
+    Query("page_token", "Where the page before this one ended."),
+    Query("page_size", f"Rows in a page: {DEFAULT_SIZE} unless told, at most {MAX_SIZE}.", int),
+    Query("sort_by", 'A field, or a field and "asc" or "desc".'),
+    Query("filter", "Predicates as JSON; every one of them holds for what is listed."),
+)
+"""The parameters of every list call."""
+
 _DIGEST_SIZE = 12
 _MAX_PAGE_SIZE = 2**31 - 1  # the field is an int32
 

@@ -25,7 +25,7 @@ class SystemService:
         """Where they are."""
         return (route("GET", "/healthz", self._healthz), route("GET", "/auth", self._authorize))
 
-    async def _healthz(self, request: Request) -> GetHealthzResponse:  # noqa: ARG002  # an endpoint's signature
+    async def _healthz(self) -> GetHealthzResponse:
         return GetHealthzResponse(tag_name=self.version, pipeline_store="database")
 
     async def _authorize(self, request: Request) -> Empty:  # noqa: ARG002  # an endpoint's signature

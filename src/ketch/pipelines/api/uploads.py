@@ -56,7 +56,7 @@ def _route(path: str, handler: Handler) -> BaseRoute:
     async def handle(request: Request) -> Response:
         try:
             filename, content = await _read_file(request)
-            source = Source(from_file(content), code_source_url=request.query_params.get("code_source_url", ""))
+            source = Source(await from_file(content), code_source_url=request.query_params.get("code_source_url", ""))
             answer = await handler(request, filename, source)
         except RequestError as error:
             body = {"error_message": error.message, "error_details": f"{type(error).__name__}: {error.message}"}
