@@ -11,7 +11,7 @@ from ketch.kube.types.containers import Container, EnvVar, VolumeMount
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.volumes import Volume
 from ketch.pipelines.kubernetes.settings import PodSettings
-from ketch.pipelines.kubernetes.volumes import Names, label
+from ketch.pipelines.kubernetes.volumes import Names
 
 
 def apply(pod: Pod, settings: PodSettings) -> Pod:
@@ -65,8 +65,7 @@ def _mounting(container: Container, names: dict[str, str]) -> Container:
 
 
 def _mount(mount: VolumeMount, names: dict[str, str]) -> VolumeMount:
-    known = names.get(mount.name) or names.get(label(mount.name))
-    return msgspec.structs.replace(mount, name=known or mount.name)
+    return msgspec.structs.replace(mount, name=names[mount.name])
 
 
 def _last_wins(variables: Iterable[EnvVar]) -> tuple[EnvVar, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from ketch.pipelines.ir.reading import SpecError, components, dependencies, typed
 from ketch.pipelines.ir.spec import ComponentSpec, ParameterInput, PipelineSpec, TaskSpec
 from ketch.pipelines.kubernetes.checks import check_executor
-from ketch.pipelines.kubernetes.sources import declared_input, parameters
+from ketch.pipelines.kubernetes.sources import input_candidates, parameters
 from ketch.pipelines.kubernetes.spec import ExecutorConfig, KubernetesSpec
 
 PLATFORM: Final = "kubernetes"
@@ -61,7 +61,7 @@ def _check_source(path: str, source: ParameterInput) -> None:
 
 def _check_reference(path: str, source: ParameterInput, component: ComponentSpec, task: TaskSpec) -> None:
     if (name := source.component_input_parameter) is not None:
-        if declared_input(name, component.input_definitions.parameters) is None:
+        if not any(candidate in component.input_definitions.parameters for candidate, _ in input_candidates(name)):
             raise SpecError(path, f"there is no input parameter {name!r} around the task")
     elif source.task_output_parameter is not None:
         producer = source.task_output_parameter.producer_task

@@ -17,7 +17,7 @@ from ketch.kube.types.containers import (
 from ketch.kube.types.pods import Toleration
 from ketch.pipelines.kubernetes.environment import variables
 from ketch.pipelines.kubernetes.placement import affinity, node_selector, tolerations
-from ketch.pipelines.kubernetes.sources import Find, text_value
+from ketch.pipelines.kubernetes.sources import Find, SettingProblem, text_value
 from ketch.pipelines.kubernetes.spec import ExecutorConfig, InitContainer
 from ketch.pipelines.kubernetes.volumes import Mounted, Names, object_volumes, own_volumes
 
@@ -54,10 +54,11 @@ def settings_of(config: ExecutorConfig, find: Find, expand: Expand = str) -> Pod
     """The parts of the pod that ``config`` asks for. Raises SettingProblem."""
     names = Names()
     metadata = config.pod_metadata
+    objects, own = object_volumes(config, find, names), own_volumes(config, names)
     return PodSettings(
         env=tuple(variables(config, find)),
-        objects=object_volumes(config, find, names),
-        own=own_volumes(config, names),
+        objects=objects,
+        own=own,
         node_selector=node_selector(config, find),
         tolerations=tolerations(config, find),
         affinity=affinity(config, find),
@@ -67,7 +68,7 @@ def settings_of(config: ExecutorConfig, find: Find, expand: Expand = str) -> Pod
         pull_policy=config.image_pull_policy,
         deadline=int(config.active_deadline_seconds) or None,
         security_context=_security_context(config),
-        init_containers=tuple(_init_container(each, expand) for each in config.init_containers),
+        init_containers=tuple(_init_container(each, names, expand) for each in config.init_containers),
     )
 
 
@@ -98,16 +99,20 @@ def _security_context(config: ExecutorConfig) -> SecurityContext | None:
     )
 
 
-def _init_container(each: InitContainer, expand: Expand) -> Container:
+def _init_container(each: InitContainer, names: Names, expand: Expand) -> Container:
+    mounts: list[VolumeMount] = []
+    for mount in each.volume_mounts:
+        volume = names.given(mount.volume_name)
+        if volume is None:
+            raise SettingProblem(f"init container {each.name}: no setting defines the volume {mount.volume_name!r}")
+        mounts.append(VolumeMount(name=volume, mount_path=mount.mount_path))
     return Container(
         name=each.name,
         image=expand(each.image),
         command=tuple(expand(word) for word in each.command),
         args=tuple(expand(word) for word in each.args),
         env=tuple(EnvVar(name=item.name, value=expand(item.value)) for item in each.env),
-        volume_mounts=tuple(
-            VolumeMount(name=mount.volume_name, mount_path=mount.mount_path) for mount in each.volume_mounts
-        ),
+        volume_mounts=tuple(mounts),
         resources=ResourceRequirements(requests=each.resources.requests, limits=each.resources.limits),
         restart_policy=each.restart_policy or None,
         termination_message_policy="FallbackToLogsOnError",

@@ -1,6 +1,6 @@
 """Where the value of a setting comes from, and what is said when it cannot be had."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from ketch.pipelines.ir.spec import ParameterInput, RuntimeValue
@@ -80,14 +80,15 @@ def parameters(config: ExecutorConfig) -> Iterator[tuple[str, ParameterInput]]:
         yield "nodeSelector.nodeSelectorJson", config.node_selector.node_selector_json
 
 
-def declared_input(name: str, declared: Container[str]) -> tuple[str, tuple[str, ...]] | None:
-    """The input around the task that ``name`` means, and the keys to follow in its value; None when there is none.
+def input_candidates(name: str) -> Iterator[tuple[str, str]]:
+    """The inputs around the task that ``name`` may mean, likeliest first, and the key to take from their value.
 
     The compiler leaves the prefix of inputs of a sub-DAG off where a loop's item is meant, and appends the key of what
     is taken from it: ``loop-item-param-2-subvar-a``.
     """
+    yield name, ""
+    yield _PREFIX + name, ""
     item, _, key = name.partition(_KEY_OF_ITEM)
-    for candidate, keys in ((name, ()), (_PREFIX + name, ()), (item, (key,)), (_PREFIX + item, (key,))):
-        if candidate in declared and "" not in keys:
-            return candidate, keys
-    return None
+    if key:
+        yield item, key
+        yield _PREFIX + item, key

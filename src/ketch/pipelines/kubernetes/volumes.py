@@ -31,6 +31,9 @@ MEMORY: Final = "Memory"
 _SHARED_NAME: Final = "shm"
 
 _LONGEST_NAME: Final = 63
+_OF_THE_STEP: Final = re.compile(r"outputs|input-\d+|(kfp|ketch)-.*")
+"""Names of the volumes that carry a step's data."""
+
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]+")
 
 
@@ -54,17 +57,23 @@ class Names:
 
     def __init__(self, taken: set[str] | None = None) -> None:
         self._taken: set[str] = set(taken or ())
+        self._given: dict[str, str] = {}
 
     def take(self, wanted: str) -> str:
         """A free name as close to ``wanted`` as volumes' names can be."""
         name = label(wanted)
         number = 2
-        while name in self._taken:
+        while name in self._taken or _OF_THE_STEP.fullmatch(name):
             suffix = f"-{number}"
             name = f"{label(wanted)[: _LONGEST_NAME - len(suffix)]}{suffix}"
             number += 1
         self._taken.add(name)
+        self._given.setdefault(wanted, name)
         return name
+
+    def given(self, wanted: str) -> str | None:
+        """The name that was first given for ``wanted``."""
+        return self._given.get(wanted)
 
 
 def label(wanted: str) -> str:
