@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine
 
 import ketch.pipelines.tables
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 def url(path: Path) -> str:
-    return f"sqlite+aiosqlite:///{path}"
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
@@ -135,8 +135,5 @@ async def test_writers_take_turns(database: Database):
 
 async def test_commits_are_durable_and_readers_do_not_wait(database: Database):
     async with database.session() as session:
-        connection = await session.connection()
-        values = [
-            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")
-        ]
+        values = [await session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
     assert values == ["wal", 2]

@@ -76,7 +76,7 @@ async def _serve(directory: DataDirectory) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kubernetes, platform = _sockets(KUBERNETES_SOCKETS), _sockets((PLATFORM_SOCKET,))
-    database = Database(f"sqlite+aiosqlite:///{directory.platform_database}")
+    database = Database(f"sqlite:///{directory.platform_database}")
     async with APIServer(directory.kube_database, directory.pki) as api:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])

@@ -1,4 +1,4 @@
-"""The platform database: one engine, transactions, and the schema's version. The only module with SQLite's own words.
+"""The platform database: one engine, transactions, and the schema's version. Only here and in ``sqlite`` are its words.
 
 SQLite runs with WAL and synchronous=FULL: a committed change survives power loss, because a step whose result was
 acknowledged must never run twice. Writers queue on a lock of this process, not in SQLite's busy loop; readers never
@@ -11,25 +11,22 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from ketch.metadata import sqlite
 from ketch.metadata.tables import Base
 
 SCHEMA_VERSION = "0002"
 """The newest revision in ``migrations/versions``."""
 
 _BUSY_SECONDS = 30  # another process (a backup, a shell) may hold the file for a moment
-_CONNECTIONS = 4  # each is a thread on SQLite
+_CONNECTIONS = 4
 
 
 class DatabaseUnusable(Exception):
     """The database cannot be used: damaged, not reachable, or written by a newer Ketch. The message says which."""
-
-
-def _sqlite_url(url: str) -> bool:
-    return url.startswith("sqlite")
 
 
 def _on_sqlite_connect(connection: Any, record: object) -> None:  # noqa: ARG001  # SQLAlchemy's signature
@@ -42,8 +39,11 @@ def _on_sqlite_connect(connection: Any, record: object) -> None:  # noqa: ARG001
 
 
 def _on_sqlite_begin(connection: Any) -> None:
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    driver = connection.connection.driver_connection
+    if connection.get_execution_options().get("writing", False):
+        sqlite.begin_writing(driver)
+    else:
+        driver.execute("BEGIN")
 
 
 class Database:
@@ -52,9 +52,12 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": orjson.loads}
-        self._engine: AsyncEngine = create_async_engine(url, pool_size=_CONNECTIONS, **options)
+        place = make_url(url)
+        if place.get_backend_name() == "sqlite":
+            place = place.set(drivername=sqlite.NAME)
+        self._engine: AsyncEngine = create_async_engine(place, pool_size=_CONNECTIONS, **options)
         self._writer: AbstractAsyncContextManager[Any] = nullcontext()
-        if _sqlite_url(url):
+        if place.drivername == sqlite.NAME:
             event.listen(self._engine.sync_engine, "connect", _on_sqlite_connect)
             event.listen(self._engine.sync_engine, "begin", _on_sqlite_begin)
             self._writer = asyncio.Lock()
@@ -72,14 +75,7 @@ class Database:
 
     async def _open(self) -> None:
         async with self._writer, self._writing.begin() as connection:
-            version = await _version(connection)
-            if version == SCHEMA_VERSION:
-                return
-            if version is None:
-                await connection.run_sync(Base.metadata.create_all)
-                await _stamp(connection)
-            else:
-                await connection.run_sync(_upgrade, version)
+            await connection.run_sync(_bring_up)
 
     async def close(self) -> None:
         """Give all connections back."""
@@ -101,20 +97,31 @@ def _dump_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-async def _version(connection: AsyncConnection) -> str | None:
+def _bring_up(connection: Connection) -> None:
+    version = _version(connection)
+    if version == SCHEMA_VERSION:
+        return
+    if version is None:
+        Base.metadata.create_all(connection)
+        _stamp(connection)
+    else:
+        _upgrade(connection, version)
+
+
+def _version(connection: Connection) -> str | None:
     """The schema version of an existing database; None when it is empty."""
-    if not await connection.run_sync(lambda sync: inspect(sync).has_table("alembic_version")):
+    if not inspect(connection).has_table("alembic_version"):
         return None
-    row = (await connection.execute(text("SELECT version_num FROM alembic_version"))).first()
+    row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
     return str(row[0]) if row else None
 
 
-async def _stamp(connection: AsyncConnection) -> None:
-    await connection.execute(
+def _stamp(connection: Connection) -> None:
+    connection.execute(
         text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
              "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))")
     )  # fmt: skip
-    await connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": SCHEMA_VERSION})
+    connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": SCHEMA_VERSION})
 
 
 def _upgrade(connection: Connection, version: str) -> None:
