@@ -171,6 +171,18 @@ class PipelineStore:
             raise NotFound(f"Pipeline {pipeline_id} has no version")
         return found
 
+    async def referenced(self, pipeline_id: str, version_id: str) -> PipelineVersion:
+        """The version that a reference means: the one it names, or the pipeline's newest. Raises InvalidInput,
+        NotFound."""
+        if not version_id:
+            if not pipeline_id:
+                raise InvalidInput("pipeline_version_reference: pipeline_id is missing")
+            return await self.latest_version(pipeline_id)
+        version = await self.version(version_id)
+        if pipeline_id not in ("", version.pipeline_id):
+            raise InvalidInput(f"pipeline_version_reference: version {version_id} is not one of pipeline {pipeline_id}")
+        return version
+
     async def list_versions(self, pipeline_id: str, query: ListQuery) -> Page[PipelineVersion]:
         """One page of a pipeline's versions."""
         async with self._database.session() as session:

@@ -186,16 +186,7 @@ class RunService:
             return from_wire(wanted.pipeline_spec), None
         if reference is None:
             reference = PipelineVersionReference(pipeline_version_id=wanted.pipeline_version_id)
-        if reference.pipeline_version_id:
-            version = await self.pipelines.version(reference.pipeline_version_id)
-            if reference.pipeline_id not in ("", version.pipeline_id):
-                raise InvalidInput(
-                    f"pipeline_version_reference: version {version.id} is not one of pipeline {reference.pipeline_id}"
-                )
-        elif reference.pipeline_id:
-            version = await self.pipelines.latest_version(reference.pipeline_id)
-        else:
-            raise InvalidInput("pipeline_version_reference: pipeline_id is missing")
+        version = await self.pipelines.referenced(reference.pipeline_id, reference.pipeline_version_id)
         return from_wire(wrapped(version.pipeline_spec, version.platform_spec)), version
 
     async def _get(self, request: Request) -> Run:
