@@ -1,11 +1,12 @@
 """The real API server, in this process, one per test."""
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.seaweed import Seaweed, running_seaweed
 
 from ketch.kube.client import Client
 from ketch.kube.rest import RESTClient
@@ -50,3 +51,10 @@ async def served(api: APIServer, tmp_path: Path, tmp_path_factory: pytest.TempPa
     kubeconfig = tmp_path / "kubeconfig"
     api.write_admin_kubeconfig(kubeconfig, server)
     return Served(api, kubeconfig, server, port, unix_socket, tmp_path / "pki")
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """An S3 store that tests share: each uses keys of its own."""
+    with running_seaweed(tmp_path_factory.mktemp("seaweed")) as store:
+        yield store

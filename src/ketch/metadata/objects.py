@@ -22,8 +22,20 @@ class KeyOutside(ValueError):
     """The URI does not name a place in the store."""
 
 
+class StoreError(Exception):
+    """A store did not do what it was asked; the message names the place and tells why."""
+
+
+class StoreUnreachable(StoreError):
+    """Nobody answers there, or only with failures: it may be worth another try later."""
+
+
+class AccessDenied(StoreError):
+    """The store does not let these credentials do that."""
+
+
 class ObjectStore(Protocol):
-    """Where artifacts are. URIs of schemes the store does not hold raise KeyOutside."""
+    """Where artifacts are. URIs of schemes the store does not hold raise KeyOutside, stores in trouble StoreError."""
 
     async def exists(self, uri: str) -> bool:
         """Whether something is stored there: an object, or anything below it."""
