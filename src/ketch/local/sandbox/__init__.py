@@ -3,5 +3,6 @@
 Law: knows processes, namespaces, mounts and log files; knows no Kubernetes object and no image. Modules that run in
 the zygote and its keepers (``main``, ``keeper``, ``bubblewrap``, ``execution``, ``logs``, ``memory``, ``namespaces``,
 ``records``, ``wire``) import a handful of standard modules and nothing else, because each container carries them in its
-keeper. ``client`` and ``container`` are for the node agent, ``trial`` is for people who want to know what is missing.
+keeper. ``client`` and ``container`` are for the node agent, ``attached`` is for a person's terminal, ``trial`` for
+people who want to know what is missing.
 """

@@ -62,7 +62,7 @@ class _Connection:
         head = await self._exactly(HEADER)
         answer = json.loads(await self._exactly(int.from_bytes(head, "big")))
         if "error" in answer:
-            raise _error(answer)
+            raise errors.from_answer(answer)
         return answer
 
     async def _exactly(self, length: int) -> bytes:
@@ -79,13 +79,6 @@ class _Connection:
 
     def close(self) -> None:
         self._connection.close()
-
-
-def _error(answer: Mapping[str, Any]) -> errors.SandboxError:
-    if answer["error"] == "StartError":
-        return errors.StartError(answer["message"], answer["exit_code"])
-    kind = {kind.__name__: kind for kind in (errors.AlreadyStarted, errors.NotStarted, errors.NotRunning)}
-    return kind[answer["error"]](answer["message"])
 
 
 class _Output:

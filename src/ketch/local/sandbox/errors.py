@@ -9,6 +9,9 @@ SandboxError
 └── ExecTimeout            the command took longer than it may; it was killed
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class SandboxError(Exception):
     """The container, or the command in it, cannot run; the message is a sentence for the user."""
@@ -40,3 +43,11 @@ class NotRunning(SandboxError):
 
 class ExecTimeout(SandboxError):
     """The command took longer than it may and was killed."""
+
+
+def from_answer(answer: Mapping[str, Any]) -> SandboxError:
+    """The error that the keeper's answer names."""
+    if answer["error"] == StartError.__name__:
+        return StartError(answer["message"], answer["exit_code"])
+    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning)}
+    return kinds[answer["error"]](answer["message"])

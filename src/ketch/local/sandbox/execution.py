@@ -1,10 +1,12 @@
 """A command inside a running container: in its namespaces, with its environment, directory and user."""
 
 import errno
+import fcntl
 import os
 import select
 import signal
 import socket
+import termios
 
 from ketch.local.processes import open_process
 from ketch.local.sandbox.namespaces import (
@@ -60,9 +62,9 @@ def candidates(program: str, env: "Mapping[str, str]") -> "Sequence[str]":
     return [f"{folder or '.'}/{program}" for folder in env.get("PATH", "/bin:/usr/bin").split(":")]
 
 
-def become(spec: "StartRequest", argv: "Sequence[str]", streams: "Sequence[int]", tell: int) -> "NoReturn":
+def become(spec: "StartRequest", request: "ExecRequest", streams: "Sequence[int]", tell: int) -> "NoReturn":
     """The child's half: turn into the command. What prevents it goes to ``tell`` as an errno, else that closes."""
-    number = errno.ENOENT
+    number, argv = errno.ENOENT, request["argv"]
     try:
         die_with_parent()
         os.setsid()
@@ -70,6 +72,8 @@ def become(spec: "StartRequest", argv: "Sequence[str]", streams: "Sequence[int]"
             signal.signal(signum, signal.SIG_DFL)
         for index, stream in enumerate(streams):
             os.dup2(stream, index)
+        if request.get("terminal"):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # keys like Ctrl-C reach the command, jobs can be stopped
         os.chdir(spec["cwd"])
         drop_privileges()
         for path in candidates(argv[0], spec["env"]):
@@ -119,7 +123,7 @@ def execute(connection: socket.socket, request: "ExecRequest", descriptors: "Seq
         return
     pid = os.fork()
     if pid == 0:
-        become(spec, request["argv"], streams, tell)
+        become(spec, request, streams, tell)
     for number in (tell, *streams):
         os.close(number)
     if failure := os.read(told, 4):

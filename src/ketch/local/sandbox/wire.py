@@ -41,12 +41,16 @@ if TYPE_CHECKING:
         extra: dict[str, str]
 
     class ExecRequest(TypedDict):
-        """A command for a running container. ``descriptors`` names those sent along: "stdin", "stdout", "stderr"."""
+        """A command for a running container. ``descriptors`` names those sent along: "stdin", "stdout", "stderr".
+
+        With ``terminal`` its stdin is one, and becomes the one that controls it.
+        """
 
         operation: Literal["exec"]
         descriptors: list[str]
         directory: str
         argv: list[str]
+        terminal: NotRequired[bool]
 
     class Answer(TypedDict):
         """``error`` names a class of ``errors`` and ``message`` is its sentence, else the rest says how it went."""
