@@ -42,18 +42,17 @@ def _renamed(pod: Pod, settings: PodSettings) -> tuple[list[Volume], dict[str, s
     free = Names({volume.name for volume in pod.spec.volumes})
     volumes: list[Volume] = []
     names: dict[str, str] = {}
-    for volume in (*settings.objects.volumes, *settings.own.volumes):
+    for volume in settings.mounted.volumes:
         names[volume.name] = free.take(volume.name)
         volumes.append(msgspec.structs.replace(volume, name=names[volume.name]))
     return volumes, names
 
 
 def _with(main: Container, settings: PodSettings, names: dict[str, str]) -> Container:
-    mounts = (*settings.objects.mounts, *settings.own.mounts)
     return msgspec.structs.replace(
         main,
         env=_last_wins((*main.env, *settings.env)),
-        volume_mounts=(*main.volume_mounts, *(_mount(each, names) for each in mounts)),
+        volume_mounts=(*main.volume_mounts, *(_mount(each, names) for each in settings.mounted.mounts)),
         image_pull_policy=settings.pull_policy or main.image_pull_policy,
         security_context=settings.security_context or main.security_context,
     )

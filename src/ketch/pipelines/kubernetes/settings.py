@@ -19,7 +19,7 @@ from ketch.pipelines.kubernetes.environment import variables
 from ketch.pipelines.kubernetes.placement import affinity, node_selector, tolerations
 from ketch.pipelines.kubernetes.sources import Find, SettingProblem, text_value
 from ketch.pipelines.kubernetes.spec import ExecutorConfig, InitContainer
-from ketch.pipelines.kubernetes.volumes import Mounted, Names, object_volumes, own_volumes
+from ketch.pipelines.kubernetes.volumes import Mounted, Names, mounted
 
 _NONE: Mapping[str, str] = {}
 _NO_AFFINITY: Mapping[str, Any] = {}
@@ -29,12 +29,10 @@ Expand = Callable[[str], str]
 
 
 class PodSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Parts of a step's pod. ``env``, ``objects``, ``node_selector``, ``tolerations`` and ``affinity`` are what a
-    TaskConfig may take over."""
+    """Parts of a step's pod."""
 
     env: tuple[EnvVar, ...] = ()
-    objects: Mounted = Mounted()
-    own: Mounted = Mounted()
+    mounted: Mounted = Mounted()
     node_selector: Mapping[str, str] = _NONE
     tolerations: tuple[Toleration, ...] = ()
     affinity: Mapping[str, Any] = _NO_AFFINITY
@@ -54,11 +52,10 @@ def settings_of(config: ExecutorConfig, find: Find, expand: Expand = str) -> Pod
     """The parts of the pod that ``config`` asks for. Raises SettingProblem."""
     names = Names()
     metadata = config.pod_metadata
-    objects, own = object_volumes(config, find, names), own_volumes(config, names)
+    volumes = mounted(config, find, names)
     return PodSettings(
         env=tuple(variables(config, find)),
-        objects=objects,
-        own=own,
+        mounted=volumes,
         node_selector=node_selector(config, find),
         tolerations=tolerations(config, find),
         affinity=affinity(config, find),
@@ -74,7 +71,7 @@ def settings_of(config: ExecutorConfig, find: Find, expand: Expand = str) -> Pod
 
 def claim_names(settings: PodSettings) -> list[str]:
     """The claims that the step works on: another claim is another input."""
-    sources = (volume.persistent_volume_claim for volume in settings.objects.volumes)
+    sources = (volume.persistent_volume_claim for volume in settings.mounted.volumes)
     return sorted(source.claim_name for source in sources if source is not None)
 
 

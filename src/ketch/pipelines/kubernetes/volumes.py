@@ -85,19 +85,18 @@ def label(wanted: str) -> str:
     return f"{name[: _LONGEST_NAME - 9]}-{digest}".strip("-")
 
 
-def object_volumes(config: ExecutorConfig, find: Find, names: Names) -> Mounted:
-    """Volumes of claims, Secrets and ConfigMaps: those that a TaskConfig may take over."""
-    return _merged([*_claims(config, find), *_secrets(config, find), *_config_maps(config, find)], names)
-
-
-def own_volumes(config: ExecutorConfig, names: Names) -> Mounted:
-    """Volumes that live as long as the pod."""
-    found = [_Found(_ephemeral(each), each.mount_path) for each in config.generic_ephemeral_volume]
-    found += [_Found(_empty(each), each.mount_path) for each in config.empty_dir_mounts]
+def mounted(config: ExecutorConfig, find: Find, names: Names) -> Mounted:
+    """All volumes that ``config`` asks for. Raises SettingProblem."""
+    found = [
+        *_claims(config, find),
+        *_secrets(config, find),
+        *_config_maps(config, find),
+        *(_Found(_ephemeral(each), each.mount_path) for each in config.generic_ephemeral_volume),
+        *(_Found(_empty(each), each.mount_path) for each in config.empty_dir_mounts),
+    ]
     if (shared := config.enabled_shared_memory) is not None:
         memory = EmptyDirVolume(medium=MEMORY, size_limit=shared.size or None)
-        volume = Volume(name=shared.volume_name or _SHARED_NAME, empty_dir=memory)
-        found.append(_Found(volume, SHARED_MEMORY))
+        found.append(_Found(Volume(name=shared.volume_name or _SHARED_NAME, empty_dir=memory), SHARED_MEMORY))
     return _merged(found, names)
 
 
