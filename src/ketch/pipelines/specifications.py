@@ -12,6 +12,7 @@ import msgspec
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import PipelineSpec
+from ketch.pipelines.kubernetes.reading import read_platform
 from ketch.pipelines.sources.archives import MAX_FILE, unpacked
 from ketch.pipelines.sources.documents import documents_of
 
@@ -69,6 +70,8 @@ def _checked(pipeline: Mapping[str, Any], platform: Mapping[str, Any] | None) ->
     if pipeline.get("kind") == "Workflow":
         raise InvalidInput("this is an Argo workflow of KFP 1.x; compile the pipeline with kfp 2 and submit that")
     try:
-        return Specification(pipeline, platform or None, read(pipeline))
+        typed = read(pipeline)
+        read_platform(platform, typed)
     except SpecError as error:
         raise InvalidInput(f"invalid pipeline spec: {error}") from error
+    return Specification(pipeline, platform or None, typed)
