@@ -30,6 +30,7 @@ from ketch.local.platform.process import inherited_sockets
 from ketch.local.program import announce_ready, collect_rarely, log_to_stderr
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
+from ketch.pipelines.settings import SettingsError, read_settings
 from ketch.pipelines.setup import setup as setup_pipelines
 
 GRACE_SECONDS = 3
@@ -83,7 +84,9 @@ async def _serve(directory: DataDirectory) -> None:
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
         scheduler.setup(manager)
         workloads.setup(manager, api.authority.certificate.read_text())
-        application = await setup_pipelines(manager, database, LocalObjectStore(directory.objects))
+        application = await setup_pipelines(
+            manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)
+        )
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):
             await manager.ready()
@@ -99,7 +102,7 @@ async def _serve(directory: DataDirectory) -> None:
 
 
 def main() -> None:
-    """Run until SIGTERM. Exit code 1 where the data directory's databases cannot be used."""
+    """Run until SIGTERM. Exit code 1 where the data directory's databases, or a setting, cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
@@ -108,7 +111,7 @@ def main() -> None:
     os.umask(OWNER_ONLY)
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
-    except (StoreCorrupt, DatabaseUnusable) as error:
+    except (StoreCorrupt, DatabaseUnusable, SettingsError) as error:
         sys.exit(str(error))
 
 

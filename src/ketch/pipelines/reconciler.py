@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -83,8 +83,15 @@ class _Active:
     """When to look at a task again: its next attempt may start, or its patience ends."""
 
 
+def _nobody(run: Run) -> None:
+    """Nobody waits for the end of runs."""
+
+
 class RunReconciler:
-    """Reconciles runs; keys are ``ObjectKey(namespace, run id)``. Register ``keys`` as the map of ``pods``' changes."""
+    """Reconciles runs; keys are ``ObjectKey(namespace, run id)``. Register ``keys`` as the map of ``pods``' changes.
+
+    ``ended`` is told of runs that are over, as they were when they were taken up.
+    """
 
     def __init__(
         self,
@@ -94,10 +101,12 @@ class RunReconciler:
         artifacts: ArtifactStore,
         objects: ObjectStore,
         clock: Clock,
+        ended: Callable[[Run], None] = _nobody,
     ) -> None:
         self._client, self._pods, self._objects, self._clock = client, pods, objects, clock
         self._artifacts = artifacts
         self._ledger = Ledger(store, artifacts)
+        self._ended = ended
         self._runs: dict[ObjectKey, _Active] = {}
 
     def keys(self, pod: Pod) -> Iterable[ObjectKey]:
@@ -265,6 +274,7 @@ class RunReconciler:
             for entry in entries:
                 if isinstance(entry, FinishRun):
                     log.info("run %s (%s): %s %s", active.run.id, active.run.name, entry.state, entry.error)
+                    self._ended(active.run)
                     return True
             entries.clear()
             pending.extend(await self._launch(active, launches.values()))

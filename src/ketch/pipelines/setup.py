@@ -4,24 +4,30 @@ from importlib.metadata import version
 
 from starlette.applications import Starlette
 
+from ketch.kube.controller import Controller
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import Pod, ServiceAccount
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import ObjectStore
-from ketch.pipelines.api.application import application
+from ketch.pipelines.api.application import Engines, application
+from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.reconciler import RunReconciler
 from ketch.pipelines.runs import RunStore
+from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
+from ketch.pipelines.schedules.store import RecurringRunStore
+from ketch.pipelines.settings import DEFAULTS, Settings
 from ketch.pipelines.steps import OURS
+from ketch.pipelines.tables import Run
 
 MANAGER = "ketch-pipelines"
 
 
-async def setup(manager: Manager, database: Database, objects: ObjectStore) -> Starlette:
-    """Open the database, register the engine with ``manager`` and return the API. Raises DatabaseUnusable, APIError."""
+async def setup(manager: Manager, database: Database, objects: ObjectStore, settings: Settings = DEFAULTS) -> Starlette:
+    """Open the database, register the engines and return the API. Raises DatabaseUnusable, APIError."""
     await database.open()
     runs, clock = RunStore(database), manager.clock
     await ExperimentStore(database, clock).default()
@@ -29,8 +35,27 @@ async def setup(manager: Manager, database: Database, objects: ObjectStore) -> S
     account = ServiceAccount(metadata=ObjectMeta(name=SERVICE_ACCOUNT, namespace=USER_NAMESPACE))
     await manager.client.apply(account, manager=MANAGER)
     pods = manager.informer(Pod, label_selector=OURS)
-    reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), objects, clock)
+
+    def ended(run: Run) -> None:
+        if run.recurring_run_id:
+            schedules.enqueue(recurring_key(run.recurring_run_id))  # it may have waited for this end
+
+    reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), objects, clock, ended)
     controller = manager.controller("pipeline-runs", reconciler, Maps(pods, reconciler.keys))
+    schedules = await _schedules(manager, database, settings, controller)
     for key in await runs.unfinished():
         controller.enqueue(key)
-    return application(database, manager.client, clock, controller.enqueue, version("ketch"))
+    engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
+    return application(database, manager.client, clock, engines, version("ketch"))
+
+
+async def _schedules(manager: Manager, database: Database, settings: Settings, runs: Controller) -> Controller:
+    """The controller of recurring runs."""
+    clock = manager.clock
+    store, pipelines = RecurringRunStore(database, clock), PipelineStore(database, clock)
+    experiments = ExperimentStore(database, clock)
+    reconciler = RecurringRunReconciler(store, pipelines, experiments, clock, settings.zone, runs.enqueue)
+    controller = manager.controller("recurring-runs", reconciler)
+    for identity in await store.enabled():
+        controller.enqueue(recurring_key(identity))
+    return controller

@@ -17,7 +17,7 @@ from ketch.kube.meta import ObjectKey
 from ketch.kube.rest import RESTClient
 from ketch.local.apiserver.server import APIServer
 from ketch.metadata.database import Database
-from ketch.pipelines.api.application import application
+from ketch.pipelines.api.application import Engines, application
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import advance_run
@@ -27,12 +27,13 @@ T = TypeVar("T")
 
 @dataclass
 class Stage:
-    """The served application; ``enqueued`` is what it told the engine."""
+    """The served application; ``enqueued`` is what it told the engine, ``scheduled`` what the scheduler."""
 
     loop: asyncio.AbstractEventLoop
     host: str
     database: Database
     enqueued: list[ObjectKey]
+    scheduled: list[ObjectKey]
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -86,8 +87,10 @@ class _Served(threading.Thread):
         await database.open()
         await ExperimentStore(database, SYSTEM_CLOCK).default()
         enqueued: list[ObjectKey] = []
-        self.app = application(database, self.client, SYSTEM_CLOCK, enqueued.append, "1.2.3")
-        return Stage(self.loop, self.host, database, enqueued)
+        scheduled: list[ObjectKey] = []
+        engines = Engines(enqueued.append, scheduled.append)
+        self.app = application(database, self.client, SYSTEM_CLOCK, engines, "1.2.3")
+        return Stage(self.loop, self.host, database, enqueued, scheduled)
 
 
 @pytest.fixture(scope="session")
