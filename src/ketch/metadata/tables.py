@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, MetaData, String, Text
+from sqlalchemy import Double, Index, MetaData, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from ketch.metadata.columns import Json, Moment
@@ -31,7 +31,8 @@ class Base(DeclarativeBase):
 class Artifact(Base):
     """One piece of data that a task made or an importer named. Written once, by whoever made it; never changed.
 
-    ``type`` is the schema title (``system.Model``). ``properties`` is the user's metadata.
+    ``type`` is the schema title (``system.Model``). ``properties`` is the user's metadata, ``number_value`` what a
+    single metric has measured.
     """
 
     __tablename__ = "artifacts"
@@ -43,6 +44,7 @@ class Artifact(Base):
     description: Mapped[str] = mapped_column(Text, default="")
     uri: Mapped[str] = mapped_column(Text)
     properties: Mapped[Mapping[str, Any]] = mapped_column("metadata", Json, default=dict)
+    number_value: Mapped[float | None] = mapped_column(Double)
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (

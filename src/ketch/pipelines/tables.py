@@ -112,6 +112,7 @@ class Run(Base):
     parameters: Mapped[Mapping[str, Any]] = mapped_column(Json, default=dict)
     pipeline_root: Mapped[str] = mapped_column(Text)
     service_account: Mapped[str] = mapped_column(String(253), default="")
+    plugins_input: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
     scheduled_at: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     storage_state: Mapped[str] = mapped_column(String(16), default="AVAILABLE")
@@ -216,4 +217,31 @@ class Task(Base):
     __table_args__ = (
         Index(None, "run_id", "path", unique=True),
         Index(None, "cache_key", "finished_at"),
+    )
+
+
+class ReportedTask(Base):
+    """A task that a client tells of beside those that the engine drives, which never looks here. Only the API writes.
+
+    ``parent_id`` is the task it belongs below, the engine's or a reported one; empty when it is the run's own.
+    ``content`` is the rest of the task in its wire form. ``state`` and the history's states are TaskState's names.
+    """
+
+    __tablename__ = "reported_tasks"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    name: Mapped[str] = mapped_column(Text)
+    display_name: Mapped[str] = mapped_column(Text)
+    parent_id: Mapped[str] = mapped_column(String(ID_LENGTH), default="")
+    state: Mapped[str] = mapped_column(String(16), default="")
+    state_history: Mapped[Sequence[Mapping[str, Any]]] = mapped_column(Json, default=list)
+    cache_fingerprint: Mapped[str] = mapped_column(String(255), default="")
+    content: Mapped[Mapping[str, Any]] = mapped_column(Json, default=dict)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+
+    __table_args__ = (
+        Index(None, "run_id", "created_at", "id"),
+        Index(None, "cache_fingerprint", "finished_at"),
     )

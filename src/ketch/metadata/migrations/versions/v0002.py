@@ -11,6 +11,7 @@ def upgrade() -> None:
     """From the first schema."""
     _recurring_runs()
     _native_pipelines()
+    _runs_and_tasks_of_clients()
 
 
 def _recurring_runs() -> None:
@@ -53,3 +54,27 @@ def _recurring_runs() -> None:
 def _native_pipelines() -> None:
     for table in ("pipelines", "pipeline_versions"):
         op.add_column(table, sa.Column("origin", sa.Text(), nullable=False, server_default=""))
+
+
+def _runs_and_tasks_of_clients() -> None:
+    op.add_column("runs", sa.Column("plugins_input", sa.JSON(), nullable=True))
+    op.add_column("artifacts", sa.Column("number_value", sa.Double(), nullable=True))
+    op.create_table(
+        "reported_tasks",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("run_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("display_name", sa.Text(), nullable=False),
+        sa.Column("parent_id", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state_history", sa.JSON(), nullable=False),
+        sa.Column("cache_fingerprint", sa.String(length=255), nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_reported_tasks"),
+    )
+    op.create_index("ix_reported_tasks_run_id_created_at_id", "reported_tasks", ["run_id", "created_at", "id"])
+    op.create_index(
+        "ix_reported_tasks_cache_fingerprint_finished_at", "reported_tasks", ["cache_fingerprint", "finished_at"]
+    )
