@@ -65,6 +65,14 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
             Observation(Phase.WAITING),
             id="on its way",
         ),
+        pytest.param(
+            {
+                "phase": "Pending",
+                "containerStatuses": container(waiting={"reason": "ContainerCreating", "message": "no secret"}),
+            },
+            Observation(Phase.WAITING, "ContainerCreating: no secret", trouble=True),
+            id="no volume yet",
+        ),
     ],
 )  # fmt: skip
 def test_phases(status: dict[str, Any], observation: Observation) -> None:

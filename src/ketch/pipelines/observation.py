@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ketch.kube.types.containers import ContainerStateTerminated, ContainerStatus
+from ketch.kube.types.containers import ContainerStateTerminated, ContainerStateWaiting, ContainerStatus
 from ketch.kube.types.pods import Pod
 
 _HOPELESS: Final = frozenset({"InvalidImageName", "ErrImageNeverPull"})
@@ -24,6 +24,9 @@ _TROUBLE: Final = frozenset(
     }
 )
 """Reasons for waiting that may heal, or not."""
+
+_BEFORE_THE_START: Final = frozenset({"ContainerCreating", "PodInitializing"})
+"""Reasons for waiting that every pod has for a while; with a message (a volume cannot be had) they may not heal."""
 
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _BANNER: Final = re.compile(r"^\[KFP Executor [^]\n]*INFO]: (?:Got executor_input:\n\{.*?^\}$|[^\n]*)\n?", re.M | re.S)
@@ -62,7 +65,7 @@ def observe(pod: Pod) -> Observation:
     containers = (*status.init_container_statuses, *status.container_statuses)
     for container in containers:
         waiting = container.state.waiting
-        if waiting and waiting.reason in _HOPELESS | _TROUBLE:
+        if waiting and (waiting.reason in _HOPELESS | _TROUBLE or _stuck(waiting)):
             message = f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
             return Observation(Phase.WAITING, message, trouble=True, hopeless=waiting.reason in _HOPELESS)
     if any(container.state.running for container in status.container_statuses):
@@ -71,6 +74,10 @@ def observe(pod: Pod) -> Observation:
         if condition.type == "PodScheduled" and condition.status == "False":
             return Observation(Phase.WAITING, f"{condition.reason or 'Unschedulable'}: {condition.message}")
     return Observation(Phase.WAITING)
+
+
+def _stuck(waiting: ContainerStateWaiting) -> bool:
+    return bool(waiting.message) and waiting.reason in _BEFORE_THE_START
 
 
 def useful_end(output: str) -> str:

@@ -164,6 +164,10 @@ def test_a_volume_that_fails_is_announced_once_and_tried_again():
         play.after(120)
     assert play.reasons.count(("FailedMount", "no volume")) == 1
     assert len(play.of(orders.PrepareVolumes)) == 4
+    waiting = play.state().state.waiting
+    assert (waiting.reason, waiting.message) == ("ContainerCreating", "no volume")
+    play.feed(events.VolumesReady())
+    assert play.state().state.waiting.message == ""
 
 
 def test_deletion_goes_by_signal_then_kill_then_status_then_removal():

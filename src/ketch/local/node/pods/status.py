@@ -42,6 +42,7 @@ class Facts(Protocol):
     start_time: datetime
     containers: list[TrackedContainer]
     images: dict[str, Need]
+    volumes: Need
     ending: Ending | None
     released: Need
     reported: PodStatus
@@ -230,7 +231,8 @@ def _first_wait(facts: Facts, each: TrackedContainer, has_turn: bool, now: datet
     if has_turn and (trouble := _trouble(facts, each, now)) is not None:
         return trouble
     has_inits = bool(facts.pod.spec.init_containers)
-    return ContainerStateWaiting(reason="PodInitializing" if has_inits else "ContainerCreating")
+    reason = "PodInitializing" if has_inits else "ContainerCreating"
+    return ContainerStateWaiting(reason=reason, message=facts.volumes.message)
 
 
 def _trouble(facts: Facts, each: TrackedContainer, now: datetime) -> ContainerStateWaiting | None:
