@@ -1,24 +1,58 @@
 """The ``ketch`` command: each subcommand is a function of its own module, imported when it is asked for.
 
-So ``ketch up`` does not load what only ``ketch run`` needs: an HTTP client, YAML (a tenth of a second, 8 MiB).
+So ``ketch up`` does not load what only ``ketch run`` needs: YAML, the tree of steps.
 """
 
 from collections import UserDict
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-MODULES = {
-    "up": "ketch.cli.up",
-    "down": "ketch.cli.up",
-    "status": "ketch.cli.status",
-    "doctor": "ketch.cli.doctor",
-    "logs": "ketch.cli.status",
-    "run": "ketch.cli.run",
-    "follow": "ketch.cli.follow",
+
+class Family(NamedTuple):
+    """Commands below one word: where the function of each is."""
+
+    help: str
+    commands: Mapping[str, str]
+
+
+COMMANDS: Final[Mapping[str, str | Family]] = {
+    "up": "ketch.cli.up:up",
+    "down": "ketch.cli.up:down",
+    "status": "ketch.cli.status:status",
+    "doctor": "ketch.cli.doctor:doctor",
+    "logs": "ketch.cli.status:logs",
+    "run": "ketch.cli.submission.run:run",
+    "follow": "ketch.cli.runs.follow:follow",
+    "runs": Family(
+        "Look at runs and change them. RUN is an id, the beginning of one, a name, or @latest.",
+        {
+            "ls": "ketch.cli.runs.listing:ls",
+            "show": "ketch.cli.runs.showing:show",
+            "logs": "ketch.cli.runs.logs:logs",
+            "retry": "ketch.cli.runs.changes:retry",
+            "terminate": "ketch.cli.runs.changes:terminate",
+            "archive": "ketch.cli.runs.changes:archive",
+            "unarchive": "ketch.cli.runs.changes:unarchive",
+            "delete": "ketch.cli.runs.changes:delete",
+            "open": "ketch.cli.runs.showing:open_run",
+        },
+    ),
+    "experiments": Family("Groups of runs.", {"ls": "ketch.cli.experiments:ls"}),
+    "recurring": Family(
+        "Runs that start by the clock.",
+        {
+            "ls": "ketch.cli.submission.recurring:ls",
+            "create": "ketch.cli.submission.recurring:create",
+            "enable": "ketch.cli.submission.recurring:enable",
+            "disable": "ketch.cli.submission.recurring:disable",
+            "delete": "ketch.cli.submission.recurring:delete",
+        },
+    ),
 }
 """Where the function of each subcommand is, in the order in which help lists them."""
 
@@ -27,19 +61,24 @@ class _Subcommands(UserDict[str, Any]):
     """The subcommands by name, made when they are asked for."""
 
     def __getitem__(self, name: str) -> Any:
+        found = super().__getitem__(name)
+        if isinstance(found, Family):
+            return _LazyGroup(name=name, help=found.help, commands=_Subcommands(found.commands), no_args_is_help=True)
+        module, _, function = found.partition(":")
         command = typer.Typer(add_completion=False, rich_markup_mode=None)
-        command.command()(getattr(import_module(super().__getitem__(name)), name))
+        command.command(name)(getattr(import_module(module), function))
         return get_command(command)
 
 
-class _Group(TyperGroup):
+class _LazyGroup(TyperGroup):
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = _Subcommands(MODULES)
+        commands = settings.pop("commands", None)
+        super().__init__(rich_markup_mode=None, **{k: v for k, v in settings.items() if k != "rich_markup_mode"})
+        self.commands = commands if isinstance(commands, _Subcommands) else _Subcommands(COMMANDS)
 
 
 application = typer.Typer(
-    cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    cls=_LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 
 

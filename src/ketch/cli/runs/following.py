@@ -1,131 +1,157 @@
-"""``ketch follow``: watch a run until it ends, live on a terminal, line by line elsewhere."""
+"""A run followed to its end: live on a terminal, line by line elsewhere."""
 
-import sys
+import os
+import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, TextIO
 
 import typer
 
-from ketch.cli.messages import FAILED, INTERRUPTED, UNAVAILABLE, USAGE, fail
-from ketch.cli.options import DataDir, data_directory
-from ketch.cli.pipelines_api import FINISHED, APIRefused, APIUnreachable, PipelinesAPI
-from ketch.cli.progress import COLOURS, INDENT, columns, failure_text, heading, tree, width_of
+from ketch.cli.messages import UNAVAILABLE, USAGE, fail
+from ketch.cli.options import data_directory
+from ketch.cli.runs.api import FINISHED, APIRefused, APIUnreachable, PipelinesAPI
+from ketch.cli.runs.steps import Step, steps_of, task_details
+from ketch.cli.runs.tree import COLOURS, INDENT, PENDING, Line, columns, fitting, heading, lines_of, width_of
 from ketch.local.platform.record import running_platform
 
 DEFAULT_HOST = "http://localhost:8080"
+HOST_VARIABLE = "KETCH_HOST"
 LOOK_AGAIN_AFTER = 0.2
+SHARE = 4
+"""A look at a large run takes longer: at most one part in so many of the time is spent on looking."""
+
 PATIENCE = 30.0
 """Seconds for which a platform that was there may be away: its processes are started again when they die."""
 
-Host = Annotated[str, typer.Option(metavar="URL", help="Another platform's address.")]
+LEAST_ROOM = 5
+"""Lines of a terminal that are used however low it is."""
 
-
-def follow(
-    run_id: Annotated[str, typer.Argument(help="The run.")],
-    terminate: Annotated[bool, typer.Option("--terminate", help="End the run first.")] = False,
-    host: Host = "",
-    data_dir: DataDir = None,
-) -> None:
-    """Follow a run that was submitted before. Exit codes as of 'ketch run'."""
-    with pipelines_api(host, data_dir) as api:
-        if terminate:
-            api.terminate_run(run_id)
-        else:
-            api.get_run(run_id)
-        end_with_outcome(api, run_id)
+Host = Annotated[
+    str, typer.Option(metavar="URL", envvar=HOST_VARIABLE, help="Another platform's address [also: $KETCH_HOST].")
+]
 
 
 @contextmanager
 def pipelines_api(host: str, data_dir: Path | None) -> Generator[PipelinesAPI]:
     """The API of ``host``, else of the platform that runs on the data directory; its errors end the command."""
-    with PipelinesAPI(_host(host, data_dir)) as api:
-        try:
-            yield api
-        except APIRefused as error:
-            fail(str(error), USAGE)
-        except APIUnreachable as error:
-            fail(str(error), UNAVAILABLE)
-
-
-def end_with_outcome(api: PipelinesAPI, run_id: str) -> None:
-    """Follow the run to its end, which becomes the command's. Ctrl-C ends the following, not the run."""
-    typer.echo(f"run {run_id}")
-    watch = _follow_on_terminal if sys.stdout.isatty() else _follow_plainly
     try:
-        outcome = watch(api, run_id)
-    except KeyboardInterrupt:
-        _interrupted(run_id, api.host)
-    if outcome.get("state") != "SUCCEEDED":
-        fail(f"run {run_id} {outcome.get('state', '').lower()}\n{failure_text(outcome)}".rstrip(), FAILED)
-    typer.echo(f"run {run_id} succeeded")
+        with PipelinesAPI(platform_address(host, data_dir)) as api:
+            yield api
+    except APIRefused as error:
+        fail(str(error), USAGE)
+    except APIUnreachable as error:
+        fail(str(error), UNAVAILABLE)
 
 
-def _interrupted(run_id: str, host: str) -> NoReturn:
-    again = f"ketch follow {run_id}" if host == _host("", None) else f"ketch follow {run_id} --host {host}"
-    fail(
-        f"no longer followed, the run goes on\n  follow it again: {again}\n  end it:          {again} --terminate",
-        INTERRUPTED,
-    )
-
-
-def _host(given: str, data_dir: Path | None) -> str:
+def platform_address(given: str, data_dir: Path | None) -> str:
+    """Where the platform that is meant answers."""
     if given:
         return given
     platform = running_platform(data_directory(data_dir))
     return platform.platform if platform else DEFAULT_HOST
 
 
-def _follow(api: PipelinesAPI, run_id: str, show: Callable[[Mapping[str, Any]], None]) -> Mapping[str, Any]:
-    heard = time.monotonic()
-    while True:
-        try:
-            run = api.get_run(run_id)
-        except APIUnreachable:
-            if time.monotonic() - heard > PATIENCE:
-                raise
-        else:
-            heard = time.monotonic()
-            show(run)
-            if run.get("state") in FINISHED:
-                return run
-        time.sleep(LOOK_AGAIN_AFTER)
+class Watched:
+    """A run as it is now, with its steps; what never changes of a task is asked for once."""
+
+    def __init__(self, api: PipelinesAPI, run_id: str) -> None:
+        self._api, self._run_id = api, run_id
+        self._natives: dict[str, Mapping[str, Any]] = {}
+        self.run: Mapping[str, Any] = {}
+        self.steps: Sequence[Step] = ()
+
+    def look(self) -> None:
+        """Ask again."""
+        self.run = self._api.get_run(self._run_id)
+        ended = self.run.get("state") in FINISHED
+        if ended or any(task.get("task_id") not in self._natives for task in task_details(self.run)):
+            self._natives = {task["task_id"]: task for task in self._api.tasks(self._run_id)}
+        else:  # states that are not of this look would contradict it
+            self._natives = {key: {**task, "state": ""} for key, task in self._natives.items()}
+        self.steps = steps_of(self.run, self._natives)
 
 
-def _follow_on_terminal(api: PipelinesAPI, run_id: str) -> Mapping[str, Any]:
-    from rich.live import Live  # noqa: PLC0415  # deferred: only a terminal shows live progress
+def follow_run(
+    api: PipelinesAPI, run_id: str, out: TextIO, interrupted: Callable[[], bool] = lambda: False
+) -> Watched | None:
+    """Show the run on ``out`` until it has ended. None when it was ``interrupted`` before."""
+    watched = Watched(api, run_id)
+    with (_live if is_terminal(out) else _plain)(out) as show:
+        heard = time.monotonic()
+        while True:
+            began = time.monotonic()
+            try:
+                watched.look()
+            except APIUnreachable:
+                if time.monotonic() - heard > PATIENCE:
+                    raise
+            else:
+                heard = time.monotonic()
+                show(watched)
+                if watched.run.get("state") in FINISHED:
+                    return watched
+            if interrupted():
+                return None
+            time.sleep(max(LOOK_AGAIN_AFTER, (time.monotonic() - began) * SHARE))
+
+
+def is_terminal(out: TextIO) -> bool:
+    """Whether lines on ``out`` may be written over."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def _live(out: TextIO) -> Generator[Callable[[Watched], None]]:
+    from rich.console import Console  # noqa: PLC0415  # deferred: only a terminal shows live progress
+    from rich.live import Live  # noqa: PLC0415
+
+    with Live(console=Console(file=out), auto_refresh=False) as live:
+
+        def show(watched: Watched) -> None:
+            now = datetime.now(UTC)
+            room = max(LEAST_ROOM, shutil.get_terminal_size().lines - 2)
+            live.update(painted(heading(watched.run, now), fitting(watched.steps, now, room)), refresh=True)
+
+        yield show
+
+
+def painted(title: str, lines: Sequence[Line]) -> Any:
+    """The tree below its title, with colours."""
     from rich.text import Text  # noqa: PLC0415
 
-    with Live(auto_refresh=False) as live:
-
-        def show(run: Mapping[str, Any]) -> None:
-            now = datetime.now(UTC)
-            lines = tree(run, now)
-            width = width_of(lines)
-            text = Text(heading(run, now), style="bold", no_wrap=True, overflow="ellipsis", end="")
-            for line in lines:
-                text.append(f"\n{INDENT}{line.sign} ", style=f"not bold {COLOURS.get(line.state, 'dim')}")
-                text.append(columns(line, width), style="not bold" if line.state in COLOURS else "not bold dim")
-            live.update(text, refresh=True)
-
-        return _follow(api, run_id, show)
+    width = width_of(lines)
+    text = Text(title, style="bold", no_wrap=True, overflow="ellipsis", end="")
+    for line in lines:
+        colour = COLOURS.get(line.state, "dim")
+        text.append(f"\n{INDENT}{line.sign} ", style=f"not bold {colour}")
+        text.append(columns(line, width), style="not bold" if line.state in COLOURS else "not bold dim")
+    return text
 
 
-def _follow_plainly(api: PipelinesAPI, run_id: str) -> Mapping[str, Any]:
-    """For pipes and logs: each change of a task is a line."""
+@contextmanager
+def _plain(out: TextIO) -> Generator[Callable[[Watched], None]]:
+    """For pipes and logs: each change of a step is a line; what only holds others, when it has ended."""
     seen: set[tuple[str, str, str]] = set()
     width = 0
 
-    def show(run: Mapping[str, Any]) -> None:
+    def show(watched: Watched) -> None:
         nonlocal width
-        for line in tree(run, datetime.now(UTC)):
-            if line.key not in seen:
-                seen.add(line.key)
-                width = max(width, len(line.path))
-                typer.echo(f"{INDENT}{line.sign} {columns(line._replace(name=line.path, depth=0), width)}")
-        sys.stdout.flush()
+        for line in lines_of(watched.steps, datetime.now(UTC)):
+            if line.key in seen or not _is_news(line):
+                continue
+            seen.add(line.key)
+            width = max(width, len(line.path))
+            typer.echo(f"{INDENT}{line.sign} {columns(line, width, line.path)}", file=out)
+        out.flush()
 
-    return _follow(api, run_id, show)
+    yield show
+
+
+def _is_news(line: Line) -> bool:
+    if line.is_leaf:
+        return line.state != PENDING or bool(line.note)
+    return line.state in FINISHED

@@ -1,154 +1,162 @@
-"""A run as text: its steps as a tree, how long each took, why it failed. Pure; reads what KFP's API says of runs."""
+"""A run as text: its steps as a tree, how long each took, what there is to say of it. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-Task = Mapping[str, Any]
+from ketch.cli.runs.steps import (
+    CACHED,
+    CANCELED,
+    ENDED,
+    FAILED,
+    LOOP,
+    PENDING,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    Step,
+    counts,
+    span_of,
+)
 
 SIGNS: Final[Mapping[str, str]] = {
-    "SUCCEEDED": "✓",
-    "FAILED": "✗",
-    "RUNNING": "●",
-    "SKIPPED": "-",
-    "CANCELED": "✗",
+    SUCCEEDED: "✓",
+    CACHED: "✓",
+    FAILED: "✗",
+    RUNNING: "●",
+    SKIPPED: "-",
+    CANCELED: "✗",
     "CANCELING": "●",
 }
 COLOURS: Final[Mapping[str, str]] = {
-    "SUCCEEDED": "green",
-    "FAILED": "red",
-    "RUNNING": "cyan",
-    "CANCELED": "yellow",
+    SUCCEEDED: "green",
+    CACHED: "green",
+    FAILED: "red",
+    RUNNING: "cyan",
+    CANCELED: "yellow",
     "CANCELING": "yellow",
 }
 """Of a state's sign; what is not here is dim."""
 
-_PENDING: Final = "PENDING"
-_CACHED: Final = "cached"
-_NOT_YET: Final = "·"
-_UNSET_TIME: Final = "1970"
+NOT_YET: Final = "·"
 INDENT: Final = "  "
+FOLDS: Final = (8, 3, 1, 0)
+"""How many iterations of a loop are shown, from roomy to narrow; the others are counted."""
+
+_MINUTE, _HOUR = 60, 3600
 
 
 class Line(NamedTuple):
-    """A task in the tree. ``key`` changes when there is something new to say of it."""
+    """A line of the tree. ``state`` is empty where it only counts what is not shown."""
 
-    task_id: str
     depth: int
-    path: str
     name: str
+    path: str
     state: str
     seconds: str
     note: str
+    is_leaf: bool = True
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells this line from an earlier one of the same task."""
-        return self.task_id, self.state, self.note
+        """What tells this line from an earlier one of the same step."""
+        return self.path, self.state, self.note
 
     @property
     def sign(self) -> str:
         """The state as one character."""
-        return SIGNS.get(self.state, _NOT_YET)
+        return SIGNS.get(self.state, NOT_YET if self.state else "…")
+
+    @property
+    def label(self) -> str:
+        """The name where it belongs in the tree."""
+        return INDENT * self.depth + self.name
 
 
-def tree(run: Mapping[str, Any], now: datetime) -> Sequence[Line]:
-    """The run's tasks below its root, parents before children, siblings in the order in which they began."""
-    tasks = sorted(_tasks(run), key=lambda task: task.get("create_time", ""))
-    known = {task.get("task_id", "") for task in tasks}
-    children: dict[str, list[Task]] = {}
-    for task in tasks:
-        parent = task.get("parent_task_id", "")
-        children.setdefault(parent if parent in known else "", []).append(task)
-    top = children.get("", [])
-    if len(top) == 1 and top[0].get("task_id", "") in children:  # the root says what the run says
-        top = children[top[0]["task_id"]]
-    return tuple(_lines(top, children, now, ""))
+def lines_of(steps: Sequence[Step], now: datetime, fold: int | None = None) -> Sequence[Line]:
+    """The tree, parents before children; of a loop at most ``fold`` iterations are shown, the most urgent ones."""
+    return tuple(_lines(steps, now, fold, 0))
 
 
-def progress_lines(run: Mapping[str, Any], now: datetime) -> Sequence[str]:
-    """The run and the tree of its tasks, one line each."""
-    lines = tree(run, now)
-    width = width_of(lines)
-    return (heading(run, now), *(f"{INDENT}{line.sign} {columns(line, width)}" for line in lines))
+def fitting(steps: Sequence[Step], now: datetime, room: int) -> Sequence[Line]:
+    """The tree in ``room`` lines: first loops are folded, then what has ended, then the most urgent stay."""
+    lines: Sequence[Line] = ()
+    for fold in FOLDS:
+        lines = lines_of(steps, now, fold)
+        if len(lines) <= room:
+            return lines
+    lines = [line for line in lines if line.depth == 0 or line.state not in (SUCCEEDED, CACHED, SKIPPED)]
+    if len(lines) <= room:
+        return lines
+    urgent = sorted(range(len(lines)), key=lambda place: (lines[place].state not in (FAILED, RUNNING), place))
+    shown = [lines[place] for place in sorted(urgent[: max(0, room - 1)])]
+    return [*shown, Line(0, f"{len(lines) - len(shown)} more", "", "", "", "")]
 
 
 def heading(run: Mapping[str, Any], now: datetime) -> str:
     """The run in one line."""
-    words = (run.get("display_name", ""), run.get("state", _PENDING), _seconds(_span(run), now))
-    return "  ".join(word for word in words if word)
+    began, ended = span_of(run)
+    words = (run.get("display_name", ""), run.get("state", PENDING), took(began, ended or now))
+    return "  ".join(str(word) for word in words if word)
 
 
 def width_of(lines: Sequence[Line]) -> int:
-    """The width of the longest name with its indentation."""
-    return max((len(INDENT) * line.depth + len(line.name) for line in lines), default=0)
+    """The width of the longest label."""
+    return max((len(line.label) for line in lines), default=0)
 
 
-def columns(line: Line, width: int) -> str:
-    """What follows a line's sign; names take ``width``."""
-    name = INDENT * line.depth + line.name
-    return f"{name:<{width}}  {line.state:<9} {line.seconds:>7}  {line.note}".rstrip()
+def columns(line: Line, width: int, name: str | None = None) -> str:
+    """What follows a line's sign; its label, or the ``name`` given for it, takes ``width``."""
+    label = line.label if name is None else name
+    return f"{label:<{width}}  {line.state:<9} {line.seconds:>7}  {line.note}".rstrip()
 
 
-def failure_text(run: Mapping[str, Any]) -> str:
-    """Why the run failed: the error of every failed step, else the run's own."""
-    tasks = _tasks(run)
-    above = {task.get("parent_task_id") for task in tasks if task.get("state") == "FAILED"}
-    errors = [
-        f"{task.get('display_name')}: {_message(task)}"
-        for task in tasks
-        if task.get("state") == "FAILED" and task.get("task_id") not in above - {None} and _message(task)
-    ]
-    return "\n".join(errors) or _message(run)
-
-
-def _tasks(run: Mapping[str, Any]) -> Sequence[Task]:
-    return run.get("run_details", {}).get("task_details", [])
-
-
-def _message(item: Mapping[str, Any]) -> str:
-    error: Mapping[str, Any] = item.get("error") or {}
-    return str(error.get("message", "")).strip()
-
-
-def _lines(
-    tasks: Sequence[Task], children: Mapping[str, Sequence[Task]], now: datetime, above: str, depth: int = 0
-) -> Iterator[Line]:
-    for position, task in enumerate(tasks):
-        state, identity = task.get("state", _PENDING), task.get("task_id", "")
-        name = task.get("display_name", "")
-        if above and name == above.rpartition("/")[2]:
-            name = f"[{position}]"  # a loop's iterations carry the loop's name
-        path = f"{above}/{name}" if above else name
-        below = children.get(identity, ())
-        span = (task.get("start_time"), task.get("end_time"))
-        yield Line(identity, depth, path, name, state, _seconds(span, now), "" if below else _note(task))
-        yield from _lines(below, children, now, path, depth + 1)
-
-
-def _note(task: Task) -> str:
-    """Of a step: why it waits, or that it had no need to run."""
-    state = task.get("state", _PENDING)
-    if state == _PENDING:
-        return _message(task).rpartition("\n")[2]
-    ran = _moment(task.get("start_time")) or task.get("pod_name")
-    return "" if state != "SUCCEEDED" or ran else _CACHED
-
-
-def _span(run: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """When the run began and ended: its root task knows it to the millisecond."""
-    for task in _tasks(run):
-        if not task.get("parent_task_id") and task.get("child_tasks"):
-            return task.get("start_time"), task.get("end_time")
-    return run.get("created_at"), run.get("finished_at")
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if not text or text.startswith(_UNSET_TIME) else datetime.fromisoformat(text)
-
-
-def _seconds(span: tuple[str | None, str | None], now: datetime) -> str:
-    started, ended = map(_moment, span)
-    if started is None:
+def took(began: datetime | None, ended: datetime | None) -> str:
+    """How long that was: ``3.1 s``, ``2 m 05 s``, ``3 h 07 m``."""
+    if began is None or ended is None:
         return ""
-    return f"{max(0.0, ((ended or now) - started).total_seconds()):.1f} s"
+    seconds = max(0.0, (ended - began).total_seconds())
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR:
+        return f"{int(seconds) // _MINUTE} m {int(seconds) % _MINUTE:02} s"
+    return f"{int(seconds) // _HOUR} h {int(seconds) % _HOUR // _MINUTE:02} m"
+
+
+def note(step: Step) -> str:
+    """What there is to say of a step beside its state."""
+    words = [f"attempt {step.attempts}"] if step.attempts > 1 else []
+    if step.kind == LOOP or any(child.number is not None for child in step.below):
+        done = sum(child.state in ENDED for child in step.below)
+        words.append(f"{done}/{max(step.iterations or 0, len(step.below))}")
+    elif step.state == FAILED and not step.below:
+        words.append(step.reason)
+    elif step.state == PENDING and step.error:
+        words.append(step.error.rpartition("\n")[2])
+    return ", ".join(words)
+
+
+def _lines(steps: Sequence[Step], now: datetime, fold: int | None, depth: int) -> Iterator[Line]:
+    shown, hidden = _folded(steps, fold)
+    for step in shown:
+        only = step.below[0] if len(step.below) == 1 and step.number is not None and not step.below[0].below else None
+        if only is not None:  # an iteration of one step is one line
+            yield _line(only, now, depth, f"{step.name} {only.name}")
+            continue
+        yield _line(step, now, depth, step.name)
+        yield from _lines(step.below, now, fold, depth + 1)
+    if hidden:
+        yield Line(depth, f"{len(hidden)} more", f"{hidden[0].path.rpartition('/')[0]}/…", "", "", counts(hidden))
+
+
+def _folded(steps: Sequence[Step], fold: int | None) -> tuple[Sequence[Step], Sequence[Step]]:
+    iterations = [step for step in steps if step.number is not None]
+    if fold is None or len(iterations) != len(steps) or len(steps) <= fold + 1:
+        return steps, ()
+    chosen = {step.id for step in sorted(steps, key=lambda step: (step.urgency, step.number or 0))[:fold]}
+    return [step for step in steps if step.id in chosen], [step for step in steps if step.id not in chosen]
+
+
+def _line(step: Step, now: datetime, depth: int, name: str) -> Line:
+    ended = step.ended or (now if step.state not in ENDED else None)
+    return Line(depth, name, step.path, step.state, took(step.began, ended), note(step), not step.below)

@@ -1,6 +1,6 @@
 """A pipeline file as the IR that the API takes: YAML as it stands, Python by the official SDK in a process of its own.
 
-The user's module runs in a separate interpreter (``ketch.cli.compiler``); where it fails is the user's to see.
+The user's module runs in an interpreter of its own (``submission.compiler``); where it fails is the user's to see.
 """
 
 import subprocess
@@ -25,7 +25,16 @@ def compile_python(path: Path, pipeline: str) -> str:
     path.open().close()
     with tempfile.TemporaryDirectory(prefix="ketch-") as folder:
         target = Path(folder) / "pipeline.yaml"
-        argv = [sys.executable, "-W", "ignore", "-m", "ketch.cli.compiler", str(path.absolute()), str(target), pipeline]
+        argv = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "ketch.cli.submission.compiler",
+            str(path.absolute()),
+            str(target),
+            pipeline,
+        ]
         result = subprocess.run(argv, check=False, text=True, stderr=subprocess.PIPE)
         if result.returncode or not target.exists():
             raise CompilationError(f"{path} does not compile:\n{_last_words(result.stderr)}")

@@ -1,6 +1,6 @@
 """Compile the pipeline that a Python file defines, by the official SDK; runs in a process of its own.
 
-``python -m ketch.cli.compiler SOURCE TARGET [NAME]``. The file's folder comes first on the path, as in
+``python -m ketch.cli.submission.compiler SOURCE TARGET [NAME]``. The file's folder comes first on the path, as in
 ``python SOURCE``. Exits with a sentence where the file is no pipeline; exceptions show with the frames of the user's
 own files alone.
 """

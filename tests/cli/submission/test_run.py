@@ -1,15 +1,15 @@
-"""What `ketch run` makes of its arguments, of files that are no pipelines, and of a run's state."""
+"""What `ketch run` makes of files: pipelines, and what is none."""
 
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from ketch.cli.compilation import CompilationError, load_pipeline
 from ketch.cli.main import application
-from ketch.cli.run import disable_caching, parse_parameters, typed_parameters
+from ketch.cli.submission.compilation import CompilationError, load_pipeline
+from ketch.cli.submission.run import disable_caching
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits" / "pipeline.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "digits" / "pipeline.py"
 TWO_PIPELINES = """
 from kfp import dsl
 
@@ -22,31 +22,6 @@ def one(): step()
 @dsl.pipeline
 def two(): step()
 """
-
-
-@pytest.mark.parametrize(
-    ("given", "parameters"),
-    [
-        pytest.param(["n=3"], {"n": 3}, id="a number"),
-        pytest.param(["name=digits"], {"name": "digits"}, id="text"),
-        pytest.param(['xs=[1, "a"]', "flag=true"], {"xs": [1, "a"], "flag": True}, id="a list and a boolean"),
-        pytest.param(["expression=a=b"], {"expression": "a=b"}, id="a value with an equals sign"),
-        pytest.param(["empty="], {"empty": ""}, id="an empty text"),
-    ],
-)
-def test_parameters_are_json_where_they_can_be(given, parameters):
-    assert parse_parameters(given) == parameters
-
-
-@pytest.mark.parametrize("text", ["novalue", "=3"])
-def test_a_parameter_without_key_or_value_is_named(text):
-    with pytest.raises(ValueError, match=f"key=value, not '{text}'"):
-        parse_parameters([text])
-
-
-def test_a_number_typed_for_a_text_parameter_stays_text():
-    pipeline = {"root": {"inputDefinitions": {"parameters": {"tag": {"parameterType": "STRING"}}}}}
-    assert typed_parameters({"tag": 10, "other": 10}, pipeline) == {"tag": "10", "other": 10}
 
 
 def test_a_python_file_becomes_the_sdk_s_intermediate_representation():
