@@ -10,7 +10,7 @@ from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.requests import Call, Target
-from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registry, ServedResource
+from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registry, ServedResource, storage_of
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
@@ -47,7 +47,7 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
             singular=names.get("singular") or names["kind"].lower(),
             namespaced=spec["scope"] == "Namespaced",
             schema=compile_schema((version.get("schema") or NOTHING).get("openAPIV3Schema")),
-            storage=f"{group}/{names['plural']}",
+            storage=storage_of(group, names["plural"]),
             stored_api_version=f"{group}/{stored}",
             short_names=tuple(names.get("shortNames") or NO_ITEMS),
             categories=tuple(names.get("categories") or NO_ITEMS),
@@ -97,7 +97,7 @@ class CustomResources:
         """Delete a definition's objects; when the last is gone, let the definition go."""
         spec = definition["spec"]
         group, plural = spec["group"], spec["names"]["plural"]
-        storage = f"{group}/{plural}"
+        storage = storage_of(group, plural)
         resource = next((item for item in served_versions(definition)), None)
         if resource is not None:
             watcher, _ = self._store.watch(storage, None, None)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from ketch.kube.causes import invalid
 from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Cause
 from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.schemas.checking import invalid
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5

@@ -13,6 +13,11 @@ OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", 
 CREATE_ONLY = ("create",)
 
 
+def storage_of(group: str, plural: str) -> str:
+    """The store's collection for a kind that has no other."""
+    return f"{group}/{plural}"
+
+
 @dataclass(frozen=True)
 class PrinterColumn:
     """One additional column of Table output; ``priority`` above zero shows it with ``-o wide`` only."""

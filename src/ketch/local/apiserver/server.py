@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.kube.transport import APPLY_PATCH, Transport
 from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
@@ -50,10 +51,14 @@ class APIServer:
     """One embedded cluster's API: objects in ``database``, keys and certificates in ``pki``.
 
     ``start`` opens the store and makes what every cluster begins with; then ``transport`` serves this process and
-    ``serve`` the network. Raises StoreCorrupt for a damaged or foreign database.
+    ``serve`` the network. ``admissions`` decide about domains' kinds. Raises StoreCorrupt for a damaged or foreign
+    database.
     """
 
-    def __init__(self, database: Path, pki: Path, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, database: Path, pki: Path, clock: Clock = SYSTEM_CLOCK, admissions: Sequence[Admission[Any]] = ()
+    ) -> None:
+        self._admissions = admissions
         self._database = database
         self._clock = clock
         self._pki = pki
@@ -79,7 +84,7 @@ class APIServer:
         store = Store(self._database)
         registry = Registry(builtin_resources())
         authorizer = Authorizer(store)
-        strategies = Strategies()
+        strategies = Strategies(self._admissions)
 
         def lookup(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
             record = store.get(StoreKey(storage, namespace, name))

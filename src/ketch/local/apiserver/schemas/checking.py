@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import orjson
 
+from ketch.kube.causes import invalid, required, shown, unsupported
 from ketch.kube.codec import parse_time
 from ketch.kube.errors import Cause
 from ketch.kube.quantities import QuantityError, parse_quantity
@@ -50,28 +51,6 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "uri": lambda text: bool(re.match(r"^[A-Za-z][A-Za-z0-9+.-]*:", text)),
 }
 """Formats that are checked; others are documentation."""
-
-
-def shown(value: Any) -> str:
-    """A value in a message: JSON, shortened."""
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-def invalid(path: str, value: Any, message: str) -> Cause:
-    """A FieldValueInvalid cause."""
-    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {message}", path)
-
-
-def required(path: str, message: str = "") -> Cause:
-    """A FieldValueRequired cause."""
-    return Cause("FieldValueRequired", f"Required value: {message}" if message else "Required value", path)
-
-
-def unsupported(path: str, value: Any, supported: "list[Any]") -> Cause:
-    """A FieldValueNotSupported cause."""
-    words = ", ".join(shown(item) for item in supported)
-    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {words}", path)
 
 
 def _type_of(value: Any) -> str:

@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ketch.kube.causes import invalid, required, unsupported
 from ketch.kube.errors import Cause, Invalid
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL
-from ketch.local.apiserver.schemas.checking import invalid, required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from ketch.kube.causes import invalid, required, unsupported
 from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, DNS_SUBDOMAIN, LABEL_MESSAGE
-from ketch.local.apiserver.schemas.checking import invalid, required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"

@@ -5,11 +5,11 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ketch.kube.causes import invalid, required, unsupported
 from ketch.kube.errors import Cause, Forbidden
 from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET
-from ketch.local.apiserver.schemas.checking import invalid, required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a place, no secret  # a place, no secret

@@ -1,8 +1,10 @@
 """Which kind has which strategy."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ketch.local.apiserver.resources import ServedResource
+from ketch.kube.admission import Admission
+from ketch.local.apiserver.resources import ServedResource, storage_of
 from ketch.local.apiserver.strategies.base import ORDINARY, Strategy
 from ketch.local.apiserver.strategies.core import (
     ClaimStrategy,
@@ -14,12 +16,10 @@ from ketch.local.apiserver.strategies.core import (
     ServiceAccountStrategy,
     ServiceStrategy,
 )
+from ketch.local.apiserver.strategies.custom import AdmittedStrategy
 from ketch.local.apiserver.strategies.definitions import DefinitionStrategy
 from ketch.local.apiserver.strategies.pods import PodStrategy
 from ketch.local.apiserver.strategies.workloads import JobStrategy, TemplateStrategy
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -27,8 +27,12 @@ RBAC = "rbac.authorization.k8s.io"
 class Strategies:
     """One server's strategies; some remember what is allocated, so each server has its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, admissions: Sequence[Admission[Any]] = ()) -> None:
         template = TemplateStrategy()
+        admitted = {
+            storage_of(each.kind.resource.group, each.kind.resource.plural): AdmittedStrategy(each)
+            for each in admissions
+        }
         self._table: Mapping[str, Strategy] = {
             "/pods": PodStrategy(),
             "/namespaces": NamespaceStrategy(),
@@ -46,6 +50,7 @@ class Strategies:
             f"{RBAC}/rolebindings": RoleReferenceStrategy(),
             f"{RBAC}/clusterrolebindings": RoleReferenceStrategy(),
             "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
+            **admitted,
         }
 
     def find(self, resource: ServedResource) -> Strategy:

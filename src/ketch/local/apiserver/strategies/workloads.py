@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ketch.kube.causes import invalid, required, unsupported
 from ketch.kube.codec import decode
 from ketch.kube.errors import Cause
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import matcher
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
-from ketch.local.apiserver.schemas.checking import invalid, required, unsupported
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 from ketch.local.apiserver.strategies.pods import pod_spec_causes
 
