@@ -53,10 +53,17 @@ def depth(mount: "MountRequest") -> int:
     return len([part for part in mount["target"].split("/") if part])
 
 
-def _fresh(path: str, mode: int) -> str:
+def fresh_layer(path: str, mode: "int | None") -> str:
+    """A new directory for what a container writes; ``mode`` is 755 when it is not said."""
     os.mkdir(path)  # noqa: PTH102
-    os.chmod(path, mode)  # noqa: PTH101  # mkdir's mode is cut by the umask
+    os.chmod(path, 0o755 if mode is None else mode)  # noqa: PTH101  # mkdir's mode is cut by the umask
     return path
+
+
+def overlay_layers(layer: str, mode: "int | None") -> tuple[str, str]:
+    """New directories for an overlay's changes and for its work."""
+    fresh_layer(layer, None)
+    return fresh_layer(f"{layer}/upper", mode), fresh_layer(f"{layer}/work", None)
 
 
 def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
@@ -71,10 +78,9 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
                 raise Refused(f'cannot mount "{source}" at "{target}": the source does not exist')
             return f"--{kind}", source, target
         case "scratch":
-            return "--bind", _fresh(layer, 0o755 if mode is None else mode), target
+            return "--bind", fresh_layer(layer, mode), target
         case "overlay":
-            _fresh(layer, 0o755)
-            upper, work = _fresh(f"{layer}/upper", 0o755 if mode is None else mode), _fresh(f"{layer}/work", 0o755)
+            upper, work = overlay_layers(layer, mode)
             return "--overlay-src", source, "--overlay", upper, work, target
         case "tmpfs":
             size = mount["size"]

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from ketch.local.sandbox import errors
 from ketch.local.sandbox.container import Container
-from ketch.local.sandbox.spec import ContainerSpec, ExecResult, Started
+from ketch.local.sandbox.spec import ContainerSpec, ExecResult, Started, TemplateSpec
 from ketch.local.sandbox.wire import HEADER, encode, prefix
 
 NANOSECONDS = 1_000_000_000
@@ -27,8 +27,9 @@ def as_request(spec: ContainerSpec, descriptors: Sequence[str]) -> Mapping[str, 
     """The spec as the zygote wants it (``wire.StartRequest``)."""
     fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     paths = {"directory": str(spec.directory.absolute()), "log": str(spec.log.absolute())}
-    mounts = [dataclasses.asdict(mount) for mount in spec.mounts]
-    return {"operation": "start", "descriptors": descriptors, **fields, **paths, "mounts": mounts}
+    warm = None if spec.warm is None else {**vars(spec.warm), "template": str(spec.warm.template)}
+    mounts = [vars(mount) for mount in spec.mounts]
+    return {"operation": "start", "descriptors": descriptors, **fields, **paths, "mounts": mounts, "warm": warm}
 
 
 class _Connection:
@@ -125,7 +126,21 @@ class SandboxClient:
         finally:
             connection.close()
         started_at = datetime.fromtimestamp(answer["started_at"] / NANOSECONDS, UTC)
-        return Started(answer["keeper_pid"], answer["pid"], started_at)
+        return Started(answer["keeper_pid"], answer["pid"], started_at, answer["warm"])
+
+    async def start_template(self, spec: TemplateSpec) -> Mapping[str, str]:
+        """Start a warm interpreter; what it has imported, each module with its file, when it is ready.
+
+        Raises SandboxError: AlreadyStarted when there is one, or is about to be.
+        """
+        fields = {**vars(spec), "socket": str(spec.socket), "log": str(spec.log)}
+        mounts = [vars(mount) for mount in spec.mounts]
+        connection = await _Connection.open(self._socket_path)
+        try:
+            await connection.request({"operation": "template", "descriptors": [], **fields, "mounts": mounts}, ())
+            return (await connection.answer())["files"]
+        finally:
+            connection.close()
 
     async def exec(
         self, container: Container, argv: Sequence[str], timeout: float | None = None, limit: int = 1 << 20

@@ -29,7 +29,7 @@ class Container:
 
     def __init__(self, directory: Path, record: Mapping[str, Any]) -> None:
         self.directory = directory
-        self.started = Started(record["keeper_pid"], record["pid"], _time(record["started_at"]))
+        self.started = Started(record["keeper_pid"], record["pid"], _time(record["started_at"]), record["warm"])
         self._record = record
         self._this_boot = record["boot"] == boot()
 

@@ -12,6 +12,7 @@ import socket
 import time
 
 from ketch.local.processes import boot, children, program, start_ticks
+from ketch.local.sandbox import warm
 from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
@@ -112,6 +113,9 @@ class Program:
             return
 
 
+AnyProgram = Program | warm.WarmProgram
+
+
 def _high(number: int) -> int:
     return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64)
 
@@ -143,7 +147,7 @@ def abandon(directory: str) -> None:
             continue
 
 
-def launch(bwrap: str, request: "StartRequest", network: int | None) -> tuple[Program, Log]:
+def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[AnyProgram, Log]":
     """Start the container's program, its log ready. Raises Refused, with nothing left behind."""
     directory = request["directory"]
     try:
@@ -155,11 +159,7 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> tuple[Pr
         if network is not None:
             set_namespace(network, CLONE_NEWNET)
             os.close(network)
-        container = Program(bwrap, request)
-        if not container.await_start():
-            complaint = container.read_rest_of_stderr()
-            container.reap()
-            raise refusal(complaint, request)
+        container = warm.begin(request, network=network is not None) or begin(bwrap, request)
         log = open_log(container, request["log"])
     except OSError as error:
         abandon(directory)
@@ -170,7 +170,17 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> tuple[Pr
     return container, log
 
 
-def open_log(container: Program, path: str) -> Log:
+def begin(bwrap: str, request: "StartRequest") -> Program:
+    """The container as bubblewrap makes it. Raises Refused, OSError."""
+    container = Program(bwrap, request)
+    if not container.await_start():
+        complaint = container.read_rest_of_stderr()
+        container.reap()
+        raise refusal(complaint, request)
+    return container
+
+
+def open_log(container: "AnyProgram", path: str) -> Log:
     """The container's log; a container that has none must not run. Raises Refused."""
     try:
         return Log(path)
@@ -180,9 +190,14 @@ def open_log(container: Program, path: str) -> Log:
         raise Refused(f'cannot write the log "{path}": {error.strerror}') from error
 
 
-def record_start(container: Program, directory: str) -> "Answer":
+def record_start(container: "AnyProgram", directory: str) -> "Answer":
     """Write down who runs, for those who look after a restart."""
-    answer: Answer = {"keeper_pid": os.getpid(), "pid": container.user_pid, "started_at": time.time_ns()}
+    answer: Answer = {
+        "keeper_pid": os.getpid(),
+        "pid": container.user_pid,
+        "started_at": time.time_ns(),
+        "warm": isinstance(container, warm.WarmProgram),
+    }
     record = {
         **answer,
         "boot": boot(),
@@ -201,7 +216,7 @@ def record_start(container: Program, directory: str) -> "Answer":
     return answer
 
 
-def watch(container: Program, log: Log, memory: MemoryWatch | None) -> int:
+def watch(container: "AnyProgram", log: Log, memory: MemoryWatch | None) -> int:
     """Copy the output until the container has ended and its pipes are empty: its exit code."""
     if container.early_stderr:
         log.write(b"stderr", container.early_stderr)

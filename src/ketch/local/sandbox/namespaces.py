@@ -14,11 +14,14 @@ CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 CAP_SYS_ADMIN, LAST_CAPABILITY = 21, 40
 CAPABILITY_VERSION_3 = 0x20080522
+CLOSE_RANGE, ALL_NUMBERS = 436, 0x7FFFFFFF
 
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
+"""The C library, for calls that have no name here."""
 
 
-def _checked(result: int) -> None:
+def checked(result: int) -> None:
+    """Raise what the C library says went wrong, if its answer says so."""
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -26,26 +29,31 @@ def _checked(result: int) -> None:
 
 def set_namespace(descriptor: int, kinds: int) -> None:
     """setns(2): enter a namespace, or several of the process that a pidfd means."""
-    _checked(_libc.setns(descriptor, kinds))
+    checked(libc.setns(descriptor, kinds))
 
 
 def unshare(kinds: int) -> None:
     """unshare(2)."""
-    _checked(_libc.unshare(kinds))
+    checked(libc.unshare(kinds))
 
 
 def die_with_parent() -> None:
     """End this process when its parent ends."""
-    _checked(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
 
 
 def drop_privileges() -> None:
     """Give up every capability for good, and whatever setuid programs could give."""
     for capability in range(LAST_CAPABILITY + 1):
-        _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL: the kernel does not know this one
-    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # EINVAL: the kernel does not know this one
+    checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()))
+    checked(libc.capset(header, (ctypes.c_uint32 * 6)()))
+
+
+def close_from(lowest: int) -> None:
+    """Close every descriptor from this number on."""
+    checked(libc.syscall(CLOSE_RANGE, lowest, ALL_NUMBERS, 0))
 
 
 def may_administer() -> bool:

@@ -27,6 +27,44 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """How a container's process comes from a warm interpreter; the container's ``argv`` says the same for a cold start.
+
+    It is as ``PROGRAM -m MODULE ARGUMENTS`` with ``env`` added to the container's. A ``text`` is written to a file
+    ``text_name`` in a directory of its own, whose path is argument ``text_at``. ``shell``: in a cold start a shell
+    would wait for the process, and tell of the signal that ends it.
+    """
+
+    template: Path
+    program: str
+    module: str
+    arguments: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+    text: str | None = None
+    text_name: str = ""
+    text_at: int = 0
+    shell: bool = False
+
+
+@dataclass(frozen=True)
+class TemplateSpec:
+    """A warm interpreter: ``argv`` is its program, ``imports`` is what every process of it has imported already.
+
+    ``extras`` are imported too, and become visible when a process imports them. It ends when it was not asked for
+    ``idle`` seconds, and with the zygote.
+    """
+
+    socket: Path
+    log: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    imports: tuple[str, ...]
+    extras: tuple[str, ...] = ()
+    idle: int = 900
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """A container to start.
 
@@ -46,6 +84,7 @@ class ContainerSpec:
     group: int | None = None
     memory_bytes: int | None = None
     cpu_millis: int | None = None
+    warm: WarmStart | None = None
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     """Kept in the records as it is, for whoever adopts the container."""
 
@@ -57,6 +96,7 @@ class Started:
     keeper_pid: int
     pid: int
     started_at: datetime
+    warm: bool = False
 
 
 @dataclass(frozen=True)

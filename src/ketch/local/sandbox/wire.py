@@ -1,6 +1,6 @@
 """What the zygote is asked, and the answer: length-prefixed JSON on a stream, descriptors beside the first bytes.
 
-A connection carries one request. "start": one answer. "exec": one answer when the program runs, one when it has
+A connection carries one request. "start" and "template": one answer. "exec": one answer when the program runs, one when it has
 ended; closing the connection earlier ends the program.
 """
 
@@ -22,6 +22,33 @@ if TYPE_CHECKING:
         mode: int | None
         size: int | None
 
+    class WarmRequest(TypedDict):
+        """``spec.WarmStart`` as JSON."""
+
+        template: str
+        program: str
+        module: str
+        arguments: list[str]
+        env: dict[str, str]
+        text: str | None
+        text_name: str
+        text_at: int
+        shell: bool
+
+    class TemplateRequest(TypedDict):
+        """A warm interpreter to start at ``socket``; answered when it is ready."""
+
+        operation: Literal["template"]
+        descriptors: list[str]
+        socket: str
+        log: str
+        argv: list[str]
+        env: dict[str, str]
+        mounts: list[MountRequest]
+        imports: list[str]
+        extras: list[str]
+        idle: int
+
     class StartRequest(TypedDict):
         """``spec.ContainerSpec`` as JSON. ``descriptors`` names those sent along: "network"."""
 
@@ -38,6 +65,7 @@ if TYPE_CHECKING:
         group: int | None
         memory_bytes: int | None
         cpu_millis: int | None
+        warm: WarmRequest | None
         extra: dict[str, str]
 
     class ExecRequest(TypedDict):
@@ -61,6 +89,8 @@ if TYPE_CHECKING:
         keeper_pid: NotRequired[int]
         pid: NotRequired[int]
         started_at: NotRequired[int]
+        warm: NotRequired[bool]
+        files: NotRequired[dict[str, str]]
         code: NotRequired[int]
 
 
