@@ -9,6 +9,7 @@ from ketch.kube.conditions import is_true
 from ketch.kube.controller import Result
 from ketch.kube.errors import APIError, Conflict, NotFound
 from ketch.kube.events import EventRecorder
+from ketch.kube.expectations import Expectations
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import ObjectKey
 from ketch.kube.owners import controller_of
@@ -38,7 +39,6 @@ from ketch.local.workloads.counting import (
     wanted_active,
 )
 from ketch.local.workloads.dying import is_dying
-from ketch.local.workloads.expectations import Expectations
 from ketch.local.workloads.failures import delay
 from ketch.local.workloads.pods import from_template, to_delete
 

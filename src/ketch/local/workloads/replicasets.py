@@ -7,6 +7,7 @@ from ketch.kube.conditions import set_conditions
 from ketch.kube.controller import Result
 from ketch.kube.errors import APIError, NotFound
 from ketch.kube.events import EventRecorder
+from ketch.kube.expectations import Expectations
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import Condition, ObjectKey, ObjectMeta
 from ketch.kube.owners import controller_of
@@ -16,7 +17,6 @@ from ketch.kube.types.pods import Pod
 from ketch.local.workloads.batches import slow_start, together
 from ketch.local.workloads.claiming import Claims, selecting
 from ketch.local.workloads.dying import is_dying
-from ketch.local.workloads.expectations import Expectations
 from ketch.local.workloads.pods import available_in, from_template, is_active, is_deleting, is_ready, to_delete
 
 MANAGER = "replicaset-controller"

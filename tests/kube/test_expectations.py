@@ -3,8 +3,8 @@
 import pytest
 from tests.local.playing import NAMESPACE, a_pod, a_world
 
+from ketch.kube.expectations import PATIENCE_SECONDS, Expectations
 from ketch.kube.types.pods import Pod
-from ketch.local.workloads.expectations import PATIENCE_SECONDS, Expectations
 
 OWNER = "owner-uid"
 
