@@ -1,0 +1,35 @@
+"""``python3 -m ketch.pipelines.transfer fetch URI...`` and ``... deliver ROOT [FETCHED...]``: see ``program``."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from ketch.pipelines.transfer.program import Carrier, TransferFailed, read_table, wait_for_end
+
+
+async def _run(command: str, uris: Sequence[str]) -> None:
+    carrier = Carrier(read_table(os.environ), os.environ)
+    if command == "fetch":
+        await carrier.fetch(uris)
+        return
+    carrier.prepare(uris[0])
+    await wait_for_end()
+    await carrier.deliver(uris[0], uris[1:])
+
+
+def main() -> None:
+    """Carry, as the arguments say. The last words on standard error tell what went wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    command, *uris = sys.argv[1:] or [""]
+    if command not in ("fetch", "deliver") or not uris:
+        sys.exit(__doc__)
+    try:
+        asyncio.run(_run(command, uris))
+    except TransferFailed as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
