@@ -72,8 +72,8 @@ class RecurringRunReconciler:
             specification, version_id = await self._specification(row)
             run = new_run(next_request(row, specification, version_id, due), now)
         except RequestError as error:
-            log.warning("recurring run %s (%s): its run cannot be made: %s", row.id, row.name, error.message)
-            await self._store.note(row.id, {"code": error.code, "message": error.message})
+            if await self._store.note(row.id, {"code": error.code, "message": error.message}):
+                log.warning("recurring run %s (%s): its run cannot be made: %s", row.id, row.name, error.message)
             return Result(requeue_after=REFUSED_SECONDS)
         if await self._store.add_run(row, run, due):
             self._started(ObjectKey(run.namespace, run.id))

@@ -100,12 +100,14 @@ class RecurringRunStore:
             current.last_index, current.last_scheduled_at, current.error = row.last_index + 1, due, None
             return True
 
-    async def note(self, identity: str, error: Mapping[str, Any]) -> None:
-        """Note why its due run cannot be made."""
+    async def note(self, identity: str, error: Mapping[str, Any]) -> bool:
+        """Note why its due run cannot be made; whether that is news."""
         async with self._database.transaction() as session:
             row = await session.get(RecurringRun, identity)
-            if row is not None and row.error != error:
-                row.error = error
+            if row is None or row.error == error:
+                return False
+            row.error = error
+            return True
 
 
 async def _existing(session: AsyncSession, identity: str) -> RecurringRun:
