@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ketch.pipelines.layout import local_path
+from ketch.pipelines.layout import artifact_path
 from ketch.pipelines.placeholders import Names, PlaceholderError, Scope, expand, expand_command, expand_text
 from ketch.pipelines.values import Artifact
 
@@ -17,7 +17,7 @@ SCOPE = Scope(
     output_files={"out": "/minio/b/out"},
     output_file="/minio/b/executor_output.json",
     executor_input={"inputs": {"parameterValues": {"t": 'a "b"', "n": 3.0}}},
-    local_path=local_path,
+    artifact_path=artifact_path,
 )
 
 

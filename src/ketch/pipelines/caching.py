@@ -5,7 +5,7 @@ runs again too. As upstream, environment and resources do not count, and placeho
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -24,8 +24,11 @@ _WITHOUT_DATA: Final = frozenset(
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def cache_key(spec: PipelineSpec, node: Node, namespace: str) -> str:
-    """The key under which the task's outputs are found again; empty when caching is off for it."""
+def cache_key(spec: PipelineSpec, node: Node, namespace: str, claims: Sequence[str] = ()) -> str:
+    """The key under which the task's outputs are found again; empty when caching is off for it.
+
+    ``claims`` are the names of the PersistentVolumeClaims that the task mounts: other data is another input.
+    """
     task, container = node.spec, spec.executor(node.component).container
     if task is None or container is None or not task.caching_options.enable_cache:
         return ""
@@ -41,6 +44,7 @@ def cache_key(spec: PipelineSpec, node: Node, namespace: str) -> str:
             "artifacts": {name: schema_title(each.artifact_type) for name, each in definitions.artifacts.items()},
         },
         "container": [container.image, container.command, container.args],
+        **({"claims": claims} if claims else {}),
     }
     return _digest([*scope, fingerprint])
 

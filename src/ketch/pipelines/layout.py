@@ -7,11 +7,16 @@ from the output file's directory; everything a step leaves behind therefore lies
 
 import posixpath
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ketch.metadata.objects import KeyOutside, key_of
+from ketch.pipelines.values import Artifact
+
+WORKSPACE_PATH: Final = "/kfp-workspace"
+WORKSPACE_FLAG: Final = "_kfp_workspace"
+"""The metadata by which the SDK knows that an artifact's data is in the workspace."""
 
 OUTPUT_FILE: Final = "executor_output.json"
 
@@ -27,7 +32,7 @@ class TaskPlace(msgspec.Struct, frozen=True):
     @property
     def path(self) -> str:
         """As the step sees it."""
-        return local_path(self.uri)
+        return data_path(self.uri)
 
     @property
     def key(self) -> str | None:
@@ -71,6 +76,29 @@ def local_path(uri: str) -> str:
     if uri.startswith(_MODEL_IMAGE):
         return f"/oci/{uri[len(_MODEL_IMAGE) :].replace('/', '_')}"
     return uri
+
+
+def is_unmapped(uri: str) -> bool:
+    """Whether the SDK knows no place for data of that scheme (http, file, az, ...) but the one in the workspace."""
+    return "://" in uri and not uri.startswith((*_PREFIXES, _MODEL_IMAGE))
+
+
+def data_path(uri: str) -> str:
+    """Where a step finds, or leaves, the data of ``uri``."""
+    path = local_path(uri)
+    return posixpath.normpath(f"{WORKSPACE_PATH}/.artifacts/{path}") if is_unmapped(uri) else path
+
+
+def in_workspace(metadata: Mapping[str, Any]) -> bool:
+    """Whether the data of an artifact with this metadata is in the workspace."""
+    return metadata.get(WORKSPACE_FLAG) is True
+
+
+def artifact_path(artifact: Artifact) -> str:
+    """The path at which the SDK expects the data of ``artifact``."""
+    if is_unmapped(artifact.uri) or not in_workspace(artifact.metadata):
+        return data_path(artifact.uri)
+    return f"{WORKSPACE_PATH}/.artifacts/{local_path(artifact.uri).lstrip('/')}"
 
 
 def remote_uri(path: str) -> str | None:

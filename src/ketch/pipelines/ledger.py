@@ -17,7 +17,7 @@ from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.tables import INPUT, OUTPUT
 from ketch.metadata.tables import Artifact as ArtifactRow
 from ketch.metadata.tables import ArtifactTask as Link
-from ketch.pipelines.engine.orders import Create, Finish, FinishRun, Forget, Launch, Order, Reopen, TaskFacts
+from ketch.pipelines.engine.orders import Create, Finish, FinishRun, Forget, Import, Launch, Order, Reopen, TaskFacts
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import (
     CACHED,
@@ -101,6 +101,17 @@ class Ledger:
         found = await self._artifacts.get(each for row in rows.values() for each in _artifact_ids(row))
         artifacts = {identity: _artifact(row) for identity, row in found.items()}
         return {key: (row.id, _values(row.outputs, artifacts)) for key, row in rows.items()}
+
+    async def imported(self, order: Import, namespace: str) -> str | None:
+        """The id of the newest artifact with the address, type and metadata that an importer names."""
+        query = (
+            select(ArtifactRow.id, ArtifactRow.properties)
+            .where(ArtifactRow.uri == order.uri, ArtifactRow.type == order.type, ArtifactRow.namespace == namespace)
+            .order_by(ArtifactRow.created_at.desc(), ArtifactRow.id)
+        )
+        async with self._store.database.session() as session:
+            found = await session.execute(query)
+            return next((identity for identity, metadata in found if metadata == order.metadata), None)
 
     async def write(self, run_id: str, entries: Sequence[Entry], now: datetime) -> bool:
         """Write all ``entries`` or nothing. False when the run is gone."""
@@ -190,8 +201,8 @@ class _Writing:
             self.link(order.id, INPUT, order.inputs.artifacts)
 
     def launch(self, row: Task, order: Launch) -> None:
-        name = pod_name(self.run.name, row.name, row.id, order.attempt)
-        if row.pod_name == name:
+        name = pod_name(self.run.name, row.name, row.id, order.attempt) if order.in_pod else ""
+        if name and row.pod_name == name:
             return
         if row.pod_name:
             row.failed_pods = [*row.failed_pods, row.pod_name]
@@ -202,11 +213,13 @@ class _Writing:
 
     def reopen(self, row: Task, order: Reopen) -> None:
         row.outputs, row.started_at = _values_json(NOTHING), None
+        if row.kind not in (CONTAINER, IMPORTER):
+            row.attempt = order.attempt  # a step's follows with its launch
         advance_task(row, order.state, self.now)
 
     async def finish(self, row: Task, order: Finish) -> None:
         row.outputs = _values_json(order.outputs)
-        if row.kind == IMPORTER:
+        if row.kind == IMPORTER and row.started_at is None:
             row.started_at = self.now  # no pod tells of it; what has no start was taken from the cache
         advance_task(row, order.state, self.now, _status(order.error) if order.error else None)
         if row.kind not in (CONTAINER, IMPORTER):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ketch.kube.types.containers import VolumeMount
 from ketch.kube.types.volumes import InlineCSIVolume, Volume
-from ketch.pipelines.layout import local_path, object_key
+from ketch.pipelines.layout import in_workspace, local_path, object_key
 from ketch.pipelines.steps import PodProblem, Step
 from ketch.pipelines.values import Values
 
@@ -15,13 +15,20 @@ Mounted = tuple[Sequence[Volume], Sequence[VolumeMount]]
 
 
 def of_objects(step: Step, present: Collection[str]) -> Mounted:
-    """The outputs' directory and the inputs that are ``present`` (by URI) in the store. Raises PodProblem."""
-    key = step.place.key
-    if key is None:
-        raise PodProblem(f"the pipeline root of {step.place.uri} is no object store that is known here")
-    volumes = [_objects("outputs", key)]
-    mounts = [VolumeMount(name="outputs", mount_path=step.place.path)]
-    for number, (path, source) in enumerate(_input_mounts(step.inputs, present).items()):
+    """The outputs' directory and the inputs that are ``present`` (by URI), of what is in the store that is here.
+
+    Raises PodProblem.
+    """
+    volumes: list[Volume] = []
+    mounts: list[VolumeMount] = []
+    if not step.carriage.is_remote(step.place.uri):
+        key = step.place.key
+        if key is None:
+            raise PodProblem(f"the pipeline root of {step.place.uri} is no object store that is known here")
+        volumes.append(_objects("outputs", key))
+        mounts.append(VolumeMount(name="outputs", mount_path=step.place.path))
+    here = {uri for uri in present if not step.carriage.is_remote(uri)}
+    for number, (path, source) in enumerate(_input_mounts(step.inputs, here).items()):
         name = f"input-{number}"
         volumes.append(_objects(name, source, read_only=True))
         mounts.append(VolumeMount(name=name, mount_path=path, read_only=True))
@@ -39,7 +46,7 @@ def _input_mounts(inputs: Values, present: Collection[str]) -> Mapping[str, str]
     for artifacts in inputs.artifacts.values():
         for artifact in artifacts:
             key = object_key(artifact.uri)
-            if key is not None and artifact.uri in present:
+            if key is not None and artifact.uri in present and not in_workspace(artifact.metadata):
                 wanted[local_path(artifact.uri.partition("?")[0]).rstrip("/")] = key
     chosen: dict[str, Any] = {}
     last = ""

@@ -40,6 +40,11 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     pipeline_job_create_time_utc: str = ""
     pipeline_job_schedule_time_utc: str = ""
     pipeline_root: str = ""
+    workspace_path: str = "/kfp-workspace"
+
+
+def _address(artifact: Artifact) -> str:
+    return artifact.uri
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +57,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     output_files: Mapping[str, str] = {}
     output_file: str = ""
     executor_input: Mapping[str, Any] | None = None
-    local_path: Callable[[str], str] = str
+    artifact_path: Callable[[Artifact], str] = _address
 
     def present(self, name: str) -> bool:
         """Whether an input of this name was given."""
@@ -159,7 +164,7 @@ def _of_artifact(body: str, artifact: Artifact, steps: list[str], scope: Scope) 
         case ["uri"]:
             return artifact.uri
         case ["path"]:
-            return scope.local_path(artifact.uri)
+            return scope.artifact_path(artifact)
         case ["name"]:
             return artifact.name
         case ["metadata"]:

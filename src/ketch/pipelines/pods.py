@@ -16,8 +16,10 @@ from ketch.kube.meta import ObjectMeta
 from ketch.kube.quantities import QuantityError
 from ketch.kube.types.containers import Container, EnvVar, EnvVarSource, ObjectFieldSelector
 from ketch.kube.types.pods import Pod, PodSpec
+from ketch.pipelines import workspace
 from ketch.pipelines.documents import executor_input, planned_outputs
-from ketch.pipelines.layout import local_path
+from ketch.pipelines.kubernetes import amending as kubernetes
+from ketch.pipelines.layout import artifact_path
 from ketch.pipelines.mounts import of_objects
 from ketch.pipelines.packages import packages_of
 from ketch.pipelines.placeholders import PlaceholderError, Quote, Scope, expand_command, expand_text
@@ -33,14 +35,16 @@ from ketch.pipelines.steps import (
     PodProblem,
     Step,
 )
-from ketch.pipelines.values import to_json
+from ketch.pipelines.taskconfig import config_input, passed_through
+from ketch.pipelines.transfer.containers import carried
+from ketch.pipelines.values import Values, to_json
 
 PACKAGES_ANNOTATION: Final = "environment.ketch.dev/packages"
 ALONE_ANNOTATION: Final = "environment.ketch.dev/packages-without-dependencies"
 INDEXES_ANNOTATION: Final = "environment.ketch.dev/index-urls"
 
-SETTINGS: Final[Sequence[Amendment]] = ()
-COMPLETIONS: Final[Sequence[Amendment]] = ()
+SETTINGS: Final[Sequence[Amendment]] = (kubernetes.amend, workspace.mounted)
+COMPLETIONS: Final[Sequence[Amendment]] = (carried,)
 
 _VARIABLE = re.compile(r"\$\$+(?:\((\w+)\))?")
 _DOLLARS = re.compile(r"\$+(?=\()|\$\$+")
@@ -54,6 +58,8 @@ def pod_of(step: Step, present: Collection[str]) -> Pod:
         pod = _asked_for(step)
         for amend in SETTINGS:
             pod = amend(step, pod)
+        if name := config_input(step.component):
+            step, pod = _configured(step, pod, name)
         pod = _with_command(step, pod)
     except (PlaceholderError, QuantityError) as error:
         raise PodProblem(str(error)) from error
@@ -86,6 +92,13 @@ def _asked_for(step: Step) -> Pod:
     return Pod(metadata=metadata, spec=spec)
 
 
+def _configured(step: Step, pod: Pod, name: str) -> tuple[Step, Pod]:
+    """The step knows its TaskConfig as the input ``name``."""
+    config, pod = passed_through(step, pod, frozenset((*_OWN_VARIABLES, _RETRY_VARIABLE)))
+    parameters = {**step.inputs.parameters, name: config}
+    return msgspec.structs.replace(step, inputs=Values(parameters, step.inputs.artifacts)), pod
+
+
 def _with_command(step: Step, pod: Pod) -> Pod:
     scope, quote, main = _scope(step), _quote(step), pod.spec.containers[0]
     main = msgspec.structs.replace(
@@ -108,7 +121,7 @@ def _scope(step: Step) -> Scope:
         output_files={name: step.place.parameter_file(name) for name in step.component.output_definitions.parameters},
         output_file=step.place.output_file,
         executor_input=executor_input(step.component, step.inputs, step.place),
-        local_path=local_path,
+        artifact_path=artifact_path,
     )
 
 

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from ketch.kube.controller import Controller
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectMeta
-from ketch.kube.types.core import Pod, ServiceAccount
+from ketch.kube.types.core import PersistentVolumeClaim, Pod, ServiceAccount
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import ObjectStore
@@ -35,13 +35,14 @@ async def setup(manager: Manager, database: Database, objects: ObjectStore, sett
     account = ServiceAccount(metadata=ObjectMeta(name=SERVICE_ACCOUNT, namespace=USER_NAMESPACE))
     await manager.client.apply(account, manager=MANAGER)
     pods = manager.informer(Pod, label_selector=OURS)
+    claims = manager.informer(PersistentVolumeClaim, label_selector=OURS)
 
     def ended(run: Run) -> None:
         if run.recurring_run_id:
             schedules.enqueue(recurring_key(run.recurring_run_id))  # it may have waited for this end
 
     reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), objects, clock, ended)
-    controller = manager.controller("pipeline-runs", reconciler, Maps(pods, reconciler.keys))
+    controller = manager.controller("pipeline-runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys))
     schedules = await _schedules(manager, database, settings, controller)
     for key in await runs.unfinished():
         controller.enqueue(key)

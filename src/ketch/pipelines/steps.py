@@ -15,6 +15,7 @@ from ketch.kube.types.pods import Pod
 from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec, ParameterInput
 from ketch.pipelines.layout import TaskPlace
 from ketch.pipelines.placeholders import Names
+from ketch.pipelines.transfer.sources import HERE, Carriage
 from ketch.pipelines.values import Values
 
 RUN_LABEL: Final = "pipelines.kubeflow.org/run-id"
@@ -47,7 +48,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A container task, ready to run. ``place`` is the attempt's own directory.
 
     ``platform`` is the executor's Kubernetes configuration as the specification has it, ``resolve`` gives the value of
-    an input that it names (UNSET when there is none). ``workspace`` is the run's claim, empty when it has none.
+    an input that it names (UNSET when there is none). ``workspace`` is the run's claim, empty when it has none. ``carriage``
+    is how data gets to the pod and from it where the object store cannot be mounted.
     """
 
     namespace: str
@@ -66,6 +68,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     platform: Mapping[str, Any] = {}
     resolve: Callable[[ParameterInput], Any] = _unresolved
     workspace: str = ""
+    carriage: Carriage = HERE
 
 
 Amendment = Callable[[Step, Pod], Pod]

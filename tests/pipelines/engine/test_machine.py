@@ -95,8 +95,8 @@ class Driver:
     def well(self, path: str, **outputs: Any) -> list[str]:
         return self.handle(Succeeded(task_id("r", f"root/{path}"), Values(outputs or {"x": 1})))
 
-    def badly(self, path: str, error: str = "boom") -> list[str]:
-        return self.handle(Failed(task_id("r", f"root/{path}"), error))
+    def badly(self, path: str, error: str = "boom", elapsed: float = 0.0) -> list[str]:
+        return self.handle(Failed(task_id("r", f"root/{path}"), error, elapsed))
 
     def restart(self) -> None:
         """Only the rows survive."""
@@ -414,15 +414,24 @@ def test_downstream_of_an_ignored_failure_goes_on() -> None:
 
 
 def test_retries_back_off_and_end() -> None:
-    policy = {"maxRetryCount": 3, "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "30s"}
+    policy = {"maxRetryCount": 3, "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "40s"}
     run = Driver(a_spec({"a": step(retryPolicy=policy)}))
     run.begin()
     assert [run.badly("a") for _ in range(4)] == [
         ["launch a again after 10 s"],
         ["launch a again after 20 s"],
-        ["launch a again after 30 s"],
+        ["launch a again after 40 s"],
         ["end FAILED"],
     ]
+
+
+def test_retries_end_with_the_time_for_them() -> None:
+    policy = {"maxRetryCount": 9, "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "60s"}
+    run = Driver(a_spec({"a": step(retryPolicy=policy)}))
+    run.begin()
+    assert run.badly("a", elapsed=5) == ["launch a again after 10 s"]
+    assert run.badly("a", elapsed=40) == ["launch a again after 20 s"]
+    assert run.badly("a", elapsed=41) == ["end FAILED"]  # another 40 s would be too many
 
 
 def test_importers_need_no_pod() -> None:

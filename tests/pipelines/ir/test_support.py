@@ -26,11 +26,13 @@ def test_an_ordinary_pipeline_runs() -> None:
 @pytest.mark.parametrize(
     ("executor", "message"),
     [
-        ({"container": {"image": "argostub/createpvc"}}, "task train: creating and deleting PersistentVolumeClaims"),
-        ({"container": {"image": "i", "args": ["{{$.workspace_path}}/x"]}}, "task train: the workspace"),
+        ({"container": {"image": "i", "args": ["{{$.workspace_path}}/x"]}}, "task train uses the workspace"),
+        (
+            {"importer": {"artifactUri": {"constant": "x"}, "downloadToWorkspace": True}},
+            "task train uses the workspace",
+        ),
         ({"resolver": {}}, "task train: resolver executors"),
         ({"customJob": {"customJob": {}}}, "task train: custom jobs"),
-        ({"importer": {"artifactUri": {"constant": "x"}, "downloadToWorkspace": True}}, "task train: importing into"),
     ],
 )
 def test_executors(executor: dict[str, Any], message: str) -> None:
@@ -40,16 +42,34 @@ def test_executors(executor: dict[str, Any], message: str) -> None:
     assert said.startswith(message)
 
 
-def test_platform_settings_and_roots() -> None:
-    platform = {
-        "platforms": {
-            "kubernetes": {
-                "deploymentSpec": {"executors": {"exec-a": {"secretAsEnv": [1], "pvcMount": [1]}}},
-                "pipelineConfig": {"workspace": {"size": "1Gi"}},
-            }
-        }
-    }
-    root, executor, pipeline = unsupported(read(PLAIN), platform, "/tmp/x")
-    assert executor == "executor exec-a: the kubernetes settings pvcMount, secretAsEnv are not supported yet"
-    assert "workspace" in pipeline
+def config(**fields: Any) -> dict[str, Any]:
+    return {"platforms": {"kubernetes": {"pipelineConfig": fields}}}
+
+
+def test_a_workspace_is_there_when_it_is_asked_for() -> None:
+    document = copy.deepcopy(PLAIN)
+    task = document["root"]["dag"]["tasks"]["train"]
+    task["inputs"] = {"parameters": {"a": {"runtimeValue": {"constant": "{{$.workspace_path}}/x"}}}}
+    (said,) = unsupported(read(document))
+    assert said.startswith("task train uses the workspace, but the pipeline has none")
+    assert unsupported(read(document), config(workspace={"size": "1Gi"})) == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "message"),
+    [
+        (config(workspace={"size": "much"}), "platforms.kubernetes.pipelineConfig.workspace.size: 'much' is no"),
+        (config(workspace={"size": "1Gi", "kubernetes": {"pvcSpecPatch": {"volumeName": "v"}}}), "platforms."),
+        (config(activeDeadlineSeconds=-1), "platforms.kubernetes.pipelineConfig.active_deadline_seconds: must not"),
+        (config(activeDeadlineSeconds="x"), "platforms.kubernetes.pipelineConfig.activeDeadlineSeconds: Expected"),
+        (config(parallelism=1), "platforms.kubernetes.pipelineConfig: Object contains unknown field `parallelism`"),
+    ],
+)
+def test_what_is_said_of_the_whole_run_is_checked(platform: dict[str, Any], message: str) -> None:
+    (said,) = unsupported(read(PLAIN), platform)
+    assert said.startswith(message)
+
+
+def test_roots() -> None:
+    (root,) = unsupported(read(PLAIN), None, "/tmp/x")
     assert root.startswith("pipeline_root: ")

@@ -22,7 +22,7 @@ from ketch.kube.controller import Controller
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import MERGE_PATCH
-from ketch.kube.types.core import Pod
+from ketch.kube.types.core import PersistentVolumeClaim, Pod
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import DEFAULT_ROOT, LocalObjectStore
@@ -221,9 +221,9 @@ async def control_plane(client: Any, tmp_path: Path, behaviour: Behaviour, shaky
     await database.open()
     manager = Manager(client, SYSTEM_CLOCK)
     store, artifacts, objects = RunStore(database), ArtifactStore(database), tmp_path / "objects"
-    pods = manager.informer(Pod)
+    pods, claims = manager.informer(Pod), manager.informer(PersistentVolumeClaim)
     reconciler = RunReconciler(shaky or client, pods, store, artifacts, LocalObjectStore(objects), SYSTEM_CLOCK)
-    controller = manager.controller("runs", reconciler, Maps(pods, reconciler.keys))
+    controller = manager.controller("runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys))
     player = Player(manager, objects, behaviour)
     pods.add_handler(player.see)
     running = asyncio.create_task(manager.run())

@@ -8,10 +8,12 @@ from msgspec import UNSET
 
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.ir.expressions import ExpressionError, select
-from ketch.pipelines.ir.spec import ArtifactInput, ComponentSpec, ParameterInput, TaskSpec
+from ketch.pipelines.ir.spec import ArtifactInput, ComponentSpec, ParameterInput, ParameterType, TaskSpec
 from ketch.pipelines.placeholders import Names, PlaceholderError, Scope, expand
+from ketch.pipelines.states import SKIPPED, SUCCEEDED
 from ketch.pipelines.values import Artifact, ValueProblem, Values, convert, plain, to_text
 
+_CHANNEL = "pipelinechannel--"
 _FAILURE_CODE = 2  # google.rpc.Code UNKNOWN: a step's failure has no better one
 
 
@@ -59,6 +61,30 @@ def task_inputs(task: TaskSpec, component: ComponentSpec, parent: Node, names: N
         if found is not None:
             artifacts[name] = found
     return _completed(component, parameters, artifacts, _item_input(task), task)
+
+
+def named_value(source: ParameterInput, node: Node, names: Names) -> Any:
+    """What ``source`` means at the place of ``node``, UNSET when it has no value. Raises InputProblem.
+
+    The compiler names producers as they are called where they run, which may be further out; what is passed down from
+    there is an input of the task itself.
+    """
+    task = node.parent if node.iteration is not None and node.parent else node
+    value = _parameter("", source, task.parent, names) if task.parent else UNSET
+    if value is UNSET or value is None:
+        given, name = node.inputs.parameters, source.component_input_parameter
+        if source.task_output_parameter is not None:
+            output = source.task_output_parameter
+            name = f"{_CHANNEL}{output.producer_task}-{output.output_parameter_key}"
+        around: Mapping[str, Any] = task.parent.inputs.parameters if task.parent else {}
+        for key in (name, f"{_CHANNEL}{name}") if name else ():
+            value = given.get(key, around.get(key, value))
+    if source.runtime_value is None:
+        return value
+    try:
+        return expand(plain(value), Scope(names=names, parameters=node.inputs.parameters))
+    except PlaceholderError as error:
+        raise InputProblem(str(error)) from error
 
 
 def loop_items(task: TaskSpec, inputs: Values) -> list[Any] | tuple[Artifact, ...] | None:
@@ -136,13 +162,19 @@ def loop_outputs(node: Node) -> Values:
     return Values(parameters, artifacts)
 
 
-def final_status(node: Node, names: Names) -> Mapping[str, Any]:
-    """PipelineTaskFinalStatus of an ended task, in the SDK's words."""
+def final_status(name: str, node: Node | None, names: Names) -> Mapping[str, Any]:
+    """PipelineTaskFinalStatus of a task that has ended, or was left out: then it has no node.
+
+    The states are those that the SDK documents (SUCCEEDED, FAILED); upstream's backend says COMPLETE for the first.
+    """
+    state = SKIPPED if node is None else SUCCEEDED if node.well else node.state
     status: dict[str, Any] = {
-        "state": "SUCCEEDED" if node.well else node.state,
+        "state": state,
         "pipelineJobResourceName": names.pipeline_job_resource_name,
-        "pipelineTaskName": node.name,
+        "pipelineTaskName": name,
     }
+    if node is None:
+        return status
     return status | {"error": {"code": _FAILURE_CODE, "message": node.error}} if node.error else status
 
 
@@ -163,8 +195,8 @@ def _parameter(name: str, source: ParameterInput, parent: Node, names: Names) ->
         if producer and producer.well:
             value = producer.outputs.parameters.get(source.task_output_parameter.output_parameter_key, UNSET)
     elif source.task_final_status is not None:
-        producer = siblings.get(source.task_final_status.producer_task)
-        value = final_status(producer, names) if producer else UNSET
+        name = source.task_final_status.producer_task
+        value = final_status(name, siblings.get(name), names)
     if source.parameter_expression_selector and value is not UNSET:
         try:
             return select(source.parameter_expression_selector, value)
@@ -199,7 +231,7 @@ def _completed(
         if declared.default_value is not UNSET:
             if component.dag is not None:
                 parameters[name] = plain(declared.default_value)
-        elif not declared.is_optional:
+        elif not declared.is_optional and declared.parameter_type is not ParameterType.TASK_CONFIG:
             raise InputProblem(_absent(name, task))
     for name, artifact in component.input_definitions.artifacts.items():
         if name not in artifacts and name != item and not artifact.is_optional:

@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
+from ketch.pipelines.engine.importing import imported
 from ketch.pipelines.engine.inputs import (
     InputProblem,
     dag_outputs,
     item_alone,
     loop_items,
     loop_outputs,
+    named_value,
     root_inputs,
     task_inputs,
 )
@@ -28,42 +30,35 @@ from ketch.pipelines.engine.orders import (
     Failed,
     Finish,
     FinishRun,
-    Forget,
     Import,
     Launch,
     Order,
-    Reopen,
     Retry,
     RunFacts,
     Stop,
     Succeeded,
     TaskFacts,
 )
+from ketch.pipelines.engine.reopening import STEPS, reopen
 from ketch.pipelines.engine.tree import Tree, omit_after_failure, release
 from ketch.pipelines.ir.expressions import ExpressionError, evaluate
 from ketch.pipelines.ir.reading import seconds
-from ketch.pipelines.ir.spec import ImporterSpec, PipelineSpec, RetryPolicy
-from ketch.pipelines.placeholders import Names, PlaceholderError, Scope, expand, expand_text
+from ketch.pipelines.ir.spec import ParameterInput, PipelineSpec, RetryPolicy, claim_operation
+from ketch.pipelines.placeholders import Names
 from ketch.pipelines.states import (
     CANCELED,
     CONTAINER,
     DAG,
     FAILED,
-    IMPORTER,
     PENDING,
     RUNNING,
     SKIPPED,
     SUCCEEDED,
 )
-from ketch.pipelines.values import NOTHING, Values, plain, to_text
+from ketch.pipelines.values import NOTHING, Values
 
-IMPORTED = "artifact"
-"""The output under which an importer's artifact is known."""
-
-CANCEL_MESSAGE = "the run was terminated"
-
-_STEPS = (CONTAINER, IMPORTER)
-_MAX_BACKOFF = 3600.0
+_MAX_DURATION = 3600.0
+_LAST_DOUBLING = 64  # beyond it every factor means "never"
 
 
 class Machine:
@@ -72,7 +67,7 @@ class Machine:
     def __init__(self, spec: PipelineSpec, run: RunFacts, tasks: Iterable[TaskFacts] = ()) -> None:
         self.spec, self.run = spec, run
         self.in_flight: dict[str, Node] = {}
-        self._tree = Tree(spec, run.run_id)
+        self._tree = Tree(spec, run.run_id, run.generation)
         self._orders: list[Order] = []
         self._ended: deque[Node] = deque()
         self._tree.restore(tasks)
@@ -89,9 +84,9 @@ class Machine:
                     self._finish(node, event.state, event.outputs)
             case Failed():
                 if node := self.in_flight.get(event.task_id):
-                    self._step_failed(node, event.error)
+                    self._step_failed(node, event)
             case Cancel():
-                self._cancel()
+                self._cancel(event.reason)
             case Retry():
                 self._retry()
         while self._ended:
@@ -107,8 +102,19 @@ class Machine:
         return msgspec.structs.replace(self.run.names, pipeline_task_name=node.name, pipeline_task_uuid=node.id)
 
     def _take_stock(self) -> None:
-        steps = (node for node in self._tree.nodes.values() if node.kind in _STEPS)
+        steps = (node for node in self._tree.nodes.values() if node.kind in STEPS)
         self.in_flight = {node.id: node for node in steps if not node.ended}
+
+    def imported(self, node: Node) -> Import:
+        """What an importer imports. Raises InputProblem."""
+        importer = self.spec.executor(node.component).importer
+        if importer is None:
+            raise InputProblem(f"task {node.path} imports nothing")
+        return imported(node, importer, self.names(node))
+
+    def value(self, node: Node, source: ParameterInput) -> Any:
+        """The value of an input that a task's platform settings name, UNSET if there is none. Raises InputProblem."""
+        return named_value(source, node, self.names(node))
 
     # Starting
 
@@ -126,14 +132,17 @@ class Machine:
 
     def _resume(self) -> None:
         for node in list(self._tree.nodes.values()):
-            if node.ended:
-                continue
-            if node.kind in _STEPS:
-                self._order_step(node)
-            elif node.scope:
-                self._advance(node)
-            elif node.iterations:
-                self._fill_loop(node)
+            if not node.ended:
+                self._go_on(node)
+
+    def _go_on(self, node: Node) -> None:
+        if node.kind in STEPS:
+            self.in_flight[node.id] = node
+            self._order_step(node)
+        elif node.scope:
+            self._advance(node)
+        elif node.iterations:
+            self._fill_loop(node)
 
     def _advance(self, node: Node) -> None:
         """Consider what waits for nothing in a DAG; end it when nothing is left."""
@@ -195,30 +204,19 @@ class Machine:
         self._maybe_end(loop)
 
     def _order_step(self, node: Node) -> None:
-        importer = self.spec.executor(node.component).importer
-        if importer is None:
-            node.launched = True
-            self._orders.append(Launch(task_id=node.id, attempt=node.attempt))
+        executor = self.spec.executor(node.component)
+        if executor.importer is None or executor.importer.download_to_workspace:
+            self._launch(node)
             return
         try:
-            self._orders.append(self._import(node, importer))
-        except (InputProblem, PlaceholderError) as problem:
+            self._orders.append(self.imported(node))
+        except InputProblem as problem:
             self._fail(node, str(problem))
 
-    def _import(self, node: Node, importer: ImporterSpec) -> Import:
-        source = importer.artifact_uri
-        texts = Scope(names=self.names(node), parameters=node.inputs.parameters)
-        if source.runtime_parameter:
-            uri = to_text(node.inputs.parameters.get(source.runtime_parameter))
-        else:
-            uri = expand_text(to_text(None if source.constant is msgspec.UNSET else source.constant), texts)
-        if not uri:
-            raise InputProblem("the importer got no artifact URI")
-        title = importer.type_schema.schema_title or "system.Artifact"
-        metadata: Any = expand(plain(importer.metadata), texts)
-        return Import(
-            task_id=node.id, key=IMPORTED, uri=uri, type=title, metadata=metadata, reuse=not importer.reimport
-        )
+    def _launch(self, node: Node, delay: float = 0.0, error: str = "") -> None:
+        in_pod = claim_operation(self.spec.executor(node.component)) == ""
+        node.launched = in_pod
+        self._orders.append(Launch(task_id=node.id, attempt=node.attempt, delay=delay, error=error, in_pod=in_pod))
 
     def _create(self, node: Node, state: str) -> None:
         node.state = state
@@ -247,15 +245,13 @@ class Machine:
 
     # Ending
 
-    def _step_failed(self, node: Node, error: str) -> None:
-        policy = node.spec.retry_policy if node.spec else RetryPolicy()
-        if node.kind == CONTAINER and node.attempt < policy.max_retry_count:
-            delay = _backoff(policy, node.attempt)
+    def _step_failed(self, node: Node, event: Failed) -> None:
+        if _may_try_again(node, event.elapsed):
+            delay = _delay(node)
             node.attempt += 1
-            why = error or "the step failed"
-            self._orders.append(Launch(task_id=node.id, attempt=node.attempt, delay=delay, error=why))
+            self._launch(node, delay, event.error or "the step failed")
         else:
-            self._fail(node, error)
+            self._fail(node, event.error)
 
     def _fail(self, node: Node, error: str) -> None:
         node.error = error
@@ -300,52 +296,58 @@ class Machine:
             self._end(node, failed=node.scope.failed)
 
     def _end(self, node: Node, *, failed: bool) -> None:
-        if failed:
+        if failed and node.kind == DAG and _may_try_again(node, 0.0):
+            self._try_dag_again(node)
+        elif failed:
             self._fail(node, str(node.below))
         else:
             self._finish(node, SUCCEEDED, loop_outputs(node) if node.iterations else dag_outputs(node))
 
     # The user's word
 
-    def _cancel(self) -> None:
+    def _cancel(self, reason: str) -> None:
         for node in self._tree.nodes.values():
             if node.ended:
                 continue
-            if node.kind in _STEPS:
+            if node.kind in STEPS:
                 self._orders.append(Stop(node.id))
             node.state = CANCELED
-            self._orders.append(Finish(task_id=node.id, state=CANCELED))
+            self._orders.append(Finish(task_id=node.id, state=CANCELED, error=reason))
         self.in_flight.clear()
-        self._orders.append(FinishRun(FAILED, CANCEL_MESSAGE))
+        self._orders.append(FinishRun(FAILED, reason))
 
     def _retry(self) -> None:
-        """What ended well stays. Steps that ran get another attempt, what was decided without running is forgotten."""
-        pending = [self._tree.root] if self._tree.root else []
-        while pending:
-            node = pending.pop()
-            if node.well or not node.ended:
-                continue
-            children = list(node.inside())
-            if node.iteration is None and not children and not node.launched:
-                self._tree.remove(node)
-                self._orders.append(Forget(node.id))
-                continue
-            if node.kind in _STEPS:
-                node.attempt += 1
-            node.state, node.error, node.outputs = PENDING if node.kind in _STEPS else RUNNING, "", NOTHING
-            self._orders.append(Reopen(node.id, node.state, node.attempt))
-            pending += children
-        self._tree.recount()
-        self._take_stock()
+        root = self._tree.root
+        if root is not None:
+            orders, _ = reopen(self._tree, root)
+            self._orders += orders
         self._begin()
 
+    def _try_dag_again(self, node: Node) -> None:
+        """As when the user retries a run, but here the policy does, and the steps wait for it."""
+        why, delay = str(node.below), _delay(node)
+        node.attempt += 1
+        orders, opened = reopen(self._tree, node)
+        self._orders += orders
+        for each in opened:
+            if each.kind == CONTAINER:
+                self.in_flight[each.id] = each
+                self._launch(each, delay, why)
+            else:
+                self._go_on(each)
 
-def _backoff(policy: RetryPolicy, failed_attempt: int) -> float:
-    """Seconds until the attempt after ``failed_attempt`` (counted from 0)."""
-    most = seconds(policy.backoff_max_duration) or _MAX_BACKOFF
-    delay, factor = seconds(policy.backoff_duration), policy.backoff_factor or 1.0
-    for _ in range(failed_attempt):
-        if delay >= most:
-            break
-        delay *= factor
-    return min(delay, most)
+
+def _delay(node: Node) -> float:
+    """Seconds until the attempt after this one."""
+    policy = node.spec.retry_policy if node.spec else RetryPolicy()
+    factor = policy.backoff_factor or 1.0
+    return seconds(policy.backoff_duration) * factor ** min(node.attempt, _LAST_DOUBLING)
+
+
+def _may_try_again(node: Node, elapsed: float) -> bool:
+    """Whether the policy allows another attempt, ``elapsed`` seconds after the first was ordered."""
+    policy = node.spec.retry_policy if node.spec else RetryPolicy()
+    if node.attempt >= policy.max_retry_count:
+        return False
+    most = seconds(policy.backoff_max_duration) or _MAX_DURATION
+    return elapsed + _delay(node) <= most

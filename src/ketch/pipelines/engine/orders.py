@@ -10,11 +10,15 @@ from ketch.pipelines.values import NOTHING, Values
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the machine has to know of the run itself. ``names.pipeline_task_*`` are filled in per task."""
+    """What the machine has to know of the run itself. ``names.pipeline_task_*`` are filled in per task.
+
+    ``generation`` counts how often the user has retried the run.
+    """
 
     run_id: str
     parameters: Mapping[str, Any]
     names: Names
+    generation: int = 0
 
 
 class TaskFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +48,20 @@ class Succeeded(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """A task's step failed."""
+    """A task's step failed, ``elapsed`` seconds after its first attempt was ordered."""
 
     task_id: str
     error: str
+    elapsed: float = 0.0
+
+
+CANCEL_MESSAGE = "the run was terminated"
 
 
 class Cancel(msgspec.Struct, frozen=True):
-    """The user wants the run to end now."""
+    """The run is to end now, for this reason."""
+
+    reason: str = CANCEL_MESSAGE
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -83,13 +93,14 @@ class Create(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """See to it that a task's step runs in a pod, ``delay`` seconds from now; there may be one already.
 
-    ``error`` is why the attempt before this one failed.
+    ``error`` is why the attempt before this one failed. What is not ``in_pod`` is done without one.
     """
 
     task_id: str
     attempt: int = 0
     delay: float = 0.0
     error: str = ""
+    in_pod: bool = True
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +138,7 @@ class Reopen(msgspec.Struct, frozen=True):
 
 
 class Forget(msgspec.Struct, frozen=True):
-    """Remove a task that was decided without running; it will be decided anew."""
+    """Remove a task; it will be decided anew, under another id if anything may be left of it."""
 
     task_id: str
 

@@ -16,23 +16,26 @@ from ketch.pipelines.states import CONTAINER, DAG, FAILED, IMPORTER, LOOP, ROOT
 _NAMESPACE = uuid.UUID("6f1d7d5e-4f0f-5d0b-9f57-0f3a1c9a7b11")  # of task ids
 
 
-def task_id(run_id: str, path: str) -> str:
-    """The id of the task at ``path``: the same whenever it is asked for."""
-    return str(uuid.uuid5(_NAMESPACE, f"{run_id}/{path}"))
+def task_id(run_id: str, path: str, life: str = "") -> str:
+    """The id of the task at ``path``: the same whenever it is asked for.
+
+    ``life`` tells one that is decided anew, after a retry, from what it was before.
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{run_id}/{path}#{life}" if life else f"{run_id}/{path}"))
 
 
 class Tree:
     """All nodes of a run by id, and their root."""
 
-    def __init__(self, spec: PipelineSpec, run_id: str) -> None:
-        self.spec, self.run_id = spec, run_id
+    def __init__(self, spec: PipelineSpec, run_id: str, generation: int = 0) -> None:
+        self.spec, self.run_id, self.generation = spec, run_id, generation
         self.nodes: dict[str, Node] = {}
         self.root: Node | None = None
         self._plans: dict[str, Plan] = {}
 
     def add_root(self) -> Node:
         """The root, which is the run as a task."""
-        self.root = Node(task_id(self.run_id, ROOT), ROOT, ROOT, ROOT, self.spec.root)
+        self.root = Node(self._identity(ROOT, None), ROOT, ROOT, ROOT, self.spec.root)
         return self._add(self.root)
 
     def add_child(self, parent: Node, name: str) -> tuple[Node, TaskSpec]:
@@ -43,7 +46,7 @@ class Tree:
         component = self.spec.component(spec)
         kind = LOOP if spec.parameter_iterator or spec.artifact_iterator else self._kind(component)
         path = f"{parent.path}/{name}"
-        node = Node(task_id(self.run_id, path), path, name, kind, component, spec, parent)
+        node = Node(self._identity(path, parent), path, name, kind, component, spec, parent)
         parent.scope.children[name] = node
         parent.scope.undecided.pop(name, None)
         return self._add(node), spec
@@ -53,18 +56,25 @@ class Tree:
         if loop.iterations is None or loop.spec is None:
             raise ValueError(f"task {loop.path} has no iterations")
         path, kind = f"{loop.path}/{index}", self._kind(loop.component)
-        node = Node(task_id(self.run_id, path), path, loop.name, kind, loop.component, loop.spec, loop, index)
+        node = Node(self._identity(path, loop), path, loop.name, kind, loop.component, loop.spec, loop, index)
         node.inputs = with_item(loop.spec, loop.inputs, loop.iterations.items[index])
         loop.iterations.children[index] = node
         return self._add(node)
 
-    def remove(self, node: Node) -> None:
-        """Undo a task that was decided without running; it is undecided again."""
-        del self.nodes[node.id]
+    def remove(self, node: Node) -> list[str]:
+        """Undo a task with all below it; it is undecided again. Returns the ids of what is gone."""
         if node is self.root:
             self.root = None
         if node.parent and node.parent.scope:
             del node.parent.scope.children[node.name]
+        gone: list[str] = []
+        pending = [node]
+        while pending:
+            each = pending.pop()
+            del self.nodes[each.id]
+            gone.append(each.id)
+            pending += each.inside()
+        return gone
 
     def open(self, node: Node) -> Scope:
         """Give a DAG its inside, with nothing decided."""
@@ -79,15 +89,18 @@ class Tree:
 
     def restore(self, tasks: Iterable[TaskFacts]) -> None:
         """Rebuild the tree from rows, whatever their order."""
+        places: dict[str, Node] = {}
         for facts in sorted(tasks, key=lambda each: each.path.count("/")):
             above, _, segment = facts.path.rpartition("/")
-            parent = self.nodes.get(task_id(self.run_id, above))
+            parent = places.get(above)
             if parent is None:
                 node = self.add_root()
             elif parent.kind == LOOP:
                 node = self.add_iteration(parent, int(segment))
             else:
                 node, _ = self.add_child(parent, segment)
+            self._rename(node, facts.id)
+            places[facts.path] = node
             node.state, node.outputs, node.error = facts.state, facts.outputs, facts.error
             node.attempt, node.launched = facts.attempt, facts.launched
             if node.iteration is None:
@@ -97,11 +110,11 @@ class Tree:
                 node.iterations = Iterations(items or [], node.spec.iterator_policy.parallelism_limit)
             elif node.component.dag is not None:
                 self.open(node)
-        self.recount()
+        self.recount(self.nodes.values())
 
-    def recount(self) -> None:
-        """Bring all counters in line with the nodes that there are."""
-        for node in reversed(list(self.nodes.values())):  # children come after their parents
+    def recount(self, nodes: Iterable[Node]) -> None:
+        """Bring the counters of ``nodes``, which come after their parents, in line with what is below them."""
+        for node in reversed(list(nodes)):
             node.below = Failures()
             for child in node.inside():
                 node.below.add(child.failures)
@@ -128,6 +141,21 @@ class Tree:
         if component.dag is not None:
             return DAG
         return IMPORTER if self.spec.executor(component).importer else CONTAINER
+
+    def _identity(self, path: str, parent: Node | None) -> str:
+        lives = [str(self.generation)] if self.generation else []
+        while parent is not None:
+            if parent.attempt:
+                lives.append(f"{parent.path}:{parent.attempt}")
+            parent = parent.parent
+        return task_id(self.run_id, path, " ".join(lives))
+
+    def _rename(self, node: Node, identity: str) -> None:
+        """What was decided in an earlier life keeps its id."""
+        if node.id != identity:
+            del self.nodes[node.id]
+            node.id = identity
+            self.nodes[identity] = node
 
     def _add(self, node: Node) -> Node:
         self.nodes[node.id] = node

@@ -7,7 +7,7 @@ every specification the compiler writes.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -380,3 +380,14 @@ class PipelineSpec(Message, frozen=True):
     def executor(self, component: ComponentSpec) -> ExecutorSpec:
         """What runs a component that is no DAG."""
         return self.deployment_spec.executors[component.executor_label]
+
+
+CREATE_CLAIM: Final = "argostub/createpvc"
+DELETE_CLAIM: Final = "argostub/deletepvc"
+"""Images that stand for an operation on a PersistentVolumeClaim; no container of them ever runs."""
+
+
+def claim_operation(executor: ExecutorSpec) -> str:
+    """Which of the two operations on claims an executor is; empty when it is none."""
+    image = executor.container.image if executor.container else ""
+    return image if image in (CREATE_CLAIM, DELETE_CLAIM) else ""
