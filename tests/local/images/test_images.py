@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,19 @@ async def test_a_python_that_this_machine_lacks_is_noted(images, tmp_path):
     image = await images.resolve("future")
     assert len(image.notes) == 1
     assert "no Python 3.99" in image.notes[0]
+
+
+async def test_the_platforms_own_programs_run_on_its_interpreter_and_see_themselves(images, tmp_path):
+    image = await images.resolve("ketch.dev/transfer")
+    sources = {mount.target: mount.source for mount in image.mounts}
+    python = sources["/opt/ketch/bin/python3"]
+    places = {"PYTHONPATH": f"{Path(sources['/opt/ketch/program/ketch']).parent}:{sources['/opt/ketch/packages']}"}
+    assert set(image.env["PYTHONPATH"].split(":")) == {"/opt/ketch/program", "/opt/ketch/packages"}
+    seen = subprocess.run(  # noqa: ASYNC221
+        [python, "-s", "-m", "ketch.pipelines.transfer"], env=places, capture_output=True, text=True, check=False
+    )
+    assert "fetch URI" in seen.stderr
+    assert all(
+        mount.kind == "ro-bind" for mount in image.mounts if mount.target.startswith("/opt/ketch/p") and mount.source
+    )
+    assert environments(tmp_path) == []

@@ -21,6 +21,7 @@ from ketch.local.images.environments import (
 )
 from ketch.local.images.interpreters import Interpreters
 from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
+from ketch.local.images.own import SEARCH, own_digest, own_mounts
 from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
 from ketch.local.sandbox.spec import Mount
 
@@ -87,6 +88,8 @@ class Images:
                 f'nothing on this machine says what image "{image}" means: map it to a Python environment in '
                 f'{self._mappings}, for example [{{"pattern": "{image}", "python": "3.11", "requirements": []}}]'
             )
+        if recipe.own:
+            return await self._own(image, recipe)
         if recipe.python is None:
             digest = hashlib.sha256(b"system").hexdigest()
             env = {"PATH": SEARCH_PATH, "HOME": HOME}
@@ -104,6 +107,19 @@ class Images:
             return parse_rules(json.loads(text), str(self._mappings))
         except json.JSONDecodeError as error:
             raise MappingInvalid(f"{self._mappings} is not JSON: {error}") from error
+
+    async def _own(self, image: str, recipe: Recipe) -> Image:
+        interpreter = await self._interpreters.find("")
+        assert interpreter is not None
+        mounts = (*self._base, *own_mounts(interpreter, TOOLS))
+        env = {
+            "PATH": f"{TOOLS}:{SEARCH_PATH}",
+            "HOME": HOME,
+            "PYTHONPATH": SEARCH,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LANG": "C.UTF-8",
+        }
+        return Image(image, f"sha256:{own_digest()}", mounts, env, recipe.argv)
 
     async def _python(
         self,

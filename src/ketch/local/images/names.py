@@ -45,12 +45,14 @@ class Recipe:
 
     ``python`` is the wanted minor version, or "" for the platform's own; None makes no environment. What stands in
     ``alone`` is installed without what it asks for itself, as the Pipelines SDK installs itself into its steps.
+    ``own`` are the platform's own programs, which nobody but the platform runs.
     """
 
     python: str | None = None
     requirements: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     argv: tuple[str, ...] = ("sh",)
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class MappingInvalid(Exception):
 
 SYSTEM_IMAGES = frozenset({"alpine", "bash", "busybox", "debian", "ubuntu"})
 DEFAULT_RULES = (
+    Rule("ketch.dev/*", Recipe(argv=("python3",), own=True)),
     Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
     Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )

@@ -25,7 +25,7 @@ from ketch.local.network.cluster import Cluster
 from ketch.local.network.dns.server import NameServer
 from ketch.local.network.netlink import NETLINK_NETFILTER, Netlink
 from ketch.local.network.networks import connect_socket
-from ketch.local.network.outbound.environment import declared_indexes
+from ketch.local.network.outbound.environment import declared_indexes, declared_services
 from ketch.local.network.outbound.proxy import Proxy
 from ketch.local.network.outbound.upstream import upstreams
 from ketch.local.network.pods import Pods
@@ -89,7 +89,9 @@ class IsolatedNetwork:
         self._run = run
         self._pods = Pods(cluster)
         self._names = NameServer()
-        self._proxy = Proxy(self, upstreams(environment), declared_indexes(environment))
+        self._proxy = Proxy(
+            self, upstreams(environment), declared_indexes(environment) | declared_services(environment)
+        )
         self._api: asyncio.Server | None = None
         self._kernel: KernelServices | None = None
         self._userspace = UserspaceServices(cluster.thread)

@@ -2,7 +2,12 @@
 
 import pytest
 
-from ketch.local.network.outbound.environment import declared_indexes, package_settings, pod_environment
+from ketch.local.network.outbound.environment import (
+    declared_indexes,
+    declared_services,
+    package_settings,
+    pod_environment,
+)
 from ketch.local.network.wire import NetworkInfo
 
 ISOLATED = NetworkInfo("isolated", "10.244.0.0/16", "10.96.0.0/16", "10.96.0.10", "http://10.244.0.1:3128")
@@ -32,3 +37,10 @@ def test_package_indexes_are_passed_on(setting, expected):
 def test_declared_indexes():
     found = declared_indexes({"PIP_INDEX_URL": "http://localhost:3141/x", "UV_INDEX": "a=https://b.example/ http://c/"})
     assert found == {("host.ketch.internal", 3141), ("b.example", 443), ("c", 80)}
+
+
+def test_declared_services():
+    found = declared_services({"KETCH_HOST_SERVICES": "localhost:9000, store.example:443 [::1]:1 nonsense"})
+    here = {(name, 9000) for name in ("localhost", "127.0.0.1", "host.ketch.internal")}
+    assert found == here | {("store.example", 443), ("::1", 1)}
+    assert declared_services({}) == frozenset()

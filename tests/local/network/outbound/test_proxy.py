@@ -138,3 +138,16 @@ async def test_a_package_index_on_the_machine_is_reached_by_another_name(isolate
     loopback = f"GET http://127.0.0.1:{port}/ HTTP/1.1\r\n\r\n".encode()
     assert " 403 " in await asyncio.to_thread(caller.run, THROUGH.format(request=loopback))
     assert upstream[1][0].startswith(b"GET /simple HTTP/1.1\r\n")
+
+
+async def test_a_service_of_the_machine_that_is_declared_is_reached_by_its_own_name(isolated, pod, upstream):
+    port = upstream[0].rpartition(":")[2]
+    isolated.kill()
+    isolated.environment = {"KETCH_HOST_SERVICES": f"localhost:{port}"}
+    isolated.start()
+    caller = await pod("caller")
+    for name in ("localhost", "127.0.0.1", "host.ketch.internal"):
+        request = f"GET http://{name}:{port}/bucket HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+        assert "hello" in await asyncio.to_thread(caller.run, THROUGH.format(request=request))
+    other = f"GET http://localhost:{int(port) - 1}/ HTTP/1.1\r\n\r\n".encode()
+    assert " 403 " in await asyncio.to_thread(caller.run, THROUGH.format(request=other))

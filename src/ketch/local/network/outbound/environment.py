@@ -18,6 +18,11 @@ INDEX_VARIABLES = (
 )
 """The host's settings that say where packages come from."""
 
+HOST_SERVICES = "KETCH_HOST_SERVICES"
+"""The host's setting that opens services on this machine, or beside it, to pods."""
+
+_LOOPBACK = ("localhost", "127.0.0.1")
+
 NOT_THROUGH_THE_PROXY = ",".join(
     ("localhost", "127.0.0.1", "::1", f".{CLUSTER_DOMAIN}", ".svc", str(POD_NETWORK), str(SERVICE_NETWORK))
 )
@@ -43,6 +48,17 @@ def package_settings(environment: Mapping[str, str]) -> Mapping[str, str]:
         for name in INDEX_VARIABLES
         if (value := environment.get(name)) and all(map(_readable_by_pods, _urls(value)))
     }
+
+
+def declared_services(environment: Mapping[str, str]) -> Places:
+    """The places that HOST_SERVICES opens to pods, ``host:port`` each; this machine's are found by HOST_ALIAS too."""
+    places: set[tuple[str, int]] = set()
+    for item in environment.get(HOST_SERVICES, "").replace(",", " ").split():
+        parts = urlsplit(f"//{item}")
+        if parts.hostname and parts.port:
+            names = (*_LOOPBACK, HOST_ALIAS) if parts.hostname in _LOOPBACK else (parts.hostname,)
+            places |= {(name, parts.port) for name in names}
+    return frozenset(places)
 
 
 def declared_indexes(environment: Mapping[str, str]) -> Places:
