@@ -94,7 +94,7 @@ def useful_end(output: str) -> str:
 
 def _failure(pod: Pod) -> str:
     status = pod.status
-    ended = _ended_badly((*status.init_container_statuses, *status.container_statuses))
+    ended = _ended_badly((*status.container_statuses, *status.init_container_statuses))
     if status.reason == "DeadlineExceeded":
         return f"DeadlineExceeded: {status.message or 'the step ran longer than it may'}"
     if ended is None:
