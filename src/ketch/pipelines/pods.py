@@ -23,6 +23,7 @@ from ketch.pipelines.layout import artifact_path
 from ketch.pipelines.mounts import of_objects
 from ketch.pipelines.packages import packages_of
 from ketch.pipelines.placeholders import PlaceholderError, Quote, Scope, expand_command, expand_text
+from ketch.pipelines.process import PROCESS_ANNOTATION, process_of
 from ketch.pipelines.resources import requirements
 from ketch.pipelines.steps import (
     APP_LABELS,
@@ -107,7 +108,11 @@ def _with_command(step: Step, pod: Pod) -> Pod:
         args=expand_command(step.container.args, scope, quote),
     )
     spec = msgspec.structs.replace(pod.spec, containers=(main, *pod.spec.containers[1:]))
-    return msgspec.structs.replace(pod, spec=spec)
+    process = process_of((*main.command, *main.args))
+    if process is None:
+        return msgspec.structs.replace(pod, spec=spec)
+    annotations = {**pod.metadata.annotations, PROCESS_ANNOTATION: msgspec.json.encode(process).decode()}
+    return Pod(metadata=msgspec.structs.replace(pod.metadata, annotations=annotations), spec=spec)
 
 
 def _scope(step: Step) -> Scope:
