@@ -85,7 +85,7 @@ def is_unmapped(uri: str) -> bool:
 
 def data_path(uri: str) -> str:
     """Where a step finds, or leaves, the data of ``uri``."""
-    path = local_path(uri)
+    path = local_path(uri if is_unmapped(uri) else uri.partition("?")[0])
     return posixpath.normpath(f"{WORKSPACE_PATH}/.artifacts/{path}") if is_unmapped(uri) else path
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -109,6 +110,13 @@ def _failure(pod: Pod) -> str:
     if status.reason:
         head = f"{status.reason}: {head}"
     return f"{head}: {said}" if said else head
+
+
+def ended_at(pod: Pod) -> datetime | None:
+    """When its last container ended."""
+    statuses = (*pod.status.init_container_statuses, *pod.status.container_statuses)
+    moments = (each.state.terminated.finished_at for each in statuses if each.state.terminated)
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _ended_badly(containers: Sequence[ContainerStatus]) -> ContainerStateTerminated | None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from ketch.kube.client import Client
+from ketch.kube.client import Client, DeleteOptions
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.errors import AlreadyExists, NotFound
@@ -23,7 +23,7 @@ from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
 from ketch.metadata.artifacts import ArtifactStore
-from ketch.metadata.objects import KeyOutside, ObjectStore
+from ketch.metadata.objects import KeyOutside, StoreError, StoreUnreachable
 from ketch.pipelines.caching import cache_key, needed_data
 from ketch.pipelines.engine.machine import Machine
 from ketch.pipelines.engine.nodes import Node
@@ -45,15 +45,18 @@ from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import claim_operation
 from ketch.pipelines.layout import in_workspace
 from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
-from ketch.pipelines.observation import Phase, observe
+from ketch.pipelines.observation import Phase, ended_at, observe
 from ketch.pipelines.pods import pod_of
 from ketch.pipelines.running.active import Active, names_of
 from ketch.pipelines.running.claims import MANAGER, REFUSALS, ClaimProblem, Claims
 from ketch.pipelines.running.results import Results
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CACHED, CANCELING, FAILED, FINAL, RUNNING
-from ketch.pipelines.steps import OURS, RUN_LABEL, PodProblem
+from ketch.pipelines.steps import OURS, RUN_LABEL, PodProblem, Step
 from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.transfer.containers import undelivered
+from ketch.pipelines.transfer.providers import ConfigurationProblem
+from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Values
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,13 @@ log = logging.getLogger(__name__)
 TROUBLE_SECONDS: Final = 20.0
 """How long a pod that cannot start (its image cannot be had, ...) may go on trying before its task fails."""
 
+STOP_SECONDS: Final = 30
+"""What a step gets to end in that is not wanted any more, however long its outputs might have taken."""
+
+STORE_SECONDS: Final = 120.0
+"""How long a step's results are waited for whose store does not answer."""
+
+_STORE_PAUSE: Final = 5.0
 _AT_ONCE: Final = 32  # pods made at the same time
 _KINDS: Final = (Pod, PersistentVolumeClaim)  # of what a run has in the cluster
 
@@ -81,13 +91,13 @@ class RunReconciler:
         pods: Informer[Pod],
         store: RunStore,
         artifacts: ArtifactStore,
-        objects: ObjectStore,
+        stores: Stores,
         clock: Clock,
         ended: Callable[[Run], None] = _nobody,
     ) -> None:
-        self._client, self._pods, self._objects, self._clock = client, pods, objects, clock
+        self._client, self._pods, self._stores, self._clock = client, pods, stores, clock
         self._ledger = Ledger(store, artifacts)
-        self._claims, self._results = Claims(client), Results(objects, self._ledger)
+        self._claims, self._results = Claims(client), Results(stores, self._ledger)
         self._ended = ended
         self._runs: dict[ObjectKey, Active] = {}
 
@@ -207,7 +217,7 @@ class RunReconciler:
         if seen.phase is Phase.RUNNING:
             return None
         if seen.phase is Phase.SUCCEEDED:
-            return await self._results.of_step(active, node)
+            return await self._result(active, node, pod, entries)
         if seen.phase is Phase.FAILED:
             return Failed(node.id, seen.message)
         if seen.trouble:
@@ -221,6 +231,22 @@ class RunReconciler:
             active.reasons[node.id] = seen.message
             entries.append(Waits(node.id, seen.message))
         return None
+
+    async def _result(self, active: Active, node: Node, pod: Pod, entries: list[Entry]) -> Event | None:
+        """What the step has left; a store that is away for a while is waited for."""
+        if why := undelivered(pod):
+            return Failed(node.id, why)
+        try:
+            return await self._results.of_step(active, node)
+        except StoreUnreachable as error:
+            now, message = self._now(), f"the step's outputs cannot be read: {error}"
+            if now >= (ended_at(pod) or now) + timedelta(seconds=STORE_SECONDS):
+                return Failed(node.id, message)
+            active.due[node.id] = now + timedelta(seconds=_STORE_PAUSE)
+            if node.id not in active.reasons:
+                active.reasons[node.id] = message
+                entries.append(Waits(node.id, message))
+            return None
 
     # Acting
 
@@ -296,7 +322,7 @@ class RunReconciler:
         """Whether what an earlier execution gave is still there."""
         if operation := claim_operation(active.machine.spec.executor(node.component)):
             return await self._claims.holds(operation, active.run.namespace, node.inputs.parameters, outputs)
-        return all([await self._exists(artifact.uri) for artifact in needed_data(outputs)])
+        return all([await self._exists(active.run.namespace, artifact.uri) for artifact in needed_data(outputs)])
 
     async def _launch(self, active: Active, orders: Iterable[Launch]) -> list[Event]:
         """Make the pods that are due; take up those that exist. Returns what was learned."""
@@ -344,32 +370,39 @@ class RunReconciler:
         """Create the pod of the node's attempt, unless it is there already. A refusal is the task's failure."""
         active.due.pop(node.id, None)
         try:
-            step = active.step(node)
-            pod = pod_of(step, await self._present(step.inputs))
+            carriage = self._stores.carriage(active.run.namespace)
+            step = msgspec.structs.replace(active.step(node), carriage=carriage)
+            pod = pod_of(step, await self._present(step))
             await self._client.create(pod, manager=MANAGER)
         except AlreadyExists:
             return None  # made before a crash: its name tells that it is this attempt's
-        except PodProblem as error:
+        except (PodProblem, ConfigurationProblem) as error:
             return Failed(node.id, str(error))
         except REFUSALS as error:
             return Failed(node.id, f"the pod was refused: {error}")
         return None
 
-    async def _present(self, inputs: Values) -> set[str]:
-        """The input artifacts whose data the object store has; a missing one is for the step to find out."""
-        artifacts = (each for several in inputs.artifacts.values() for each in several)
+    async def _present(self, step: Step) -> set[str]:
+        """The input artifacts whose data the store that is here has; a missing one is for the step to find out."""
+        artifacts = (each for several in step.inputs.artifacts.values() for each in several)
         uris = {each.uri for each in artifacts if not in_workspace(each.metadata)}
-        return {uri for uri in uris if await self._exists(uri)}
+        here = [uri for uri in uris if not step.carriage.is_carried(uri)]
+        return {uri for uri in here if await self._exists(step.namespace, uri)}
 
-    async def _exists(self, uri: str) -> bool:
+    async def _exists(self, namespace: str, uri: str) -> bool:
+        """Whether the data is known to be there."""
         try:
-            return await self._objects.exists(uri)
+            return await (await self._stores.of(namespace)).exists(uri)
         except KeyOutside:
+            return False
+        except (StoreError, ConfigurationProblem) as error:
+            log.warning("cannot tell whether %s is there: %s", uri, error)
             return False
 
     async def _delete_pod(self, active: Active, node: Node) -> None:
         try:
-            await self._client.delete(Pod, active.name(node), active.run.namespace)
+            options = DeleteOptions(grace_period_seconds=STOP_SECONDS)
+            await self._client.delete(Pod, active.name(node), active.run.namespace, options)
         except NotFound:
             return
 

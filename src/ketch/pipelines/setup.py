@@ -7,11 +7,11 @@ from starlette.applications import Starlette
 from ketch.kube.controller import Controller
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectMeta
-from ketch.kube.types.core import PersistentVolumeClaim, Pod, ServiceAccount
+from ketch.kube.types.core import ConfigMap, PersistentVolumeClaim, Pod, ServiceAccount
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import ObjectStore
-from ketch.pipelines.api.application import Engines, application
+from ketch.pipelines.api.application import Backing, Engines, application
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
 from ketch.pipelines.experiments import ExperimentStore
@@ -20,8 +20,10 @@ from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.settings import DEFAULTS, Settings
+from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.steps import OURS
 from ketch.pipelines.tables import Run
+from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 MANAGER = "ketch-pipelines"
 
@@ -36,18 +38,23 @@ async def setup(manager: Manager, database: Database, objects: ObjectStore, sett
     await manager.client.apply(account, manager=MANAGER)
     pods = manager.informer(Pod, label_selector=OURS)
     claims = manager.informer(PersistentVolumeClaim, label_selector=OURS)
+    configured = manager.informer(ConfigMap, field_selector=SELECTOR)
+    stores = Stores(manager.client, configured, clock, objects)
 
     def ended(run: Run) -> None:
         if run.recurring_run_id:
             schedules.enqueue(recurring_key(run.recurring_run_id))  # it may have waited for this end
 
-    reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), objects, clock, ended)
-    controller = manager.controller("pipeline-runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys))
+    reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), stores, clock, ended)
+    controller = manager.controller(
+        "pipeline-runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys)
+    )
     schedules = await _schedules(manager, database, settings, controller)
     for key in await runs.unfinished():
         controller.enqueue(key)
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
-    return application(database, manager.client, clock, engines, version("ketch"))
+    packages = PackageFetcher(settings.packages)
+    return application(Backing(database, objects, manager.client, clock, engines, version("ketch"), packages))
 
 
 async def _schedules(manager: Manager, database: Database, settings: Settings, runs: Controller) -> Controller:

@@ -22,7 +22,7 @@ from ketch.kube.controller import Controller
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import MERGE_PATCH
-from ketch.kube.types.core import PersistentVolumeClaim, Pod
+from ketch.kube.types.core import ConfigMap, PersistentVolumeClaim, Pod
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import DEFAULT_ROOT, LocalObjectStore
@@ -31,6 +31,7 @@ from ketch.pipelines.runs import RunStore
 from ketch.pipelines.states import CANCELING, FINAL, advance_run
 from ketch.pipelines.steps import RUN_LABEL
 from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 NAMESPACE = "kubeflow"
 DEADLINE = 30
@@ -221,8 +222,10 @@ async def control_plane(client: Any, tmp_path: Path, behaviour: Behaviour, shaky
     await database.open()
     manager = Manager(client, SYSTEM_CLOCK)
     store, artifacts, objects = RunStore(database), ArtifactStore(database), tmp_path / "objects"
+    configured = manager.informer(ConfigMap, field_selector=SELECTOR)
+    stores = Stores(client, configured, SYSTEM_CLOCK, LocalObjectStore(objects))
     pods, claims = manager.informer(Pod), manager.informer(PersistentVolumeClaim)
-    reconciler = RunReconciler(shaky or client, pods, store, artifacts, LocalObjectStore(objects), SYSTEM_CLOCK)
+    reconciler = RunReconciler(shaky or client, pods, store, artifacts, stores, SYSTEM_CLOCK)
     controller = manager.controller("runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys))
     player = Player(manager, objects, behaviour)
     pods.add_handler(player.see)

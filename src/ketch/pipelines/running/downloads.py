@@ -6,7 +6,7 @@ import msgspec
 
 from ketch.pipelines.engine.orders import Import
 from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec
-from ketch.pipelines.layout import WORKSPACE_FLAG, artifact_path, local_path
+from ketch.pipelines.layout import WORKSPACE_FLAG, artifact_path, data_path
 from ketch.pipelines.values import Artifact, Values
 
 IMAGE: Final = "python:3.11"
@@ -14,6 +14,7 @@ IMAGE: Final = "python:3.11"
 
 _COPY: Final = """set -e
 test -e "$1" || { echo "there is no data at $0" >&2; exit 1; }
+test "$1" != "$2" || exit 0
 mkdir -p "$(dirname "$2")"
 rm -rf "$2.partial"
 cp -R "$1" "$2.partial"
@@ -26,7 +27,5 @@ def download(order: Import) -> tuple[ContainerSpec, ComponentSpec, Values]:
     """The step that copies what ``order`` imports to where the SDK looks for it in the workspace."""
     artifact = Artifact(id="", name=order.key, type=order.type, uri=order.uri, metadata=order.metadata)
     there = artifact_path(msgspec.structs.replace(artifact, metadata={WORKSPACE_FLAG: True}))
-    container = ContainerSpec(
-        image=IMAGE, command=("sh", "-c", _COPY), args=(order.uri, local_path(order.uri.partition("?")[0]), there)
-    )
+    container = ContainerSpec(image=IMAGE, command=("sh", "-c", _COPY), args=(order.uri, data_path(order.uri), there))
     return container, ComponentSpec(), Values({}, {order.key: (artifact,)})

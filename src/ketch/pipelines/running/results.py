@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ketch.metadata.objects import KeyOutside, ObjectStore
+from ketch.metadata.objects import KeyOutside, StoreError, StoreUnreachable
 from ketch.pipelines.documents import OutputProblem, StepOutput
 from ketch.pipelines.engine.inputs import InputProblem
 from ketch.pipelines.engine.nodes import Node
@@ -13,6 +13,8 @@ from ketch.pipelines.engine.orders import Failed, Import, Succeeded
 from ketch.pipelines.layout import OUTPUT_FILE, WORKSPACE_FLAG
 from ketch.pipelines.ledger import Ledger
 from ketch.pipelines.running.active import Active
+from ketch.pipelines.transfer.providers import ConfigurationProblem
+from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Artifact, Values
 
 _LARGEST_OUTPUT: Final = 64 * 1024 * 1024
@@ -22,11 +24,11 @@ _IDS = uuid.UUID("b7a0e6a4-31cf-5f7c-8f0e-6d7c1f4f9a52")  # of artifacts
 class Results:
     """Reads results; artifacts' ids follow from the task and attempt that made them."""
 
-    def __init__(self, objects: ObjectStore, ledger: Ledger) -> None:
-        self._objects, self._ledger = objects, ledger
+    def __init__(self, stores: Stores, ledger: Ledger) -> None:
+        self._stores, self._ledger = stores, ledger
 
     async def of_step(self, active: Active, node: Node) -> Succeeded | Failed:
-        """Of the pod of a task's attempt."""
+        """Of the pod of a task's attempt. Raises StoreUnreachable."""
         importer = active.machine.spec.executor(node.component).importer
         if importer is not None:
             return await self._downloaded(active, node)
@@ -36,11 +38,14 @@ class Results:
             return str(uuid.uuid5(_IDS, f"{node.id}/{node.attempt}/{key}/{position}"))
 
         try:
-            document = await self._objects.read(place.artifact_uri(OUTPUT_FILE), _LARGEST_OUTPUT)
+            objects = await self._stores.of(active.run.namespace)
+            document = await objects.read(place.artifact_uri(OUTPUT_FILE), _LARGEST_OUTPUT)
             output = StepOutput(node.component, place, document)
-            files = {name: await self._objects.read(place.artifact_uri(name), _LARGEST_OUTPUT) for name in output.files}
+            files = {name: await objects.read(place.artifact_uri(name), _LARGEST_OUTPUT) for name in output.files}
             return Succeeded(node.id, output.values(files, new_id))
-        except (OutputProblem, KeyOutside) as error:
+        except StoreUnreachable:
+            raise
+        except (OutputProblem, KeyOutside, StoreError, ConfigurationProblem) as error:
             return Failed(node.id, str(error))
 
     async def of_import(self, active: Active, order: Import) -> Succeeded:

@@ -118,7 +118,7 @@ class Carrier:
 
 def local_file(root: Path, uri: str) -> Path:
     """Where a step finds the data of ``uri``, below ``root``."""
-    return root / data_path(uri if uri.partition("://")[0] in WEB else uri.partition("?")[0]).strip("/")
+    return root / data_path(uri).strip("/")
 
 
 def _within(uri: str, others: Sequence[str]) -> bool:
