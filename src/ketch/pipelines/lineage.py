@@ -1,4 +1,7 @@
-"""What runs have read and made, as pages: artifacts, their links to tasks, the tasks with their values."""
+"""What runs have read and made, as pages: artifacts, their links to tasks, the tasks with their values.
+
+Tasks are those that the engine drives and those that clients report beside them.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +12,18 @@ from sqlalchemy import ColumnElement, case, func, select, tuple_
 
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
+from ketch.metadata.lineage import KEY, Context, Execution
 from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
 from ketch.pipelines.errors import NotFound
-from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Position, Text, Time
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Position, Text, Time, merged
+from ketch.pipelines.tables import ReportedTask, Run, Task
+
+AnyTask = Task | ReportedTask
+TASK: Final = "pipelines.task"
+RUN: Final = "pipelines.run"
+"""What executions and contexts of pipelines are called in lineage."""
+
+_BATCH: Final = 500  # ids in one IN list; SQLite's parameters are bounded
 
 TYPES: Final[Mapping[str, str]] = {
     "system.Artifact": "Artifact",
@@ -52,7 +63,21 @@ _TASK_FIELDS: Mapping[str, Field] = {
     "end_time": Time(Task.finished_at, nullable=True),
 }
 _TASKS = Listing(Task, Task.id, _TASK_FIELDS)
-_LINK_ORDER = (ArtifactTask.task_id, ArtifactTask.role, ArtifactTask.key, ArtifactTask.position)
+_REPORTED = Listing(
+    ReportedTask,
+    ReportedTask.id,
+    {
+        "id": Text(ReportedTask.id),
+        "task_id": Text(ReportedTask.id),
+        "name": Text(ReportedTask.name),
+        "display_name": Text(ReportedTask.display_name),
+        "state": Text(ReportedTask.state),
+        "parent_task_id": Text(ReportedTask.parent_id),
+        "created_at": Time(ReportedTask.created_at),
+        "create_time": Time(ReportedTask.created_at),
+        "end_time": Time(ReportedTask.finished_at, nullable=True),
+    },
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +107,13 @@ class Producer(NamedTuple):
     iteration: int | None
 
 
+class Child(NamedTuple):
+    """A task below another one; reported tasks have no pod of ours."""
+
+    id: str
+    pod_name: str
+
+
 class LineageStore:
     """Pages of artifacts, links and tasks."""
 
@@ -103,10 +135,10 @@ class LineageStore:
     async def links(self, query: ListQuery, scope: LinkScope) -> Page[ArtifactTask]:
         """One page of links, a task's links together; they have no other order and no filter."""
         conditions = scope.conditions()
-        rows = select(ArtifactTask).where(*conditions).order_by(*_LINK_ORDER).limit(query.size + 1)
+        rows = select(ArtifactTask).where(*conditions).order_by(*KEY).limit(query.size + 1)
         if query.after is not None:
             task_id, role, key = query.after.id.split("/", 2)
-            rows = rows.where(tuple_(*_LINK_ORDER) > tuple_(task_id, role, key, query.after.value))
+            rows = rows.where(tuple_(*KEY) > tuple_(task_id, role, key, query.after.value))
         async with self._database.session() as session:
             found = (await session.scalars(rows)).all()
             count = select(func.count()).select_from(ArtifactTask).where(*conditions)
@@ -115,35 +147,59 @@ class LineageStore:
         end = _place(shown[-1]) if len(found) > query.size else None
         return Page(shown, total, end)
 
-    async def tasks(self, run_id: str, query: ListQuery) -> Page[Task]:
+    async def tasks(self, run_id: str, query: ListQuery) -> Page[AnyTask]:
         """One page of a run's tasks. Raises NotFound."""
         async with self._database.session() as session:
             if await session.scalar(select(Run.id).where(Run.id == run_id)) is None:
                 raise NotFound(f"Run {run_id} not found")
-            return await _TASKS.page(session, query, Task.run_id == run_id)
+            driven, reported = Task.run_id == run_id, ReportedTask.run_id == run_id
+            return await merged(session, query, (_TASKS, driven), (_REPORTED, reported))
 
-    async def task(self, run_id: str, task_id: str) -> Task:
+    async def task(self, run_id: str, task_id: str) -> AnyTask:
         """Raises NotFound."""
         async with self._database.session() as session:
-            found = await session.get(Task, task_id)
-        if found is None or found.run_id != run_id:
-            raise NotFound(f"Run {run_id} has no task {task_id}")
-        return found
+            for kind in (Task, ReportedTask):
+                found = await session.get(kind, task_id)
+                if found is not None and found.run_id == run_id:
+                    return found
+        raise NotFound(f"Run {run_id} has no task {task_id}")
 
-    async def children(self, task_ids: Collection[str]) -> Mapping[str, Sequence[Task]]:
+    async def children(self, tasks: Collection[AnyTask]) -> Mapping[str, Sequence[Child]]:
         """The tasks directly below each of these, in the order in which they were created."""
-        query = select(Task).where(Task.parent_id.in_(task_ids)).order_by(Task.created_at, Task.id)
-        below: dict[str, list[Task]] = {}
+        run_ids = {task.run_id for task in tasks}
+        below: dict[str, list[Child]] = {}
         async with self._database.session() as session:
-            for task in await session.scalars(query):
-                below.setdefault(task.parent_id or "", []).append(task)
+            for batch in _batches([task.id for task in tasks]):
+                query = select(Task.parent_id, Task.id, Task.pod_name).where(Task.parent_id.in_(batch))
+                for parent_id, task_id, pod_name in await session.execute(query.order_by(Task.created_at, Task.id)):
+                    below.setdefault(parent_id or "", []).append(Child(task_id, pod_name))
+            reported = select(ReportedTask.parent_id, ReportedTask.id).where(ReportedTask.run_id.in_(run_ids))
+            ordered = reported.order_by(ReportedTask.created_at, ReportedTask.id)
+            for parent_id, task_id in await session.execute(ordered):
+                below.setdefault(parent_id, []).append(Child(task_id, ""))
         return below
 
-    async def values(self, tasks: Collection[Task]) -> Mapping[str, Artifact]:
-        """The artifacts that these tasks read and made, by id."""
+    async def values(self, tasks: Collection[AnyTask]) -> Mapping[str, Artifact]:
+        """The artifacts that these tasks read and made, by id; those of reported tasks are in ``links_of`` too."""
+        driven = [task for task in tasks if isinstance(task, Task)]
         return await self._artifacts.get(
-            artifact_id for task in tasks for values in (task.inputs, task.outputs) for artifact_id in _ids(values)
+            artifact_id for task in driven for values in (task.inputs, task.outputs) for artifact_id in _ids(values)
         )
+
+    async def links_of(self, tasks: Collection[ReportedTask]) -> Mapping[str, Sequence[tuple[ArtifactTask, Artifact]]]:
+        """The links of reported tasks with their artifacts, by task."""
+        links: dict[str, list[tuple[ArtifactTask, Artifact]]] = {}
+        async with self._database.session() as session:
+            for batch in _batches([task.id for task in tasks]):
+                query = (
+                    select(ArtifactTask, Artifact)
+                    .join(Artifact, Artifact.id == ArtifactTask.artifact_id)
+                    .where(ArtifactTask.task_id.in_(batch))
+                    .order_by(*KEY)
+                )
+                for link, artifact in await session.execute(query):
+                    links.setdefault(link.task_id, []).append((link, artifact))
+        return links
 
     async def producers(self, links: Collection[ArtifactTask]) -> Mapping[tuple[str, str], Producer]:
         """Who made the links' artifacts, by run and artifact; none where another run did."""
@@ -162,6 +218,41 @@ class LineageStore:
                 (run_id, artifact_id): Producer(name, iteration)
                 for run_id, artifact_id, name, iteration in await session.execute(query)
             }
+
+
+class PipelineDomain:
+    """Runs and their tasks as contexts and executions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def executions(self, ids: Collection[str]) -> Mapping[str, Execution]:
+        """The tasks among ``ids``."""
+        found: dict[str, Execution] = {}
+        async with self._database.session() as session:
+            for batch in _batches(ids):
+                for kind in (Task, ReportedTask):
+                    columns = (kind.id, kind.run_id, kind.display_name, kind.state, kind.created_at, kind.finished_at)
+                    for row in await session.execute(select(*columns).where(kind.id.in_(batch))):
+                        found[row.id] = Execution(
+                            row.id, row.run_id, TASK, row.display_name, row.state, row.created_at, row.finished_at
+                        )
+        return found
+
+    async def contexts(self, ids: Collection[str]) -> Mapping[str, Context]:
+        """The runs among ``ids``."""
+        found: dict[str, Context] = {}
+        async with self._database.session() as session:
+            for batch in _batches(ids):
+                query = select(Run.id, Run.display_name, Run.state, Run.created_at).where(Run.id.in_(batch))
+                for row in await session.execute(query):
+                    found[row.id] = Context(row.id, RUN, row.display_name, row.state, row.created_at)
+        return found
+
+
+def _batches(ids: Collection[str]) -> Iterable[Sequence[str]]:
+    ordered = sorted(ids)
+    return (ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH))
 
 
 def _ids(values: Mapping[str, Any]) -> Iterable[str]:

@@ -7,13 +7,14 @@ come and go, and the last page costs what the first does. Ties are broken by id,
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     SQLColumnExpression,
     and_,
+    false,
     func,
     not_,
     or_,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.interfaces import ORMOption
 
 from ketch.metadata.columns import EPOCH
 from ketch.metadata.tables import Base
@@ -39,6 +41,7 @@ IN: Final = "IN"
 IS_SUBSTRING: Final = "IS_SUBSTRING"
 
 TAG_PREFIX: Final = "tags."
+_LAST_SECOND = 2**43  # after any moment, and within 64 bits as microseconds
 _SECOND = 1_000_000  # moments are stored in microseconds and compared in seconds
 
 Scalar = str | int | datetime
@@ -144,14 +147,26 @@ class Time:
 Field = Text | Time
 
 
+class Found(NamedTuple, Generic[R]):
+    """A row, and its place in the order."""
+
+    row: R
+    position: Position
+
+
 @dataclass(frozen=True)
 class Listing(Generic[R]):
-    """How rows of ``model`` are listed: which fields may be filtered and sorted by; ``tags`` may be filtered too."""
+    """How rows of ``model`` are listed: which fields may be filtered and sorted by; ``tags`` may be filtered too.
+
+    ``options`` say what is loaded of the rows. Which rows make a page is asked first, and of nothing but the fields
+    that matter, so that an index can answer; what the rows hold is read for those alone.
+    """
 
     model: type[R]
     id: SQLColumnExpression[str]
     fields: Mapping[str, Field]
     tags: ColumnElement[Any] | None = None
+    options: Sequence[ORMOption] = ()
 
     def field(self, key: str, purpose: str) -> Field:
         """The field of that name. Raises InvalidInput."""
@@ -162,26 +177,60 @@ class Listing(Generic[R]):
             raise InvalidInput(f"{purpose}: there is no field {key!r}; known are {known}") from None
 
     async def page(self, session: AsyncSession, query: ListQuery, *scope: ColumnElement[bool]) -> Page[R]:
-        """The page of the rows within ``scope``."""
-        conditions = [*scope, *map(self._condition, query.predicates)]
+        """The page of the rows within ``scope``. Raises InvalidInput."""
+        return as_page(await self.found(session, query, *scope), query, await self.count(session, query, *scope))
+
+    async def found(self, session: AsyncSession, query: ListQuery, *scope: ColumnElement[bool]) -> Sequence[Found[R]]:
+        """The rows of the page and, if there is one, the row after it. Raises InvalidInput."""
         key = self.field(query.sort_by, "sort_by").sort_key
-        rows = select(self.model, key.label("position")).where(*conditions).limit(query.size + 1)
+        places = select(self.id, key).where(*self._conditions(query, scope)).limit(query.size + 1)
         if query.after is not None:
             here, there = tuple_(key, self.id), tuple_(query.after.value, query.after.id)
-            rows = rows.where(here < there if query.descending else here > there)
+            places = places.where(here < there if query.descending else here > there)
         order = (key.desc(), self.id.desc()) if query.descending else (key, self.id)
-        found = (await session.execute(rows.order_by(*order))).all()
-        total = await session.scalar(select(func.count()).select_from(self.model).where(*conditions)) or 0
-        shown = found[: query.size]
-        end = Position(shown[-1][1], _id_of(shown[-1][0])) if len(found) > query.size else None
-        return Page([row[0] for row in shown], total, end)
+        positions = {
+            row_id: Position(value, row_id) for row_id, value in await session.execute(places.order_by(*order))
+        }
+        rows = await session.scalars(select(self.model).where(self.id.in_(positions)).options(*self.options))
+        by_id = {_id_of(row): row for row in rows}
+        return [Found(by_id[row_id], position) for row_id, position in positions.items()]
+
+    async def count(self, session: AsyncSession, query: ListQuery, *scope: ColumnElement[bool]) -> int:
+        """The rows of all pages. Raises InvalidInput."""
+        counted = select(func.count()).select_from(self.model).where(*self._conditions(query, scope))
+        return await session.scalar(counted) or 0
+
+    def _conditions(self, query: ListQuery, scope: Sequence[ColumnElement[bool]]) -> Sequence[ColumnElement[bool]]:
+        return [*scope, *map(self._condition, query.predicates)]
 
     def _condition(self, predicate: Predicate) -> ColumnElement[bool]:
         if self.tags is not None and predicate.key.startswith(TAG_PREFIX):
             if predicate.operation != EQUALS or not isinstance(predicate.value, str):
                 raise InvalidInput("filter: tags can only be compared by EQUALS with a string_value")
-            return self.tags[predicate.key.removeprefix(TAG_PREFIX)].as_string() == predicate.value
+            tag = predicate.key.removeprefix(TAG_PREFIX)
+            if not tag or '"' in tag or "\0" in tag:  # no tag has such a name, and SQL has no way to write it
+                return false()
+            return self.tags[tag].as_string() == predicate.value
         return self.field(predicate.key, "filter").condition(predicate)
+
+
+def as_page(found: Sequence[Found[R]], query: ListQuery, total: int) -> Page[R]:
+    """The page that starts with what was found."""
+    shown = found[: query.size]
+    return Page([each.row for each in shown], total, shown[-1].position if len(found) > query.size else None)
+
+
+async def merged(
+    session: AsyncSession, query: ListQuery, *parts: tuple[Listing[Any], ColumnElement[bool]]
+) -> Page[Any]:
+    """One page of rows of several kinds, which are listed by the same fields."""
+    found: list[Found[Any]] = []
+    total = 0
+    for listing, scope in parts:
+        found += await listing.found(session, query, scope)
+        total += await listing.count(session, query, scope)
+    found.sort(key=lambda each: (each.position.value, each.position.id), reverse=query.descending)
+    return as_page(found, query, total)
 
 
 def _id_of(row: Any) -> str:
@@ -214,5 +263,5 @@ def _second(predicate: Predicate, value: Scalar) -> int:
     if isinstance(value, datetime):
         return int((value - EPOCH).total_seconds() // 1)
     if isinstance(value, int):
-        return value
+        return max(-_LAST_SECOND, min(value, _LAST_SECOND))
     raise InvalidInput(f"filter: {predicate.key} is a time, compare it with timestamp_value or long_value")

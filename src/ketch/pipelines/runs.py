@@ -17,7 +17,7 @@ from ketch.metadata.database import Database
 from ketch.pipelines.errors import FailedPrecondition, NotFound
 from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
 from ketch.pipelines.states import ARCHIVED, AVAILABLE, FINAL
-from ketch.pipelines.tables import Experiment, Run, Task
+from ketch.pipelines.tables import Experiment, ReportedTask, Run, Task
 
 _FIELDS: Mapping[str, Field] = {
     "id": Text(Run.id),
@@ -67,6 +67,18 @@ class RunStore:
         """All tasks of a run in the order in which they were created."""
         async with self.database.session() as session:
             return (await session.scalars(_tasks_of(run_id))).all()
+
+    async def tasks_of_all(self, run_ids: Sequence[str], limit: int) -> Mapping[str, Sequence[Task]] | None:
+        """The tasks of several runs, by run; None when they are more than ``limit``."""
+        query = select(Task).where(Task.run_id.in_(run_ids)).order_by(Task.created_at, Task.id).limit(limit + 1)
+        async with self.database.session() as session:
+            rows = (await session.scalars(query)).all()
+        if len(rows) > limit:
+            return None
+        found: dict[str, list[Task]] = {}
+        for row in rows:
+            found.setdefault(row.run_id, []).append(row)
+        return found
 
     async def task_of_node(self, run_id: str, node_id: str) -> Task | None:
         """The run's task with this id, or whose newest pod has this name."""
@@ -129,6 +141,7 @@ class RunStore:
             if change is None:
                 raise NotFound(f"Run {run_id} not found")
             await change.session.execute(delete(Task).where(Task.run_id == run_id))
+            await change.session.execute(delete(ReportedTask).where(ReportedTask.run_id == run_id))
             await change.session.delete(change.run)
             return ObjectKey(change.run.namespace, change.run.id)
 

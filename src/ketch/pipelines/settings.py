@@ -7,6 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from ketch.pipelines.durations import parse_duration
+from ketch.pipelines.sources.remote import HTTPS_ONLY, Rules
 
 TIME_ZONE: Final = "CRON_SCHEDULE_TIMEZONE"
 RUNS_RETENTION: Final = "RUNS_RETENTION_TIME"
@@ -34,10 +35,12 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an installation may choose. ``zone`` is where cron expressions' hours are told."""
+    """What an installation may choose. ``zone`` is where cron expressions' hours are told, ``packages`` what pipelines
+    may be imported from."""
 
     zone: tzinfo = UTC
     retention: Retention = Retention()
+    packages: Rules = HTTPS_ONLY
 
 
 DEFAULTS: Final = Settings()
@@ -52,7 +55,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         interval=_duration(environment, GC_INTERVAL) or defaults.interval,
         batch=_count(environment, GC_BATCH, defaults.batch),
     )
-    return Settings(_zone(environment.get(TIME_ZONE, "")), retention)
+    return Settings(_zone(environment.get(TIME_ZONE, "")), retention, Rules.of_environment(environment))
 
 
 def _zone(name: str) -> tzinfo:

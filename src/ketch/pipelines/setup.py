@@ -15,6 +15,7 @@ from ketch.pipelines.api.application import Backing, Engines, application
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
 from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.native import setup as native
 from ketch.pipelines.reconciler import RunReconciler
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
@@ -54,7 +55,9 @@ async def setup(manager: Manager, database: Database, objects: ObjectStore, sett
         controller.enqueue(key)
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
     packages = PackageFetcher(settings.packages)
-    return application(Backing(database, objects, manager.client, clock, engines, version("ketch"), packages))
+    await native.setup(manager, database, packages)
+    seen = stores.seen_from(USER_NAMESPACE)
+    return application(Backing(database, seen, manager.client, clock, engines, version("ketch"), packages))
 
 
 async def _schedules(manager: Manager, database: Database, settings: Settings, runs: Controller) -> Controller:

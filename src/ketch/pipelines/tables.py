@@ -216,6 +216,7 @@ class Task(Base):
 
     __table_args__ = (
         Index(None, "run_id", "path", unique=True),
+        Index(None, "parent_id"),
         Index(None, "cache_key", "finished_at"),
     )
 

@@ -17,9 +17,11 @@ from ketch.kube.meta import ObjectKey
 from ketch.kube.rest import RESTClient
 from ketch.local.apiserver.server import APIServer
 from ketch.metadata.database import Database
-from ketch.pipelines.api.application import Engines, application
+from ketch.metadata.objects import LocalObjectStore
+from ketch.pipelines.api.application import Backing, Engines, application
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.runs import RunStore
+from ketch.pipelines.sources.remote import HTTPS_ONLY, PackageFetcher
 from ketch.pipelines.states import advance_run
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ class _Served(threading.Thread):
         super().__init__(daemon=True)
         self.directory, self.ready = directory, threading.Event()
         self.app: ASGIApp | None = None
+        self.packages = PackageFetcher(HTTPS_ONLY)
 
     def run(self) -> None:
         asyncio.run(self._serve())
@@ -89,7 +92,8 @@ class _Served(threading.Thread):
         enqueued: list[ObjectKey] = []
         scheduled: list[ObjectKey] = []
         engines = Engines(enqueued.append, scheduled.append)
-        self.app = application(database, self.client, SYSTEM_CLOCK, engines, "1.2.3")
+        objects = LocalObjectStore(path.with_name("objects"))
+        self.app = application(Backing(database, objects, self.client, SYSTEM_CLOCK, engines, "1.2.3", self.packages))
         return Stage(self.loop, self.host, database, enqueued, scheduled)
 
 

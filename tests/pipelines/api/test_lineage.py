@@ -15,13 +15,17 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 
+from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.metadata.database import Database
+from ketch.metadata.lineage import Lineage
 from ketch.metadata.tables import INPUT, OUTPUT, Artifact, ArtifactTask
+from ketch.pipelines.api.artifacts import MAX_IDS, ArtifactService
 from ketch.pipelines.api.http import on_http_exception, on_request_error
-from ketch.pipelines.api.lineage import MAX_IDS, LineageService
+from ketch.pipelines.api.tasks import TaskService
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.lineage import LineageStore, LinkScope
 from ketch.pipelines.listing import ListQuery
+from ketch.pipelines.reporting import ReportStore
 from ketch.pipelines.states import advance_task
 from ketch.pipelines.tables import Run, Task
 
@@ -123,8 +127,12 @@ class Stage:
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'platform.db'}")
     await database.open()
+    lineage, reports = LineageStore(database), ReportStore(database, SYSTEM_CLOCK)
     app = Starlette(
-        routes=LineageService(LineageStore(database)).routes(),
+        routes=[
+            *ArtifactService(lineage, reports, Lineage(database, ())).routes(),
+            *TaskService(database, lineage, reports).routes(),
+        ],
         exception_handlers={RequestError: on_request_error, HTTPException: on_http_exception},
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
@@ -248,8 +256,8 @@ async def test_links(stage: Stage, query: Mapping[str, Any], expected: Sequence[
         pytest.param("/runs/other/tasks/train", 404, "Run other has no task train", id="another run's task"),
         pytest.param("/artifact_tasks", 400, "at least one of task_ids, run_ids", id="links of everything"),
         pytest.param(f"/artifact_tasks?{'run_ids=r&' * (MAX_IDS + 1)}", 400, "at most 100", id="too many ids"),
-        pytest.param("/artifact_tasks?run_ids=r&type=nothing", 400, "type: 'nothing' is none of", id="unknown type"),
-        pytest.param("/artifact_tasks?run_ids=r&type=12", 400, "type: '12' is none of", id="unknown number"),
+        pytest.param("/artifact_tasks?run_ids=r&type=nothing", 400, "'nothing' is none of", id="unknown type"),
+        pytest.param("/artifact_tasks?run_ids=r&type=12", 400, "12 is none of", id="unknown number"),
         pytest.param("/artifact_tasks?run_ids=r&sort_by=key", 400, "not sorted", id="sorted links"),
         pytest.param("/artifacts?sort_by=size", 400, "there is no field 'size'", id="unknown field"),
     ],

@@ -34,6 +34,10 @@ def a_run(**changes: Any) -> dict[str, Any]:
     return {"display_name": "r", "pipeline_spec": SPEC, "runtime_config": {"parameters": parameters}} | changes
 
 
+def nested(levels: int) -> dict[str, Any]:
+    return {"x": nested(levels - 1)} if levels > 1 else {}
+
+
 def spec_with(**changes: Any) -> dict[str, Any]:
     return {**SPEC, **changes}
 
@@ -84,7 +88,13 @@ def test_platform_settings_travel_beside_the_specification(http: httpx.Client):
         pytest.param(a_run(display_name="x" * 256), "display_name", id="long name"),
         pytest.param(a_run(pipeline_spec=None), "exactly one of pipeline_spec", id="no pipeline"),
         pytest.param(a_run(pipeline_version_id="v"), "exactly one of pipeline_spec", id="two pipelines"),
-        pytest.param(a_run(plugins_input={"mlflow": {}}), "plugins_input", id="plugin"),
+        pytest.param(a_run(plugins_input={"mlflow": 1}), "plugins_input.mlflow: expected an object", id="no object"),
+        pytest.param(a_run(plugins_input={str(n): {} for n in range(17)}), "at most 16 plugins", id="many plugins"),
+        pytest.param(a_run(plugins_input={"a": {"x": "y" * 65_536}}), "at most 65536", id="large plugin"),
+        pytest.param(
+            a_run(plugins_input={str(n): {"x": "y" * 60_000} for n in range(5)}), "at most 262144", id="large plugins"
+        ),
+        pytest.param(a_run(plugins_input={"a": nested(11)}), "10 levels", id="deep plugin"),
         pytest.param(a_run(pipeline_spec=spec_with(schemaVersion="2.0.0")), "schemaVersion", id="schema version"),
         pytest.param(a_run(pipeline_spec=spec_with(pipelineInfo={})), "pipelineInfo", id="no pipeline name"),
         pytest.param(a_run(pipeline_spec=spec_with(root={})), "root", id="no root"),
@@ -106,6 +116,12 @@ def test_a_bad_run_is_refused_with_the_field_at_fault(http: httpx.Client, stage:
     assert message in refused(answer, 400, 3)
     assert http.get("/runs").json() == {}
     assert stage.enqueued == []
+
+
+def test_what_plugins_are_told_is_given_back(http: httpx.Client):
+    told = {"mlflow": {"experiment": "e", "deep": nested(9)}}
+    run = http.post("/runs", json=a_run(plugins_input=told)).json()
+    assert http.get(f"/runs/{run['run_id']}").json()["plugins_input"] == told
 
 
 def test_optional_parameters_may_be_left_out_or_null(http: httpx.Client):
@@ -132,10 +148,9 @@ def test_macros_are_expanded(http: httpx.Client):
         ("GET", "/pipelines/names/none", 404, 5),
         ("DELETE", "/pipelines/none", 404, 5),
         ("GET", "/pipelines/none/versions/none", 404, 5),
-        ("GET", "/recurringruns", 404, 5),
         ("GET", "/nothing", 404, 5),
         ("PUT", "/runs", 405, 12),
-        ("GET", "/runs/x/nodes/y/artifacts/z:read", 400, 3),
+        ("GET", "/runs/x/nodes/y/artifacts/z:read", 404, 5),
     ],
 )
 def test_what_is_not_there(http: httpx.Client, method: str, path: str, status: int, code: int):

@@ -1,5 +1,6 @@
 """The whole API as one ASGI application."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
@@ -11,20 +12,26 @@ from starlette.routing import Mount
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.metadata.database import Database
+from ketch.metadata.lineage import Lineage
+from ketch.metadata.objects import ObjectStore
+from ketch.pipelines.api.artifacts import ArtifactService
 from ketch.pipelines.api.experiments import ExperimentService
-from ketch.pipelines.api.http import LocalOnly, on_http_exception, on_internal_error, on_request_error
-from ketch.pipelines.api.lineage import LineageService
+from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on_internal_error, on_request_error
+from ketch.pipelines.api.openapi import described, served
 from ketch.pipelines.api.pipelines import PipelineService
 from ketch.pipelines.api.recurring import RecurringRunService
 from ketch.pipelines.api.runs import Enqueue, RunService
 from ketch.pipelines.api.system import LogService, SystemService
+from ketch.pipelines.api.tasks import TaskMessages, TaskService
 from ketch.pipelines.api.uploads import UploadService
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.lineage import LineageStore
+from ketch.pipelines.lineage import LineageStore, PipelineDomain
+from ketch.pipelines.reporting import ReportStore
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
+from ketch.pipelines.sources.remote import PackageFetcher
 
 PREFIXES = ("", "/pipeline")
 
@@ -38,32 +45,29 @@ class Engines:
     zone: tzinfo = UTC
 
 
-def application(database: Database, client: Client, clock: Clock, engines: Engines, version: str) -> Starlette:
+@dataclass(frozen=True)
+class Backing:
+    """What the API stands on; ``packages`` fetches what pipelines are imported from."""
+
+    database: Database
+    objects: ObjectStore
+    client: Client
+    clock: Clock
+    engines: Engines
+    version: str
+    packages: PackageFetcher
+
+
+def application(backing: Backing) -> Starlette:
     """All services, below ``/apis`` and ``/pipeline/apis``."""
-    runs, experiments, pipelines = RunStore(database), ExperimentStore(database, clock), PipelineStore(database, clock)
-    system = SystemService(version).routes()
-    current = (
-        *UploadService(pipelines).routes(),  # before /pipelines/{pipeline_id}
-        *PipelineService(pipelines).routes(),
-        *ExperimentService(experiments).routes(),
-        *RunService(runs, experiments, pipelines, clock, engines.runs).routes(),
-        *RecurringRunService(
-            RecurringRunStore(database, clock),
-            experiments,
-            pipelines,
-            clock,
-            engines.zone,
-            engines.runs,
-            engines.recurring,
-        ).routes(),
-        *LineageService(LineageStore(database)).routes(),
-        *system,
-    )
-    logs = LogService(runs, client).routes()
-    versions = (("v2beta1", current), ("v1beta1", system), ("v1alpha1", logs))
+    operations = _operations(backing)
+    described_as = {f"/apis/{version}": each for version, each in operations.items()}
+    document = served(described(described_as, backing.version))
     return Starlette(
         routes=[
-            Mount(f"{prefix}/apis/{name}", routes=list(routes)) for prefix in PREFIXES for name, routes in versions
+            Mount(f"{prefix}/apis/{version}", routes=[document, *each])
+            for prefix in PREFIXES
+            for version, each in operations.items()
         ],
         middleware=[Middleware(LocalOnly)],
         exception_handlers={
@@ -72,3 +76,35 @@ def application(database: Database, client: Client, clock: Clock, engines: Engin
             Exception: on_internal_error,
         },
     )
+
+
+def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
+    """Every operation, by the API's version."""
+    database, clock = backing.database, backing.clock
+    runs, experiments, pipelines = RunStore(database), ExperimentStore(database, clock), PipelineStore(database, clock)
+    lineage, reports = LineageStore(database), ReportStore(database, clock)
+    graph = Lineage(database, (PipelineDomain(database),))
+    system = SystemService(backing.version).routes()
+    engines, messages = backing.engines, TaskMessages(lineage)
+    run_service = RunService(runs, experiments, pipelines, messages, backing.objects, clock, engines.runs)
+    recurring_service = RecurringRunService(
+        RecurringRunStore(database, clock),
+        experiments,
+        pipelines,
+        clock,
+        engines.zone,
+        engines.runs,
+        engines.recurring,
+    )
+    current = (
+        *UploadService(pipelines).routes(),  # before /pipelines/{pipeline_id}
+        *PipelineService(pipelines, backing.packages).routes(),
+        *ExperimentService(experiments).routes(),
+        *TaskService(database, lineage, reports).routes(),
+        *run_service.routes(),
+        *recurring_service.routes(),
+        *ArtifactService(lineage, reports, graph).routes(),
+        *system,
+    )
+    logs = LogService(runs, backing.client).routes()
+    return {"v2beta1": current, "v1beta1": system, "v1alpha1": logs}

@@ -69,6 +69,7 @@ class Artifact(Message):
     type: ArtifactType = ""
     uri: str = ""
     metadata: Mapping[str, Any] | None = None
+    number_value: float | None = None
     created_at: Timestamp = ""
     namespace: str = ""
 
@@ -114,6 +115,7 @@ class IOParameter(Message):
     value: Any = None
     type: IOType = ""
     parameter_key: str = ""
+    producer: IOProducer | None = None
 
 
 class IOArtifact(Message):
@@ -122,6 +124,7 @@ class IOArtifact(Message):
     artifacts: Sequence[Artifact] = ()
     type: IOType = ""
     artifact_key: str = ""
+    producer: IOProducer | None = None
 
 
 class InputOutputs(Message):
@@ -143,6 +146,7 @@ class StatusMetadata(Message):
     """Words about the state."""
 
     message: str = ""
+    custom_properties: Mapping[str, Any] | None = None
 
 
 class TaskStatus(Message):
@@ -158,6 +162,7 @@ class TypeAttributes(Message):
 
     iteration_index: LongInteger = ""
     iteration_count: LongInteger = ""
+    download_to_workspace: bool = False
 
 
 class PipelineTask(Message):
@@ -188,3 +193,101 @@ class ListTasksResponse(Message):
     tasks: Sequence[PipelineTask] = ()
     total_size: int = 0
     next_page_token: str = ""
+
+
+class UpdateTasksBulkRequest(Message):
+    """Changes of several of a run's tasks, by id: all are made or none."""
+
+    tasks: Mapping[str, PipelineTask] | None = None
+
+
+class UpdateTasksBulkResponse(Message):
+    """The tasks as they are now."""
+
+    tasks: Mapping[str, PipelineTask] | None = None
+
+
+class FindCachedTaskRequest(Message):
+    """Which task's outputs may be taken instead of running one like it."""
+
+    namespace: str = ""
+    cache_fingerprint: str = ""
+
+
+class FindCachedTaskResponse(Message):
+    """The newest such task, if there is one."""
+
+    task: PipelineTask | None = None
+
+
+class CreateArtifactRequest(Message):
+    """An artifact, and the task that made it as its output ``producer_key``."""
+
+    artifact: Artifact | None = None
+    run_id: str = ""
+    task_id: str = ""
+    producer_key: str = ""
+    iteration_index: LongInteger = ""
+    type: IOType = ""
+
+
+class CreateArtifactsBulkRequest(Message):
+    """Several artifacts: all are made or none."""
+
+    artifacts: Sequence[CreateArtifactRequest] = ()
+
+
+class CreateArtifactsBulkResponse(Message):
+    """The artifacts in the order in which they were asked for."""
+
+    artifacts: Sequence[Artifact] = ()
+
+
+class CreateArtifactTaskRequest(Message):
+    """A link between an artifact and a task."""
+
+    artifact_task: ArtifactTask | None = None
+
+
+class CreateArtifactTasksBulkRequest(Message):
+    """Several links: all are made or none."""
+
+    artifact_tasks: Sequence[ArtifactTask] = ()
+
+
+class CreateArtifactTasksBulkResponse(Message):
+    """The links in the order in which they were asked for."""
+
+    artifact_tasks: Sequence[ArtifactTask] = ()
+
+
+class LineageExecution(Message):
+    """Something that reads and makes artifacts: a task."""
+
+    id: str = ""
+    context_id: str = ""
+    kind: str = ""
+    name: str = ""
+    state: str = ""
+    created_at: Timestamp = ""
+    finished_at: Timestamp = ""
+
+
+class LineageContext(Message):
+    """What executions belong to together: a run."""
+
+    id: str = ""
+    kind: str = ""
+    name: str = ""
+    state: str = ""
+    created_at: Timestamp = ""
+
+
+class LineageGraph(Message):
+    """What artifacts and executions came from, and what came of them."""
+
+    artifacts: Sequence[Artifact] = ()
+    executions: Sequence[LineageExecution] = ()
+    contexts: Sequence[LineageContext] = ()
+    events: Sequence[ArtifactTask] = ()
+    truncated: bool = False

@@ -21,6 +21,11 @@ from ketch.pipelines.listing import IN, ListQuery, Page, Position, Predicate, Sc
 
 DEFAULT_SIZE: Final = 20
 MAX_SIZE: Final = 200
+MAX_PREDICATES: Final = 50
+MAX_VALUES: Final = 1000
+MAX_TEXT: Final = 4096
+"""What a filter may hold."""
+
 LISTED: Final = (
     Query("page_token", "Where the page before this one ended."),
     Query("page_size", f"Rows in a page: {DEFAULT_SIZE} unless told, at most {MAX_SIZE}.", int),
@@ -119,7 +124,10 @@ def parse_filter(text: str) -> tuple[Predicate, ...]:
             body = orjson.loads(unquote_plus(text))
         except orjson.JSONDecodeError as error:
             raise InvalidInput(f"filter: not valid JSON: {error}") from error
-    return tuple(map(_predicate, decode(_Filter, body, "filter").predicates))
+    predicates = decode(_Filter, body, "filter").predicates
+    if len(predicates) > MAX_PREDICATES:
+        raise InvalidInput(f"filter: at most {MAX_PREDICATES} predicates, given are {len(predicates)}")
+    return tuple(map(_predicate, predicates))
 
 
 def _predicate(message: _Predicate) -> Predicate:
@@ -143,6 +151,10 @@ def _predicate(message: _Predicate) -> Predicate:
     if isinstance(value, tuple) != (message.operation == IN):
         expected = "a list of values" if message.operation == IN else "one value"
         raise InvalidInput(f"filter: {message.operation} on {message.key} takes {expected}")
+    if isinstance(value, tuple) and len(value) > MAX_VALUES:
+        raise InvalidInput(f"filter: {message.key}: at most {MAX_VALUES} values, given are {len(value)}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise InvalidInput(f"filter: {message.key}: at most {MAX_TEXT} characters")
     return Predicate(message.operation, message.key, value)
 
 
@@ -187,6 +199,9 @@ def _open_token(token: str, scope: str) -> tuple[str, bool, str, Position]:
         token_scope, sort_by, descending, filter_text, value, row_id = orjson.loads(content)
     except ValueError as error:
         raise InvalidInput("page_token: not a token of this server") from error
+    position = Position(value, row_id)
+    if not isinstance(value, str | int | float) or not isinstance(row_id, str):
+        raise InvalidInput("page_token: not a token of this server")
     if token_scope != scope:
         raise InvalidInput(f"page_token: belongs to a list of {token_scope}, not of {scope}")
-    return sort_by, descending, filter_text, Position(value, row_id)
+    return sort_by, descending, filter_text, position

@@ -190,39 +190,6 @@ class RunDetails(Message):
     task_details: Sequence[PipelineTaskDetail] = ()
 
 
-class Run(Message):
-    """One execution of a specification."""
-
-    experiment_id: str = ""
-    run_id: str = ""
-    display_name: str = ""
-    storage_state: StorageState = ""
-    description: str = ""
-    pipeline_version_id: str = ""
-    pipeline_spec: Mapping[str, Any] | None = None
-    pipeline_version_reference: PipelineVersionReference | None = None
-    runtime_config: RuntimeConfig | None = None
-    service_account: str = ""
-    created_at: Timestamp = ""
-    scheduled_at: Timestamp = ""
-    finished_at: Timestamp = ""
-    state: RuntimeState = ""
-    error: Status | None = None
-    run_details: RunDetails | None = None
-    recurring_run_id: str = ""
-    state_history: Sequence[RuntimeStatus] = ()
-    plugins_input: Mapping[str, Any] | None = None
-    plugins_output: Mapping[str, Any] | None = None
-
-
-class ListRunsResponse(Message):
-    """One page of runs."""
-
-    runs: Sequence[Run] = ()
-    total_size: int = 0
-    next_page_token: str = ""
-
-
 class GetHealthzResponse(Message):
     """That the server is there, and what it is."""
 

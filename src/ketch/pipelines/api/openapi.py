@@ -136,8 +136,8 @@ def _schema(annotation: Any, schemas: dict[str, Any]) -> Mapping[str, Any]:
             return {"type": "object", "additionalProperties": _schema(arguments[1], schemas)}
         if issubclass(origin, Sequence):
             return {"type": "array", "items": _schema(arguments[0], schemas)}
-    if arguments:  # an optional value, or one that may be given ready-made
-        return _schema(next(each for each in arguments if each not in (NoneType, msgspec.Raw)), schemas)
+    if arguments:  # an optional value
+        return _schema(next(each for each in arguments if each is not NoneType), schemas)
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return _message(annotation, schemas)
     return _PLAIN[annotation]

@@ -1,36 +1,39 @@
 """RunService."""
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute
 
 from ketch.kube.clock import Clock
 from ketch.kube.meta import ObjectKey
+from ketch.metadata.objects import KeyOutside, ObjectStore
 from ketch.pipelines import tables
-from ketch.pipelines.api.http import read_message, route
-from ketch.pipelines.api.listing import list_query, next_token
+from ketch.pipelines.api.http import Operation, Query, route
+from ketch.pipelines.api.lineage_messages import PipelineTask
+from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import (
     ArtifactList,
     ChildTask,
     Empty,
     ExecutorDetail,
-    ListRunsResponse,
     PipelineTaskDetail,
     PipelineVersionReference,
-    Run,
     RunDetails,
     RuntimeConfig,
     RuntimeStatus,
     Status,
 )
-from ketch.pipelines.api.wire import instant, timestamp
+from ketch.pipelines.api.run_messages import ListRunsResponse, ReadArtifactResponse, Run, View
+from ketch.pipelines.api.tasks import TaskMessages
+from ketch.pipelines.api.wire import instant, query_value, timestamp
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import RunRequest, new_run
 from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound
 from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.plugins import check_plugins
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
 from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING, SUCCEEDED, TERMINABLE, advance_run
@@ -38,12 +41,20 @@ from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING,
 Enqueue = Callable[[ObjectKey], None]
 """Tells the engine that a run has something to do."""
 
+MAX_TASKS: Final = 2_000
+"""Tasks in one list of runs that are asked for with their tasks."""
+
+MAX_ARTIFACT: Final = 32 * 1024 * 1024
+"""The largest artifact that is answered as a message."""
+
 _SCOPE = "runs"
+_EXPERIMENT = Query("experiment_id")
+_VIEW = Query("view", "FULL: with the tasks.", View)
 _RETRIABLE = frozenset({FAILED, CANCELED})
 
 
-def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None) -> Run:
-    """The wire form of a run; with its tasks where they are asked for."""
+def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None, full: Sequence[PipelineTask] = ()) -> Run:
+    """The wire form of a run; with its tasks where they are asked for, as KFP 2 tells of them and as KFP 3 does."""
     reference, spec = None, None
     if row.pipeline_version_id is not None:
         reference = PipelineVersionReference(
@@ -69,6 +80,10 @@ def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None) -> 
         run_details=None if tasks is None else RunDetails(task_details=task_details(tasks)),
         recurring_run_id=row.recurring_run_id or "",
         state_history=_history(row.state_history),
+        plugins_input=row.plugins_input,
+        pipeline_reference=reference,
+        task_count=len(tasks or ()),
+        tasks=full,
     )
 
 
@@ -133,28 +148,30 @@ class RunService:
     runs: RunStore
     experiments: ExperimentStore
     pipelines: PipelineStore
+    tasks: TaskMessages
+    objects: ObjectStore
     clock: Clock
     enqueue: Enqueue
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Operation]:
         """Where they are."""
         one = "/runs/{run_id}"
+        artifact = f"{one}/nodes/{{node_id}}/artifacts/{{name}}:read"
+        listed = (*LISTED, _EXPERIMENT, Query("namespace"), _VIEW)
         return (
-            route("POST", "/runs", self._create),
-            route("GET", "/runs", self._list),
+            route("POST", "/runs", self._create, (_EXPERIMENT,)),
+            route("GET", "/runs", self._list, listed),
             route("POST", f"{one}:archive", self._archive),
             route("POST", f"{one}:unarchive", self._unarchive),
             route("POST", f"{one}:terminate", self._terminate),
             route("POST", f"{one}:retry", self._retry),
-            route("GET", f"{one}/nodes/{{node_id}}/artifacts/{{name}}:read", self._read_artifact),
-            route("GET", one, self._get),
-            route("DELETE", one, self._delete),
+            route("GET", artifact, self._read_artifact),
+            route("GET", one, self._get, (_EXPERIMENT, _VIEW)),
+            route("DELETE", one, self._delete, (_EXPERIMENT,)),
         )
 
-    async def _create(self, request: Request) -> Run:
-        wanted = await read_message(request, Run)
-        if wanted.plugins_input:
-            raise InvalidInput("plugins_input: no plugin is configured")
+    async def _create(self, request: Request, wanted: Run) -> Run:
+        check_plugins(wanted.plugins_input or {})
         experiment_id = wanted.experiment_id or request.query_params.get("experiment_id", "")
         specification, version = await self._specification(wanted)
         experiment = await (self.experiments.get(experiment_id) if experiment_id else self.experiments.default())
@@ -173,6 +190,7 @@ class RunService:
             ),
             self.clock.now(),
         )
+        row.plugins_input = wanted.plugins_input or None
         await self.runs.create(row)
         self.enqueue(ObjectKey(row.namespace, row.id))
         return run_message(row)
@@ -194,16 +212,27 @@ class RunService:
         row = await self.runs.get(run_id)
         if row is None:
             raise NotFound(f"Run {run_id} not found")
-        return run_message(row, await self.runs.tasks(run_id))
+        tasks = await self.runs.tasks(run_id)
+        return run_message(row, tasks, await self.tasks.of(tasks) if _full(request) else ())
 
     async def _list(self, request: Request) -> ListRunsResponse:
-        query = list_query(request.query_params, _SCOPE)
+        query, full = list_query(request.query_params, _SCOPE), _full(request)
         page = await self.runs.list(query, request.query_params.get("experiment_id", ""))
         return ListRunsResponse(
-            runs=tuple(run_message(row) for row in page.rows),
+            runs=await self._with_tasks(page.rows) if full else tuple([run_message(row) for row in page.rows]),
             total_size=page.total,
             next_page_token=next_token(page, query, _SCOPE),
         )
+
+    async def _with_tasks(self, rows: Sequence[tables.Run]) -> Sequence[Run]:
+        tasks = await self.runs.tasks_of_all([row.id for row in rows], MAX_TASKS)
+        if tasks is None:
+            raise InvalidInput(f"view: these runs have more than {MAX_TASKS} tasks; ask for a smaller page, or by run")
+        messages = await self.tasks.of([task for run in tasks.values() for task in run])
+        full: dict[str, list[PipelineTask]] = {}
+        for message in messages:
+            full.setdefault(message.run_id, []).append(message)
+        return tuple([run_message(row, tasks.get(row.id, ()), full.get(row.id, ())) for row in rows])
 
     async def _archive(self, request: Request) -> Empty:
         await self.runs.archive(request.path_params["run_id"], self.clock.now())
@@ -239,5 +268,26 @@ class RunService:
         self.enqueue(await self.runs.delete(request.path_params["run_id"]))
         return Empty()
 
-    async def _read_artifact(self, request: Request) -> Empty:  # noqa: ARG002  # an endpoint's signature
-        raise InvalidInput("ReadArtifact is not supported for runs of KFP 2; read the artifact at its uri")
+    async def _read_artifact(self, request: Request) -> ReadArtifactResponse:
+        run_id, name = request.path_params["run_id"], request.path_params["name"]
+        task = await self.runs.task_of_node(run_id, request.path_params["node_id"])
+        if task is None:
+            raise NotFound(f"Run {run_id} has no step {request.path_params['node_id']}")
+        artifact = await self.tasks.output(task, name)
+        if artifact is None:
+            raise NotFound(f"Step {task.display_name} of run {run_id} has no output artifact {name}")
+        try:
+            content = await self.objects.read(artifact.uri, MAX_ARTIFACT + 1)
+        except KeyOutside as error:
+            raise FailedPrecondition(f"artifact {artifact.id} cannot be read: {error}") from error
+        if content is None:
+            raise NotFound(f"nothing is stored at {artifact.uri}, or a directory")
+        if len(content) > MAX_ARTIFACT:
+            raise FailedPrecondition(
+                f"artifact {artifact.id} is larger than {MAX_ARTIFACT // 2**20} MiB: read it at {artifact.uri}"
+            )
+        return ReadArtifactResponse(data=base64.b64encode(content).decode())
+
+
+def _full(request: Request) -> bool:
+    return query_value(request.query_params, "view", View) == "FULL"

@@ -2,17 +2,21 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
 
 from ketch.kube.client import Client
 from ketch.kube.errors import APIError, TransportError
-from ketch.pipelines.api.http import route
+from ketch.pipelines.api.http import Declared, Operation, Query, operation_id, route
 from ketch.pipelines.api.messages import Empty, GetHealthzResponse
+from ketch.pipelines.api.wire import Enum, query_value
 from ketch.pipelines.errors import NotFound, Unavailable
 from ketch.pipelines.runs import RunStore
+
+AuthorizedResources = Annotated[str, Enum({0: "UNASSIGNED_RESOURCES", 1: "VIEWERS"})]
+AuthorizedVerb = Annotated[str, Enum({0: "UNASSIGNED_VERB", 1: "CREATE", 2: "GET", 3: "DELETE"})]
 
 
 @dataclass(frozen=True)
@@ -21,14 +25,17 @@ class SystemService:
 
     version: str
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Operation]:
         """Where they are."""
-        return (route("GET", "/healthz", self._healthz), route("GET", "/auth", self._authorize))
+        asked = (Query("namespace"), Query("resources", kind=AuthorizedResources), Query("verb", kind=AuthorizedVerb))
+        return (route("GET", "/healthz", self._healthz), route("GET", "/auth", self._authorize, asked))
 
     async def _healthz(self) -> GetHealthzResponse:
         return GetHealthzResponse(tag_name=self.version, pipeline_store="database")
 
-    async def _authorize(self, request: Request) -> Empty:  # noqa: ARG002  # an endpoint's signature
+    async def _authorize(self, request: Request) -> Empty:
+        query_value(request.query_params, "resources", AuthorizedResources)
+        query_value(request.query_params, "verb", AuthorizedVerb)
         return Empty()  # the one user may do everything
 
 
@@ -39,9 +46,11 @@ class LogService:
     runs: RunStore
     client: Client
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Operation]:
         """Where they are."""
-        return (Route("/runs/{run_id}/nodes/{node_id}/log", self._log),)
+        asked = (Query("follow", "Until the step ends.", bool),)
+        declared = Declared(operation_id(self._log), asked, media="text/plain")
+        return (Operation("GET", "/runs/{run_id}/nodes/{node_id}/log", self._log, declared),)
 
     async def _log(self, request: Request) -> Response:
         run_id, node_id = request.path_params["run_id"], request.path_params["node_id"]
@@ -50,7 +59,7 @@ class LogService:
             raise NotFound(f"Run {run_id} has no step {node_id}")
         if not task.pod_name:
             raise NotFound(f"Step {task.display_name} of run {run_id} has no pod, and so no log")
-        follow = request.query_params.get("follow", "").lower() in ("true", "1")
+        follow = query_value(request.query_params, "follow", bool)
         chunks = self._chunks(task.pod_name, run.namespace, follow=follow)
         try:
             first = await anext(chunks, b"")  # what goes wrong, does so before the answer's status is sent

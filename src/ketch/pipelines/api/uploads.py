@@ -10,9 +10,9 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
-from ketch.pipelines.api.http import MAX_BODY, http_status, json_response
+from ketch.pipelines.api.http import MAX_BODY, Declared, Operation, Query, http_status, json_response, operation_id
+from ketch.pipelines.api.messages import Pipeline, PipelineVersion
 from ketch.pipelines.api.pipelines import pipeline_message, version_message
 from ketch.pipelines.api.wire import Message, encode
 from ketch.pipelines.catalog import Label, PipelineStore, Source
@@ -23,6 +23,14 @@ FIELD: Final = "uploadfile"
 _FORM_OVERHEAD: Final = 64 * 1024  # boundaries and part headers around a file of the largest size
 _SUFFIXES = (".yaml", ".yml", ".json", ".zip", ".tar.gz", ".tgz")
 
+_NAMES: Final = (
+    Query("name", "The file's name unless told."),
+    Query("display_name"),
+    Query("description"),
+    Query("tags", "A JSON object of texts."),
+    Query("code_source_url"),
+)
+
 Handler = Callable[[Request, str, Source], Awaitable[Message]]
 
 
@@ -32,11 +40,16 @@ class UploadService:
 
     pipelines: PipelineStore
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> Sequence[Operation]:
         """Where they are."""
         return (
-            _route("/pipelines/upload", self._upload),
-            _route("/pipelines/upload_version", self._upload_version),
+            _route("/pipelines/upload", self._upload, Pipeline, (*_NAMES, Query("namespace"))),
+            _route(
+                "/pipelines/upload_version",
+                self._upload_version,
+                PipelineVersion,
+                (*_NAMES, Query("pipelineid", "The pipeline that gets the version.", required=True)),
+            ),
         )
 
     async def _upload(self, request: Request, filename: str, source: Source) -> Message:
@@ -52,7 +65,9 @@ class UploadService:
         return version_message(await self.pipelines.create_version(pipeline_id, label, source))
 
 
-def _route(path: str, handler: Handler) -> BaseRoute:
+def _route(path: str, handler: Handler, answers: type[Message], query: tuple[Query, ...]) -> Operation:
+    declared = Declared(operation_id(handler), query, answer=answers, form=FIELD)
+
     async def handle(request: Request) -> Response:
         try:
             filename, content = await _read_file(request)
@@ -63,7 +78,7 @@ def _route(path: str, handler: Handler) -> BaseRoute:
             return json_response(body, http_status(error))
         return Response(encode(answer), HTTPStatus.OK, media_type="application/json")
 
-    return Route(path, handle, methods=["POST"])
+    return Operation("POST", path, handle, declared)
 
 
 async def _read_file(request: Request) -> tuple[str, bytes]:

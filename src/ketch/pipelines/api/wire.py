@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -23,6 +24,8 @@ M = TypeVar("M", bound="Message")
 Reader = Callable[[Any, str], Any]
 
 UNSET_TIME = "1970-01-01T00:00:00Z"
+_BOOLEANS: Final[Mapping[str, bool]] = {"": False, "0": False, "false": False, "1": True, "true": True}
+_NUMBER_LENGTH: Final = 10  # digits of an enum's number
 _INT64 = re.compile(r"-?\d{1,19}")
 
 
@@ -77,6 +80,31 @@ def decode(kind: type[M], body: Any, where: str = "") -> M:
     return kind(**values)
 
 
+def query_value(parameters: Mapping[str, str], name: str, annotation: Any) -> Any:
+    """A query parameter as a field of that annotation; its zero value when it is not given. Raises InvalidInput."""
+    text = parameters.get(name, "")
+    kind = annotation
+    if get_origin(annotation) is Annotated:
+        kind, mark = get_args(annotation)
+        if isinstance(mark, Enum) and text.isdecimal():
+            return _reader(annotation)(int(text[:_NUMBER_LENGTH]), name)
+    if kind is bool:
+        if text.lower() not in _BOOLEANS:
+            raise InvalidInput(f'"{name}": {text!r} is neither true nor false')
+        return _BOOLEANS[text.lower()]
+    return _reader(annotation)(text, name) if text else kind()
+
+
+def integer_value(parameters: Mapping[str, str], name: str, allowed: range) -> int | None:
+    """A query parameter as an integer; None when it is not given. Raises InvalidInput."""
+    text = parameters.get(name, "")
+    if not text:
+        return None
+    if not _INT64.fullmatch(text) or int(text) not in allowed:
+        raise InvalidInput(f'"{name}": expected an integer from {allowed.start} to {allowed.stop - 1}, not {text!r}')
+    return int(text)
+
+
 def encode(message: Message) -> bytes:
     """A message as JSON."""
     return msgspec.json.encode(message)
@@ -106,11 +134,11 @@ def _reader(annotation: Any) -> Reader:
             return _map_reader(_reader(arguments[1]))
         if issubclass(origin, Sequence):
             return _list_reader(_reader(arguments[0]))
-    if arguments:  # an optional message
-        return _reader(next(argument for argument in arguments if argument is not type(None)))
+    if arguments:  # an optional value
+        return _reader(next(argument for argument in arguments if argument is not NoneType))
     if isinstance(annotation, type) and issubclass(annotation, Message):
         return lambda raw, where: decode(annotation, raw, where)
-    return {str: _text, bool: _bool, int: _int, Any: _any}[annotation]
+    return {str: _text, bool: _bool, int: _int, float: _float, Any: _any}[annotation]
 
 
 def _marked(mark: Any) -> Reader:
@@ -166,6 +194,12 @@ def _int(raw: Any, where: str) -> int:
     if isinstance(raw, bool) or not isinstance(raw, int) or not -(2**31) <= raw < 2**31:
         raise InvalidInput(f'field "{where}": expected a 32-bit integer')
     return raw
+
+
+def _float(raw: Any, where: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise InvalidInput(f'field "{where}": expected a number')
+    return float(raw)
 
 
 def _int64(raw: Any, where: str) -> str:

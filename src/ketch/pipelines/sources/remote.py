@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
-from typing import Final, override
+from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import aiohttp
@@ -63,6 +63,10 @@ class Rules:
         if not self.domains or self.trusts(host):
             return True
         return any(domain.startswith("*.") and host.endswith(domain[1:]) for domain in self.domains)
+
+
+HTTPS_ONLY: Final = Rules()
+"""Any public host by https: what holds unless an operator says otherwise."""
 
 
 class PackageFetcher:
@@ -134,7 +138,6 @@ class _PublicOnly(AbstractResolver):
     def __init__(self, rules: Rules) -> None:
         self._rules, self._inner = rules, ThreadedResolver()
 
-    @override
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
@@ -147,7 +150,6 @@ class _PublicOnly(AbstractResolver):
             raise OSError(f"{host} has no public address")
         return usable
 
-    @override
     async def close(self) -> None:
         """Nothing is held."""
         await self._inner.close()

@@ -58,6 +58,7 @@ def _native_pipelines() -> None:
 
 def _runs_and_tasks_of_clients() -> None:
     op.add_column("runs", sa.Column("plugins_input", sa.JSON(), nullable=True))
+    op.create_index("ix_tasks_parent_id", "tasks", ["parent_id"])
     op.add_column("artifacts", sa.Column("number_value", sa.Double(), nullable=True))
     op.create_table(
         "reported_tasks",
