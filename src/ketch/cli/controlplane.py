@@ -27,7 +27,7 @@ from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store.records import StoreCorrupt
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.process import inherited_sockets
-from ketch.local.program import announce_ready, collect_rarely, log_to_stderr
+from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.settings import SettingsError, read_settings
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     arguments = parser.parse_args()
     log_to_stderr()
+    take_short_turns()
     collect_rarely()
     os.umask(OWNER_ONLY)
     try:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +22,11 @@ REMEMBERED = 4096
 _LONGEST_NAME = 253
 _ATTEMPTS = 4
 _LONGEST_MESSAGE = 1024
+
+BURST, PER_SECOND = 100, 20.0
+"""So many ordinary events are told at once, and then so many in each second."""
+MOST_WAITING = 500
+"""Objects of which there is something to tell yet. Of more, the oldest is not told any more."""
 
 
 def reference(obj: KubeObject) -> ObjectReference:
@@ -121,3 +127,67 @@ class EventRecorder:
         last = format_time(event.last_timestamp or self._clock.now())
         patch = {"count": known.count + 1, "lastTimestamp": last}
         await self._client.patch(Event, known.name, event.metadata.namespace, patch, content_type=MERGE_PATCH)
+
+
+class _News(NamedTuple):
+    """An ordinary event that waits for its turn."""
+
+    obj: KubeObject
+    reason: str
+    message: str
+    moment: datetime
+
+
+class PacedEvents:
+    """Tells ordinary events as fast as leaves room for the work they tell of; warnings go at once.
+
+    A pod that lives for some milliseconds has more events than writes: of very many such pods, those that came last
+    are told first, and what waits too long is not told.
+    """
+
+    def __init__(self, recorder: EventRecorder, clock: Clock) -> None:
+        self._recorder, self._clock = recorder, clock
+        self._waiting: OrderedDict[str, deque[_News]] = OrderedDict()
+        self._tokens, self._filled = float(BURST), clock.monotonic()
+        self._telling: asyncio.Task[None] | None = None
+        self._warnings: set[asyncio.Task[None]] = set()
+
+    def tell(self, obj: KubeObject, type: str, reason: str, message: str, moment: datetime | None = None) -> None:  # noqa: A002  # the API's word
+        """As ``EventRecorder.record``, some time."""
+        moment = moment or self._clock.now()
+        if type != "Normal":
+            task = asyncio.create_task(self._recorder.record(obj, type, reason, message, moment))
+            self._warnings.add(task)
+            task.add_done_callback(self._warnings.discard)
+            return
+        self._waiting.setdefault(obj.metadata.uid, deque()).append(_News(obj, reason, message, moment))
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.popitem(last=False)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_all())
+
+    async def close(self) -> None:
+        """Tell nothing more."""
+        tasks = [*self._warnings, *([self._telling] if self._telling else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            await self._turn()
+            uid = next(reversed(self._waiting))
+            news = self._waiting[uid].popleft()
+            if not self._waiting[uid]:
+                del self._waiting[uid]
+            await self._recorder.record(news.obj, "Normal", news.reason, news.message, news.moment)
+
+    async def _turn(self) -> None:
+        """Until one more may be told."""
+        now = self._clock.monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._filled) * PER_SECOND)
+        self._filled = now
+        if self._tokens < 1:
+            await self._clock.sleep((1 - self._tokens) / PER_SECOND)
+            self._tokens, self._filled = 1.0, self._clock.monotonic()
+        self._tokens -= 1

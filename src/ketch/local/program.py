@@ -5,8 +5,10 @@ The keeper zygote carries this module in memory: it imports next to nothing.
 
 import gc
 import os
+import sys
 
 COLLECT_AFTER = (100_000, 50, 1000)
+TURN_SECONDS = 0.0005
 READY_FD = "KETCH_READY_FD"
 """Environment variable that names the descriptor to which a process writes one line when it is ready."""
 
@@ -39,3 +41,11 @@ def collect_rarely() -> None:
     """
     gc.set_threshold(*COLLECT_AFTER)
     gc.freeze()
+
+
+def take_short_turns() -> None:
+    """Let threads wait for each other less long than Python has them wait (5 ms).
+
+    What a thread does here is write a few rows or files; the loop that waits for it would go on computing meanwhile.
+    """
+    sys.setswitchinterval(TURN_SECONDS)

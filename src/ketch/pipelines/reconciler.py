@@ -45,7 +45,7 @@ from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import claim_operation
 from ketch.pipelines.layout import in_workspace
 from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
-from ketch.pipelines.observation import Phase, ended_at, observe
+from ketch.pipelines.observation import Observation, Phase, ended_at, observe
 from ketch.pipelines.pods import pod_of
 from ketch.pipelines.running.active import Active, names_of
 from ketch.pipelines.running.claims import MANAGER, REFUSALS, ClaimProblem, Claims
@@ -73,6 +73,7 @@ STORE_SECONDS: Final = 120.0
 _STORE_PAUSE: Final = 5.0
 _AT_ONCE: Final = 32  # pods made at the same time
 _KINDS: Final = (Pod, PersistentVolumeClaim)  # of what a run has in the cluster
+_ON_ITS_WAY: Final = Observation(Phase.WAITING)
 
 
 def _nobody(run: Run) -> None:
@@ -108,8 +109,16 @@ class RunReconciler:
             return ()
         key = ObjectKey(pod.metadata.namespace, run_id)
         if active := self._runs.get(key):
+            if isinstance(pod, Pod) and self._is_no_news(active, pod):
+                return ()
             active.changed.add(pod.metadata.name)
         return (key,)
+
+    def _is_no_news(self, active: Active, pod: Pod) -> bool:
+        """Whether the pod is on its way as expected: made, placed, starting."""
+        if self._pods.get(pod.key) is None or active.pods.get(pod.metadata.name) in active.due:
+            return False
+        return observe(pod) == _ON_ITS_WAY
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Bring the run as far as it can go now."""

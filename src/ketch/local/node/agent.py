@@ -10,7 +10,7 @@ from typing import Any
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.kube.errors import BadRequest
-from ketch.kube.events import EventRecorder
+from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import PersistentVolume, Pod, PodStatus
@@ -69,7 +69,7 @@ class Agent:
             network_info=network_info,
             images=Images(data_dir),
             actions=Actions(sandbox, network, clock),
-            recorder=EventRecorder(client, COMPONENT, clock, name),
+            events=PacedEvents(EventRecorder(client, COMPONENT, clock, name), clock),
             references=references,
             folders=self._folders,
             host_ip=host_ip,
@@ -125,6 +125,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+        await self._tools.events.close()
         await self._server.close()
 
     def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:

@@ -17,7 +17,7 @@ from ketch.kube.config import ConfigError, load_config
 from ketch.kube.http import HTTPTransport
 from ketch.kube.rest import RESTClient
 from ketch.local.node.agent import Agent, network_info
-from ketch.local.program import announce_ready, collect_rarely, log_to_stderr
+from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
 
 LOOK_AGAIN = 0.02
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--node-name", default=platform.node())
     arguments = parser.parse_args()
     log_to_stderr()
+    take_short_turns()
     try:
         uvloop.run(_run(arguments.data_dir.absolute(), arguments.kubeconfig, arguments.node_name))
     except ConfigError as error:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from ketch.kube.clock import Clock
 from ketch.kube.informer import Informer
 from ketch.kube.manager import Manager
-from ketch.kube.meta import KubeObject
+from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.types.core import Pod, Service
 from ketch.kube.types.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
 from ketch.kube.types.services import HEADLESS, ServicePort
 from ketch.local.network.client import NetworkClient, NetworkError, ServiceEntry
+from ketch.local.node.pods.status import TERMINAL_PHASES
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,9 @@ OWN = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
 """Services whose addresses the network daemon serves itself."""
 
 RETRY_SECONDS = 0.5
+PAUSE = 0.02
+"""Seconds between two tellings: where pods come and go by the hundred, not each is worth one."""
+
 Slices = Mapping[tuple[str, str], Sequence[EndpointSlice]]
 
 
@@ -92,7 +96,8 @@ class Proxy:
     def __init__(self, manager: Manager, network: NetworkClient, pods: Informer[Pod], clock: Clock) -> None:
         self._services = manager.informer(Service)
         self._slices = manager.informer(EndpointSlice)
-        self._pods = pods
+        self._alive: dict[ObjectKey, Pod] = {}
+        """The pods with an address of their own: of many that have ended, none costs anything any more."""
         self._network = network
         self._clock = clock
         self._changed = asyncio.Event()
@@ -105,8 +110,17 @@ class Proxy:
         self._changed.set()
 
     def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
-        if (old.status.pod_ip if old else "") != (new.status.pod_ip if new else ""):
-            self._changed.set()
+        pod = new or old
+        if pod is None:
+            return
+        if new is None or new.status.phase in TERMINAL_PHASES or not new.status.pod_ip:
+            if self._alive.pop(pod.key, None) is not None:
+                self._changed.set()
+        else:
+            before = self._alive.get(new.key)
+            self._alive[new.key] = new
+            if before is None or before.status.pod_ip != new.status.pod_ip:
+                self._changed.set()
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -119,13 +133,15 @@ class Proxy:
                 log.warning("the network was not told of Services: %s", error)
                 await self._clock.sleep(RETRY_SECONDS)
                 self._changed.set()
+            else:
+                await self._clock.sleep(PAUSE)
 
     async def _tell(self) -> None:
         slices: dict[tuple[str, str], list[EndpointSlice]] = {}
         for each in self._slices.list():
             name = each.metadata.labels.get(SERVICE_NAME_LABEL, "")
             slices.setdefault((each.metadata.namespace, name), []).append(each)
-        wanted = tables(self._services.list(), slices, self._pods.list())
+        wanted = tables(self._services.list(), slices, self._alive.values())
         before = self._told
         if before is None or wanted.services != before.services:
             await self._network.set_services(wanted.services)

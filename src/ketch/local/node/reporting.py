@@ -20,7 +20,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 QUIET = 0.1
 """Seconds after which a step that nobody waits for is told."""
 
-RUNNING = "Running"
+BRIEF = 0.01
+"""Seconds that a pod that may end by itself must run to be called running: the end of one that ends sooner does not
+wait until its beginning is told."""
+
+RUNNING, ALWAYS = "Running", "Always"
 CLEARED = ("message", "reason", "podIP", "podIPs", "nominatedNodeName")
 """Fields that a newer status may lack: a patch must say so."""
 
@@ -33,18 +37,23 @@ class Reporter:
         self._clock = clock
         self._meta = pod.metadata
         self._phase = pod.status.phase
+        self._stays = (pod.spec.restart_policy or ALWAYS) == ALWAYS
+        self._beginning = False
         self._wanted: PodStatus | None = None
         self._task: asyncio.Task[None] | None = None
         self._later: asyncio.Task[None] | None = None
 
     def report(self, status: PodStatus) -> None:
         """Tell ``status``, unless a newer one comes first."""
-        urgent = status.phase == RUNNING or status.phase != self._phase
+        news, runs = status.phase != self._phase, status.phase == RUNNING
         self._wanted, self._phase = status, status.phase
-        if urgent:
+        if runs and news and not self._stays:
+            self._beginning = True
+            self._tell_after(BRIEF)
+        elif (news or runs) and not (runs and self._beginning):
             self._tell()
         elif self._later is None:
-            self._later = asyncio.create_task(self._tell_later())
+            self._tell_after(QUIET)
 
     async def settled(self) -> None:
         """Until the newest status is told."""
@@ -61,14 +70,20 @@ class Reporter:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tell(self) -> None:
+        self._beginning = False
         if self._later is not None:
             self._later.cancel()
             self._later = None
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
-    async def _tell_later(self) -> None:
-        await self._clock.sleep(QUIET)
+    def _tell_after(self, seconds: float) -> None:
+        if self._later is not None:
+            self._later.cancel()
+        self._later = asyncio.create_task(self._tell_later(seconds))
+
+    async def _tell_later(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
         self._later = None
         self._tell()
 

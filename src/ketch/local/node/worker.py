@@ -16,7 +16,7 @@ from typing import Any
 from ketch.kube.client import Client, DeleteOptions
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
-from ketch.kube.events import EventRecorder
+from ketch.kube.events import PacedEvents
 from ketch.kube.types.core import Pod
 from ketch.local.images.images import Image, ImageError, Images
 from ketch.local.network.client import NetworkClient, NetworkError
@@ -73,7 +73,7 @@ class Tools:
     network_info: NetworkInfo
     images: Images
     actions: Actions
-    recorder: EventRecorder
+    events: PacedEvents
     references: References
     folders: Folders
     host_ip: str
@@ -138,6 +138,8 @@ class PodWorker:
                 self._reporter.report(status)
             case orders.Signal(name, attempt):
                 self._containers[name, attempt].signal(TERMINATE)
+            case orders.Announce(kind, reason, message):
+                self._tools.events.tell(self.pod, kind, reason, message)
             case orders.Kill(name, attempt):
                 self._containers[name, attempt].kill()
             case orders.Wake(at):
@@ -159,8 +161,6 @@ class PodWorker:
 
     async def _carry_out(self, order: Order) -> None:
         match order:
-            case orders.Announce(kind, reason, message):
-                await self._tools.recorder.record(self.pod, kind, reason, message)
             case orders.StartContainer(name, attempt):
                 await self._start(name, attempt)
             case orders.RunProbe() | orders.RunHook():

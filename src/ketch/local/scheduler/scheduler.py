@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from ketch.kube.conditions import find, set_conditions
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
-from ketch.kube.events import EventRecorder
+from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.transport import MERGE_PATCH
@@ -37,7 +37,7 @@ class Scheduler:
     def __init__(self, manager: Manager) -> None:
         self._client = manager.client
         self._clock = manager.clock
-        self._events = EventRecorder(manager.client, NAME, manager.clock)
+        self._events = PacedEvents(EventRecorder(manager.client, NAME, manager.clock), manager.clock)
         self._pods = manager.informer(Pod)
         self._nodes = manager.informer(Node)
         self._claims = manager.informer(PersistentVolumeClaim)
@@ -62,11 +62,14 @@ class Scheduler:
         """Schedule until cancelled."""
         for informer in (self._pods, self._nodes, self._claims, self._volumes, self._classes, self._namespaces):
             await informer.wait_synced()
-        async with self._tasks:
-            while True:
-                await self._work.wait()
-                self._work.clear()
-                await self._drain()
+        try:
+            async with self._tasks:
+                while True:
+                    await self._work.wait()
+                    self._work.clear()
+                    await self._drain()
+        finally:
+            await self._events.close()
 
     async def _drain(self) -> None:
         for pod in self._gated.values():
@@ -206,7 +209,7 @@ class Scheduler:
             if bound is not None:
                 message = f"Successfully assigned {pod.key} to {node}"
                 # The node may be quicker to tell of the pod: this came first.
-                await self._record(bound, "Normal", "Scheduled", message, moment)
+                self._events.tell(bound, "Normal", "Scheduled", message, moment)
 
     def _unassume(self, pod: Waiting, node: str) -> None:
         """Take the assumption back, unless the watch has confirmed it."""
@@ -260,11 +263,7 @@ class Scheduler:
         except (APIError, TransportError):
             return  # gone, or the server is: the next verdict tells
         if reason == UNSCHEDULABLE:
-            await self._record(pod, "Warning", "FailedScheduling", message)
-
-    async def _record(self, pod: Pod, kind: str, reason: str, message: str, moment: datetime | None = None) -> None:
-        async with self._writes:
-            await self._events.record(pod, kind, reason, message, moment)
+            self._events.tell(pod, "Warning", "FailedScheduling", message)
 
 
 def setup(manager: Manager) -> None:

@@ -120,7 +120,8 @@ def _never_ran(each: TrackedContainer) -> bool:
 
 def _conditions(facts: Facts, ended: str) -> list[PodCondition]:
     verdicts = {
-        SANDBOX_READY: _Verdict(bool(facts.pod_ip) and not facts.released.met),
+        # Of a pod that has ended nothing will start again: so it is told with its end, not by a write of its own.
+        SANDBOX_READY: _Verdict(bool(facts.pod_ip) and not facts.released.met and ended not in TERMINAL_PHASES),
         INITIALIZED: _initialized(facts, ended),
         READY: _ready(facts, ended),
         CONTAINERS_READY: _containers_ready(facts, ended),
