@@ -1,7 +1,7 @@
 """Writes that the cache has not shown yet."""
 
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.expectations import PATIENCE_SECONDS, Expectations
 from ketch.kube.types.pods import Pod

@@ -1,7 +1,7 @@
 """Decisions by table: what keeps a pod off a node, in which words, and which node is best."""
 
 import pytest
-from tests.local.playing import HOSTNAME, a_pod, node_json
+from tests.playing import HOSTNAME, a_pod, node_json
 
 from ketch.kube.codec import decode
 from ketch.kube.types.containers import Container, ContainerPort

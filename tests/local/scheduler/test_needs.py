@@ -1,7 +1,7 @@
 """What a pod needs, read off its spec."""
 
 import pytest
-from tests.local.playing import a_pod
+from tests.playing import a_pod
 
 from ketch.kube.types.containers import Container, ContainerPort, ResourceRequirements
 from ketch.kube.types.volumes import ClaimVolume, EphemeralVolume, Volume

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.conditions import find

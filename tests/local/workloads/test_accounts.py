@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from tests.local.playing import a_world
+from tests.playing import a_world
 
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.core import ConfigMap, Namespace, ServiceAccount

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.containers import ResourceRequirements

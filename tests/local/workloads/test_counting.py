@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from tests.local.playing import NAMESPACE, a_pod
+from tests.playing import NAMESPACE, a_pod
 
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.batch import Job, JobSpec, JobStatus, UncountedTerminatedPods

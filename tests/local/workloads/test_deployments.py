@@ -1,7 +1,7 @@
 """Deployments and their ReplicaSets on the real API server, pods played."""
 
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.conditions import find

@@ -1,7 +1,7 @@
 """Endpoints of Services, by table and on the real API server."""
 
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.containers import Container, ContainerPort

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.local.playing import NAMESPACE, a_world
+from tests.playing import NAMESPACE, a_world
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.errors import NotFound

@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 from tests.local.workloads.test_counting import a_job
 
 from ketch.kube.client import DeleteOptions

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.local.playing import node_json
+from tests.playing import node_json
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager

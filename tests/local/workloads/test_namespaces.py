@@ -1,7 +1,7 @@
 """Namespaces that go take all that is in them along."""
 
 import pytest
-from tests.local.playing import a_pod, a_world
+from tests.playing import a_pod, a_world
 from tests.local.workloads.test_garbage import DEFINITION, WIDGET, everything
 
 from ketch.kube.conditions import find

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.local.playing import NAMESPACE, a_pod, a_world
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.meta import LabelSelector, ObjectKey, ObjectMeta
 from ketch.kube.owners import controller_of

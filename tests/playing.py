@@ -4,12 +4,14 @@ Pods are played: ``World.play`` writes into their status what a node agent would
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.codec import format_time
 from ketch.kube.errors import NotFound
@@ -160,13 +162,16 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(folder: Path, *setups: Callable[[Manager], None]) -> AsyncIterator[World]:
+async def a_world(
+    folder: Path, *setups: Callable[[Manager], Any], admissions: Sequence[Admission[Any]] = ()
+) -> AsyncIterator[World]:
     """A fresh cluster in which these controllers run."""
     clock = VirtualClock()
-    async with APIServer(folder / "kube.db", folder / "pki", clock) as api:
+    async with APIServer(folder / "kube.db", folder / "pki", clock, admissions) as api:
         world = World(api, clock)
         for setup in setups:
-            setup(world.manager)
+            if inspect.isawaitable(registered := setup(world.manager)):
+                await registered
         running = asyncio.create_task(world.manager.run())
         await world.settle()
         try:

@@ -1,0 +1,63 @@
+"""What a job must be before it is stored: upstream's webhooks, for every kind. Pure.
+
+Nothing is completed: defaults are understood by the controller and users read back what they wrote.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ketch.kube.admission import Admission, View
+from ketch.kube.causes import immutable, invalid, unsupported
+from ketch.kube.errors import Cause
+from ketch.training.jobs.framework import JobKind
+from ketch.training.jobs.types import MANAGED_BY, RunPolicy, TrainingJob
+
+MANAGERS: Final = (MANAGED_BY, "kueue.x-k8s.io/multikueue")
+_DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_LONGEST_NAME: Final = 63
+
+
+class JobAdmission(Admission[TrainingJob]):
+    """Checks jobs of one kind."""
+
+    def __init__(self, kind: JobKind[Any]) -> None:
+        self._kind = kind
+        self.kind = kind.kind
+
+    def check(self, obj: TrainingJob, old: TrainingJob | None, view: View) -> Iterable[Cause]:  # noqa: ARG002
+        """What is wrong with the job."""
+        if old is None:
+            yield from self._check_name(obj)
+        yield from self._check_policy(_policy(obj), None if old is None else _policy(old))
+        found = list(self._kind.check_replicas(obj))
+        yield from found
+        if not found:
+            yield from self._kind.check(obj)
+
+    def _check_name(self, obj: TrainingJob) -> Iterable[Cause]:
+        """Pods and services are named after the job, so the longest of their names must be one as well."""
+        name = obj.metadata.name
+        if not _DNS_1035.fullmatch(name):
+            yield invalid("metadata.name", name, "a DNS-1035 label: lower case letters, digits and '-', a letter first")
+            return
+        group = self._kind.understand(obj)
+        longest = max((len(group.host(each.role, max(each.count - 1, 0))) for each in group.replicas), default=0)
+        if longest > _LONGEST_NAME:
+            over = longest - _LONGEST_NAME
+            yield invalid("metadata.name", name, f"its replicas' names would be {over} characters too long")
+
+    def _check_policy(self, policy: RunPolicy, old: RunPolicy | None) -> Iterable[Cause]:
+        if policy.managed_by and policy.managed_by not in MANAGERS:
+            yield unsupported("spec.runPolicy.managedBy", policy.managed_by, MANAGERS)
+        if old is None:
+            return
+        if policy.managed_by != old.managed_by:
+            yield immutable("spec.runPolicy.managedBy", policy.managed_by)
+        queue, before = (each.scheduling_policy.queue if each.scheduling_policy else "" for each in (policy, old))
+        if queue != before:
+            yield immutable("spec.runPolicy.schedulingPolicy.queue", queue)
+
+
+def _policy(job: TrainingJob) -> RunPolicy:
+    return job.spec.run_policy  # type: ignore[attr-defined]

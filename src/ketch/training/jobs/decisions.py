@@ -1,0 +1,305 @@
+"""What to do about a job, and what to report, from the pods that there are. Pure: one pass, one ``Decision``.
+
+Follows the semantics of upstream's Training Operator 1.9. One addition: how often pods were replaced is kept in the
+status, so that a back-off limit holds across restarts of the controller.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from ketch.kube.meta import LabelSelector
+from ketch.kube.types.core import Service
+from ketch.kube.types.pods import Pod
+from ketch.training.jobs.conditions import (
+    CREATED,
+    FAILED,
+    RESTARTING,
+    RUNNING,
+    SUCCEEDED,
+    SUSPENDED,
+    added,
+    holds,
+)
+from ketch.training.jobs.desired import INDEX_LABEL, TYPE_LABEL, job_labels, pod_of, services
+from ketch.training.jobs.framework import (
+    ALWAYS,
+    EXIT_CODE,
+    FIRST_RETRYABLE_CODE,
+    ON_FAILURE,
+    Ends,
+    Group,
+    JobKind,
+    Replicas,
+)
+from ketch.training.jobs.types import JobCondition, JobStatus, ReplicaStatus
+
+NORMAL, WARNING = "Normal", "Warning"
+_KEPT, _UNFINISHED, _EVERYTHING = "None", "Running", "All"
+_TERMINAL: Final = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event to record about the job."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one pass does; ``status`` is what to report afterwards."""
+
+    kind: str
+    now: datetime
+    status: JobStatus
+    create_pods: list[Pod] = field(default_factory=list[Pod])
+    create_services: list[Service] = field(default_factory=list[Service])
+    delete_pods: list[Pod] = field(default_factory=list[Pod])
+    delete_services: list[Service] = field(default_factory=list[Service])
+    announcements: list[Announcement] = field(default_factory=list[Announcement])
+    look_again: float | None = None
+    """Seconds until time alone changes something."""
+
+    remove_job: bool = False
+
+    def tell(self, type_: str, message: str, *, status: str = "True", reason: str = "", announce: bool = True) -> None:
+        """Add a condition, and tell of it when it is new."""
+        reason = f"{self.kind}{reason or type_}"
+        condition = JobCondition(type=type_, status=status, reason=reason, message=message)
+        conditions = added(self.status.conditions, condition, self.now)
+        if conditions == self.status.conditions:
+            return
+        self.status = msgspec.structs.replace(self.status, conditions=conditions)
+        if announce:
+            severity = WARNING if type_ in (FAILED, RESTARTING) else NORMAL
+            self.announcements.append(Announcement(severity, reason, message))
+
+
+def decide(
+    kind: JobKind[Any], group: Group[Any], pods: Sequence[Pod], found: Sequence[Service], now: datetime
+) -> Decision:
+    """One pass over a job that exists and is this operator's."""
+    decision = Decision(kind.name, now, group.job.status)
+    if not holds(decision.status.conditions, CREATED):
+        decision.tell(CREATED, f"{kind.name} {group.name} is created.", announce=False)
+    if holds(decision.status.conditions, SUCCEEDED, FAILED):
+        _finished(decision, group, pods, found)
+    elif group.policy.suspend:
+        _suspend(decision, group, pods, found)
+    else:
+        _Pass(kind, group, pods, found, decision).run()
+    return decision
+
+
+def _finished(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
+    """What is left of a job that is over."""
+    policy = group.policy.clean_pod_policy or _KEPT
+    if policy == _EVERYTHING:
+        decision.delete_pods += [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+        decision.delete_services += found
+    elif policy == _UNFINISHED:
+        unfinished = [pod for pod in pods if pod.status.phase not in _TERMINAL]
+        decision.delete_pods += [pod for pod in unfinished if pod.metadata.deletion_timestamp is None]
+        names = {pod.metadata.name for pod in unfinished}
+        decision.delete_services += [each for each in found if each.metadata.name in names]
+    if any(each.active for each in decision.status.replica_statuses.values()) and policy != _KEPT:
+        idle = {
+            role: msgspec.structs.replace(each, active=0) for role, each in decision.status.replica_statuses.items()
+        }
+        decision.status = msgspec.structs.replace(decision.status, replica_statuses=idle)
+    ttl, ended = group.policy.ttl_seconds_after_finished, decision.status.completion_time
+    if ttl is not None and ended is not None:
+        left = (ended + timedelta(seconds=ttl) - decision.now).total_seconds()
+        decision.remove_job = left <= 0
+        decision.look_again = max(left, 0.0) or None
+
+
+def _suspend(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
+    """Nothing of it runs; it begins anew when it is resumed."""
+    decision.delete_pods += [pod for pod in pods if pod.metadata.deletion_timestamp is None]
+    decision.delete_services += found
+    message = f"{decision.kind} {group.namespace}/{group.name} is suspended."
+    decision.tell(SUSPENDED, message)
+    none = {each.role: ReplicaStatus() for each in group.replicas}
+    decision.status = msgspec.structs.replace(decision.status, start_time=None, replica_statuses=none)
+
+
+class _Pass:
+    """One pass over a job that should run."""
+
+    def __init__(
+        self,
+        kind: JobKind[Any],
+        group: Group[Any],
+        pods: Sequence[Pod],
+        found: Sequence[Service],
+        decision: Decision,
+    ) -> None:
+        self.kind, self.group, self.now, self.decision = kind, group, decision.now, decision
+        self.services = {each.metadata.name: each for each in found}
+        self.pods = {pod.metadata.name: pod for pod in pods}
+        self.slots = {
+            group.host(each.role, index): (each, index) for each in group.replicas for index in range(each.count)
+        }
+        self.restarts = Counter({role: each.restarts for role, each in self.decision.status.replica_statuses.items()})
+
+    def run(self) -> None:
+        decision, group = self.decision, self.group
+        if holds(decision.status.conditions, SUSPENDED):
+            message = f"{self.kind.name} {group.namespace}/{group.name} is resumed."
+            decision.tell(SUSPENDED, message, status="False", reason="Resumed")
+        start = decision.status.start_time or self.now.replace(microsecond=0)
+        decision.status = msgspec.structs.replace(decision.status, start_time=start)
+        ends = self._ends()
+        failed = [pod for name, pod in self.pods.items() if name in self.slots and _has_failed(pod)]
+        if self.kind.succeeded(group, ends):
+            message = f"{self.kind.name} {group.namespace}/{group.name} successfully completed."
+            self._end(SUCCEEDED, message)
+        elif why := self._reason_to_give_up(failed, start):
+            self._end(FAILED, why)
+            decision.delete_pods += [pod for pod in self.pods.values() if _is_active(pod)]
+        else:
+            self._restart(failed)
+            self._converge()
+            self._report_running(ends)
+        statuses = {
+            role: msgspec.structs.replace(each, restarts=self.restarts[role]) for role, each in ends.statuses.items()
+        }
+        decision.status = msgspec.structs.replace(decision.status, replica_statuses=statuses)
+
+    def _ends(self) -> Ends:
+        counted: dict[str, ReplicaStatus] = {}
+        for each in self.group.replicas:
+            phases = Counter(
+                pod.status.phase
+                for index in range(each.count)
+                if (pod := self.pods.get(self.group.host(each.role, index))) and pod.metadata.deletion_timestamp is None
+            )
+            labels = {**job_labels(self.kind, self.group), TYPE_LABEL: each.role.lower()}
+            counted[each.role] = ReplicaStatus(
+                active=phases["Running"],
+                succeeded=phases["Succeeded"],
+                failed=phases["Failed"],
+                selector=",".join(f"{name}={value}" for name, value in sorted(labels.items())),
+                label_selector=LabelSelector(match_labels=labels),
+            )
+        first = self.pods.get(self.group.host(self.kind.roles[-1], 0)) or self.pods.get(self.group.host("Worker", 0))
+        return Ends(counted, first is not None and first.status.phase == "Succeeded")
+
+    def _reason_to_give_up(self, failed: Sequence[Pod], start: datetime) -> str:
+        """Why the job has failed; empty when it goes on."""
+        deadline = self.group.policy.active_deadline_seconds
+        if deadline is not None:
+            left = (start + timedelta(seconds=deadline) - self.now).total_seconds()
+            if left <= 0:
+                return f"Job {self.group.name} has failed because it was active longer than specified deadline"
+            self.decision.look_again = left
+        final = Counter(self._replicas(pod).role for pod in failed if not self._may_restart(pod))
+        if final:
+            role, count = next(iter(final.items()))
+            return f"{self.kind.name} {self.group.name} is failed because {count} {role} replica(s) failed."
+        limit = self.group.policy.backoff_limit
+        if limit is None:
+            return ""
+        again = self.restarts.total() + len(failed) + self._restarts_in_place()
+        # As upstream: a limit of N is reached by the N-th restart, a limit of 0 by the first.
+        if again >= max(limit, 1) and (again > limit or not failed):
+            return f"Job {self.group.name} has failed because it has reached the specified backoff limit"
+        return ""
+
+    def _restarts_in_place(self) -> int:
+        """What the node restarted by itself."""
+        return sum(
+            status.restart_count or 0
+            for name, pod in self.pods.items()
+            if name in self.slots and self.slots[name][0].restart_policy in (ALWAYS, ON_FAILURE)
+            for status in (*pod.status.init_container_statuses, *pod.status.container_statuses)
+        )
+
+    def _replicas(self, pod: Pod) -> Replicas:
+        return self.slots[pod.metadata.name][0]
+
+    def _may_restart(self, pod: Pod) -> bool:
+        policy = self._replicas(pod).restart_policy
+        if policy == EXIT_CODE:
+            code = exit_code(self.kind, pod)
+            return code is not None and code >= FIRST_RETRYABLE_CODE
+        return policy in (ALWAYS, ON_FAILURE)
+
+    def _restart(self, failed: Iterable[Pod]) -> None:
+        """Replace pods that failed and may try again."""
+        for pod in failed:
+            role = self._replicas(pod).role
+            self.restarts[role] += 1
+            self.decision.delete_pods.append(pod)
+            code = exit_code(self.kind, pod)
+            if code is not None:
+                message = f"Pod: {self.group.namespace}.{pod.metadata.name} exited with code {code}"
+                self.decision.announcements.append(Announcement(NORMAL, "ExitedWithCode", message))
+            message = f"{self.kind.name} {self.group.name} is restarting because {role} replica(s) failed."
+            self.decision.tell(RESTARTING, message)
+
+    def _converge(self) -> None:
+        """Make what is missing, remove what is too much."""
+        for name, (replicas, index) in self.slots.items():
+            if name not in self.pods:
+                self.decision.create_pods.append(pod_of(self.kind, self.group, replicas, index))
+        self.decision.create_services += [
+            each for each in services(self.kind, self.group) if each.metadata.name not in self.services
+        ]
+        self.decision.delete_pods += [
+            pod
+            for name, pod in self.pods.items()
+            if name not in self.slots and INDEX_LABEL in pod.metadata.labels and pod.metadata.deletion_timestamp is None
+        ]
+        self.decision.delete_services += [each for name, each in self.services.items() if name not in self.slots]
+
+    def _report_running(self, ends: Ends) -> None:
+        led = [each.role for each in self.group.replicas if each.role in self.kind.masters and each.count]
+        active = sum(each.active for role, each in ends.statuses.items() if role in led or not led)
+        restarting = holds(self.decision.status.conditions, RESTARTING)
+        there = sum(each.active + each.succeeded for each in ends.statuses.values())
+        # What was replaced must be back, or the job would run and restart in turn.
+        if active and not self.decision.delete_pods and (not restarting or there == self.group.total):
+            message = f"{self.kind.name} {self.group.namespace}/{self.group.name} is running."
+            self.decision.tell(RUNNING, message)
+
+    def _end(self, type_: str, message: str) -> None:
+        self.decision.tell(type_, message)
+        ended = self.now.replace(microsecond=0)
+        self.decision.status = msgspec.structs.replace(self.decision.status, completion_time=ended)
+
+
+def exit_code(kind: JobKind[Any], pod: Pod) -> int | None:
+    """How the container that trains ended."""
+    for status in pod.status.container_statuses:
+        if status.name == kind.container and status.state.terminated is not None:
+            return status.state.terminated.exit_code
+    return None
+
+
+def _has_failed(pod: Pod) -> bool:
+    return pod.status.phase == "Failed" and pod.metadata.deletion_timestamp is None
+
+
+def _is_active(pod: Pod) -> bool:
+    return pod.status.phase not in _TERMINAL and pod.metadata.deletion_timestamp is None
+
+
+def differs(old: JobStatus, new: JobStatus) -> bool:
+    """Whether there is anything to report; that a pass was made alone is not."""
+    return msgspec.structs.replace(old, last_reconcile_time=None) != msgspec.structs.replace(
+        new, last_reconcile_time=None
+    )
+
+
+def reconciled(status: JobStatus, now: datetime) -> JobStatus:
+    """``status`` as of now."""
+    return msgspec.structs.replace(status, last_reconcile_time=now.replace(microsecond=0))

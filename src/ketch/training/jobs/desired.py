@@ -1,0 +1,95 @@
+"""The pods and services that a job should have. Pure; names follow from the job, so none is made twice."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ketch.kube.meta import ObjectMeta
+from ketch.kube.owners import controlled_by
+from ketch.kube.types.containers import Container, ContainerPort
+from ketch.kube.types.core import Service
+from ketch.kube.types.pods import Pod
+from ketch.kube.types.services import HEADLESS, ServicePort, ServiceSpec
+from ketch.training.jobs.framework import EXIT_CODE, NEVER, Group, JobKind, Replicas
+
+OPERATOR_LABEL: Final = "training.kubeflow.org/operator-name"
+JOB_LABEL: Final = "training.kubeflow.org/job-name"
+TYPE_LABEL: Final = "training.kubeflow.org/replica-type"
+INDEX_LABEL: Final = "training.kubeflow.org/replica-index"
+ROLE_LABEL: Final = "training.kubeflow.org/job-role"
+
+
+def job_labels(kind: JobKind[Any], group: Group[Any]) -> Mapping[str, str]:
+    """What all pods and services of a job carry."""
+    return {OPERATOR_LABEL: kind.controller, JOB_LABEL: group.name}
+
+
+def replica_labels(kind: JobKind[Any], group: Group[Any], role: str, index: int) -> Mapping[str, str]:
+    """What one replica's pod and service carry."""
+    labels = {**job_labels(kind, group), TYPE_LABEL: role.lower(), INDEX_LABEL: str(index)}
+    return {**labels, ROLE_LABEL: "master"} if kind.is_master(group, role, index) else labels
+
+
+def pods(kind: JobKind[Any], group: Group[Any]) -> Iterator[Pod]:
+    """Every replica's pod."""
+    for replicas in group.replicas:
+        for index in range(replicas.count):
+            yield pod_of(kind, group, replicas, index)
+
+
+def pod_of(kind: JobKind[Any], group: Group[Any], replicas: Replicas, index: int) -> Pod:
+    """One replica's pod: the template, told who it is and where the others are."""
+    template, environment = replicas.template, tuple(kind.environment(group, replicas.role, index))
+
+    def told(container: Container) -> Container:
+        known = {each.name for each in container.env}
+        added = tuple(each for each in environment if each.name not in known)  # the user's own word counts
+        return msgspec.structs.replace(container, env=(*added, *container.env))
+
+    containers = tuple(_with_port(kind, told(each)) for each in template.spec.containers)
+    policy = NEVER if replicas.restart_policy == EXIT_CODE else replicas.restart_policy
+    spec = msgspec.structs.replace(template.spec, containers=containers, restart_policy=policy)
+    meta = template.metadata
+    labels = {**meta.labels, **replica_labels(kind, group, replicas.role, index)}
+    metadata = ObjectMeta(
+        name=group.host(replicas.role, index),
+        namespace=group.namespace,
+        labels=labels,
+        annotations=meta.annotations,
+        finalizers=meta.finalizers,
+    )
+    return controlled_by(group.job, Pod(metadata=metadata, spec=spec))
+
+
+def services(kind: JobKind[Any], group: Group[Any]) -> Iterator[Service]:
+    """Every replica's service: headless, so that its name is its pod's address."""
+    for replicas in group.replicas:
+        for index in range(replicas.count):
+            labels = replica_labels(kind, group, replicas.role, index)
+            selector = {name: value for name, value in labels.items() if name != ROLE_LABEL}
+            metadata = ObjectMeta(name=group.host(replicas.role, index), namespace=group.namespace, labels=labels)
+            # Members look for each other before any of them is ready.
+            spec = ServiceSpec(
+                cluster_ip=HEADLESS,
+                selector=selector,
+                ports=tuple(_ports(kind, replicas)),
+                publish_not_ready_addresses=True,
+            )
+            yield controlled_by(group.job, Service(metadata=metadata, spec=spec))
+
+
+def _ports(kind: JobKind[Any], replicas: Replicas) -> Iterator[ServicePort]:
+    main = kind.main(replicas.template)
+    declared = main.ports if main else ()
+    for number, port in enumerate(declared):
+        yield ServicePort(name=port.name or f"port-{number}", port=port.container_port)
+    if all(each.name != kind.port_name for each in declared):
+        yield ServicePort(name=kind.port_name, port=kind.port)
+
+
+def _with_port(kind: JobKind[Any], container: Container) -> Container:
+    if container.name != kind.container or any(each.name == kind.port_name for each in container.ports):
+        return container
+    port = ContainerPort(name=kind.port_name, container_port=kind.port)
+    return msgspec.structs.replace(container, ports=(*container.ports, port))

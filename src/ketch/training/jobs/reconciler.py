@@ -1,0 +1,127 @@
+"""The reconciler of all kinds of kubeflow.org/v1: reads a job and what it owns, decides, acts, reports."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ketch.kube.client import DeleteOptions
+from ketch.kube.controller import Result
+from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
+from ketch.kube.events import EventRecorder
+from ketch.kube.expectations import Expectations
+from ketch.kube.manager import Manager
+from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
+from ketch.kube.owners import controller_of
+from ketch.kube.types.core import Service
+from ketch.kube.types.pods import Pod
+from ketch.training.jobs.decisions import NORMAL, WARNING, Decision, decide, differs, reconciled
+from ketch.training.jobs.framework import JobKind
+from ketch.training.jobs.types import MANAGED_BY, TrainingJob
+
+_AT_ONCE = 32
+"""Objects made at the same time."""
+
+
+class JobReconciler:
+    """Reconciles the jobs of one kind."""
+
+    def __init__(self, kind: JobKind[Any], manager: Manager) -> None:
+        self._kind, self._client, self._clock = kind, manager.client, manager.clock
+        self._jobs = manager.informer(kind.kind)
+        self._pods, self._services = manager.informer(Pod), manager.informer(Service)
+        self._expected = Expectations(self._pods, manager.clock)
+        self._events = EventRecorder(manager.client, kind.controller, manager.clock)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """One pass."""
+        job: TrainingJob | None = self._jobs.get(key)
+        if job is None or job.metadata.deletion_timestamp is not None or not self._expected.met(job.metadata.uid):
+            return Result()  # what it owns goes with it
+        group = self._kind.understand(job)
+        if group.policy.managed_by not in ("", MANAGED_BY):
+            return Result()
+        uid, now = job.metadata.uid, self._clock.now()
+        decision = decide(self._kind, group, self._pods.owned_by(uid), self._services.owned_by(uid), now)
+        if decision.remove_job:
+            await self._delete(job)
+            return Result()
+        await self._act(job, decision)
+        for each in decision.announcements:
+            await self._events.record(job, each.type, each.reason, each.message)
+        if differs(job.status, decision.status):
+            await self._report(job, reconciled(decision.status, now))
+        return Result(requeue_after=decision.look_again)
+
+    async def _act(self, job: TrainingJob, decision: Decision) -> None:
+        """Services first, so that names are known before anyone asks for them."""
+        await self._together([self._create(job, each, "Service") for each in decision.create_services])
+        await self._together([self._create(job, each, "Pod") for each in decision.create_pods])
+        await self._together([self._remove(job, each, "Pod") for each in decision.delete_pods])
+        await self._together([self._remove(job, each, "Service") for each in decision.delete_services])
+
+    async def _together(self, work: Sequence[Any]) -> None:
+        async def bounded(each: Any) -> None:
+            async with self._slots:
+                await each
+
+        outcomes = await asyncio.gather(*map(bounded, work), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _create(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
+        name = wanted.metadata.name
+        try:
+            made = await self._client.create(wanted, manager=self._kind.controller)
+        except AlreadyExists:
+            await self._check_owner(job, wanted, word)
+            return
+        except APIError as error:
+            await self._events.record(job, WARNING, f"FailedCreate{word}", f"Error creating: {error}")
+            raise
+        if isinstance(made, Pod):
+            self._expected.created(job.metadata.uid, made)
+        await self._events.record(job, NORMAL, f"SuccessfulCreate{word}", f"Created {word.lower()}: {name}")
+
+    async def _check_owner(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
+        """What has the name is the job's own, not seen yet; or someone else's, which only its user can settle."""
+        try:
+            existing = await self._client.get(type(wanted), wanted.metadata.name, wanted.metadata.namespace)
+        except NotFound:
+            return
+        owner = controller_of(existing)
+        if owner is None or owner.uid != job.metadata.uid:
+            message = f"Error creating: {word.lower()} {wanted.metadata.name} exists and is not this job's"
+            await self._events.record(job, WARNING, f"FailedCreate{word}", message)
+
+    async def _remove(self, job: TrainingJob, doomed: KubeObject, word: str) -> None:
+        meta = doomed.metadata
+        try:
+            await self._client.delete(type(doomed), meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+        except (NotFound, Conflict):
+            return
+        if isinstance(doomed, Pod):
+            self._expected.deleted(job.metadata.uid, doomed)
+        await self._events.record(job, NORMAL, f"SuccessfulDelete{word}", f"Deleted {word.lower()}: {meta.name}")
+
+    async def _delete(self, job: TrainingJob) -> None:
+        """Its time after the end is over."""
+        meta = job.metadata
+        options = DeleteOptions(uid=meta.uid, propagation="Background")
+        try:
+            await self._client.delete(self._kind.kind, meta.name, meta.namespace, options)
+        except (NotFound, Conflict):
+            return
+
+    async def _report(self, job: TrainingJob, status: Any) -> None:
+        meta = ObjectMeta(
+            name=job.metadata.name, namespace=job.metadata.namespace, resource_version=job.metadata.resource_version
+        )
+        written = msgspec.structs.replace(job, metadata=meta, status=status)
+        try:
+            await self._client.update_status(written, manager=self._kind.controller)
+        except NotFound:
+            return
