@@ -30,6 +30,7 @@ from ketch.local.platform.process import inherited_sockets
 from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
+from ketch.pipelines.native.setup import admissions
 from ketch.pipelines.settings import SettingsError, read_settings
 from ketch.pipelines.setup import setup as setup_pipelines
 
@@ -78,7 +79,7 @@ async def _serve(directory: DataDirectory) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kubernetes, platform = _sockets(KUBERNETES_SOCKETS), _sockets((PLATFORM_SOCKET,))
     database = Database(f"sqlite:///{directory.platform_database}")
-    async with APIServer(directory.kube_database, directory.pki) as api:
+    async with APIServer(directory.kube_database, directory.pki, admissions=admissions()) as api:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)

@@ -17,17 +17,19 @@ from ketch.metadata.objects import ObjectStore
 from ketch.pipelines.api.artifacts import ArtifactService
 from ketch.pipelines.api.experiments import ExperimentService
 from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on_internal_error, on_request_error
+from ketch.pipelines.api.metrics import Measured, Metrics
 from ketch.pipelines.api.openapi import described, served
 from ketch.pipelines.api.pipelines import PipelineService
 from ketch.pipelines.api.recurring import RecurringRunService
+from ketch.pipelines.api.refused import RefusedService
 from ketch.pipelines.api.runs import Enqueue, RunService
 from ketch.pipelines.api.system import LogService, SystemService
 from ketch.pipelines.api.tasks import TaskMessages, TaskService
 from ketch.pipelines.api.uploads import UploadService
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.lineage import LineageStore, PipelineDomain
+from ketch.pipelines.native.catalogue import NativeCatalogue
 from ketch.pipelines.reporting import ReportStore
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
@@ -60,16 +62,23 @@ class Backing:
 
 def application(backing: Backing) -> Starlette:
     """All services, below ``/apis`` and ``/pipeline/apis``."""
-    operations = _operations(backing)
+    operations, metrics = _operations(backing), Metrics(RunStore(backing.database))
     described_as = {f"/apis/{version}": each for version, each in operations.items()}
     document = served(described(described_as, backing.version))
+    every = [operation for several in operations.values() for operation in several]
     return Starlette(
         routes=[
-            Mount(f"{prefix}/apis/{version}", routes=[document, *each])
-            for prefix in PREFIXES
-            for version, each in operations.items()
+            metrics.operation(),
+            *(
+                Mount(f"{prefix}/apis/{version}", routes=[document, *each])
+                for prefix in PREFIXES
+                for version, each in operations.items()
+            ),
         ],
-        middleware=[Middleware(LocalOnly)],
+        middleware=[
+            Middleware(Measured, metrics=metrics, clock=backing.clock, operations=every),
+            Middleware(LocalOnly),
+        ],
         exception_handlers={
             RequestError: on_request_error,
             HTTPException: on_http_exception,
@@ -81,14 +90,16 @@ def application(backing: Backing) -> Starlette:
 def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
     """Every operation, by the API's version."""
     database, clock = backing.database, backing.clock
-    runs, experiments, pipelines = RunStore(database), ExperimentStore(database, clock), PipelineStore(database, clock)
+    runs, experiments = RunStore(database), ExperimentStore(database, clock)
+    pipelines = NativeCatalogue(database, clock, backing.client)
     lineage, reports = LineageStore(database), ReportStore(database, clock)
     graph = Lineage(database, (PipelineDomain(database),))
-    system = SystemService(backing.version).routes()
+    system = (*SystemService(backing.version).routes(), *RefusedService().routes())
     engines, messages = backing.engines, TaskMessages(lineage)
     run_service = RunService(runs, experiments, pipelines, messages, backing.objects, clock, engines.runs)
+    recurring = RecurringRunStore(database, clock)
     recurring_service = RecurringRunService(
-        RecurringRunStore(database, clock),
+        recurring,
         experiments,
         pipelines,
         clock,
@@ -107,4 +118,5 @@ def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
         *system,
     )
     logs = LogService(runs, backing.client).routes()
-    return {"v2beta1": current, "v1beta1": system, "v1alpha1": logs}
+    older = (*ReadService(experiments, pipelines, runs, recurring).routes(), *system)
+    return {"v2beta1": current, "v1beta1": older, "v1alpha1": logs}
