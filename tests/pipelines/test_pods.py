@@ -106,7 +106,7 @@ def test_outputs_are_written_in_one_place_and_inputs_are_read_where_the_sdk_look
     inputs = {
         "a": (artifact("minio://b/x"), artifact("minio://b/x/part"), artifact("minio://b/x-y")),
         "b": (artifact("s3://b/x"), artifact("gs://b/k/"), artifact("minio://b/x")),
-        "c": (artifact("https://h/x"), artifact("minio://b/missing"), artifact("minio://b/../x")),
+        "c": (artifact("ftp://h/x"), artifact("minio://b/missing"), artifact("minio://b/../x")),
     }
     there = {each.uri for several in inputs.values() for each in several} - {"minio://b/missing"}
     pod = made(a_step(Values({}, inputs)), *there)

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from ketch.pipelines.ir.spec import ArtifactType, ComponentSpec
-from ketch.pipelines.layout import TaskPlace, remote_uri
+from ketch.pipelines.layout import WORKSPACE_FLAG, TaskPlace, is_unmapped, remote_uri
 from ketch.pipelines.values import Artifact, ValueProblem, Values, check_output, parse_output, plain
 
 SCHEMA_VERSION: Final = "0.0.1"
@@ -78,11 +78,13 @@ def executor_input(component: ComponentSpec, inputs: Values, place: TaskPlace) -
 
 
 def _artifact_json(artifact: Artifact, name: str) -> Mapping[str, Any]:
+    # What the SDK has no place for, it finds where the workspace would have it.
+    flag = {WORKSPACE_FLAG: True} if is_unmapped(artifact.uri) else {}
     return {
         "name": name,
         "type": {"schemaTitle": artifact.type, "schemaVersion": SCHEMA_VERSION},
         "uri": artifact.uri,
-        "metadata": plain(artifact.metadata),
+        "metadata": plain({**artifact.metadata, **flag}),
     }
 
 
@@ -142,7 +144,7 @@ def _text(name: str, place: TaskPlace, content: bytes | None) -> str:
 
 
 def _merge(plan: Artifact, written: _ArtifactDocument, artifact_id: str) -> Artifact:
-    uri = written.uri or plan.uri
+    uri = remote_uri(written.uri) or written.uri or plan.uri
     custom = written.custom_path or written.custom_path_camel
     if custom:
         kept = remote_uri(custom)
@@ -154,4 +156,6 @@ def _merge(plan: Artifact, written: _ArtifactDocument, artifact_id: str) -> Arti
         uri = kept
     kind = schema_title(written.type) if written.type and written.type.schema_title else plan.type
     metadata = cast("Mapping[str, Any]", plain({**plan.metadata, **written.metadata}))
+    if uri == plan.uri or is_unmapped(uri):  # copied from an input, or from what it was told
+        metadata = {name: value for name, value in metadata.items() if name != WORKSPACE_FLAG}
     return Artifact(id=artifact_id, name=plan.name, type=kind, uri=uri, metadata=metadata)

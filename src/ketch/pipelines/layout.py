@@ -48,6 +48,11 @@ class TaskPlace(msgspec.Struct, frozen=True):
         """The URI of an output artifact."""
         return f"{self.uri}/{name}"
 
+    @property
+    def arguments_uri(self) -> str:
+        """Where words of the step's command are that are too long for it: beside the directory, not in it."""
+        return f"{self.uri}-arguments"
+
     def parameter_file(self, name: str) -> str:
         """Where the step may write an output parameter as text."""
         return f"{self.path}/{name}"
@@ -107,4 +112,5 @@ def remote_uri(path: str) -> str | None:
     for scheme, prefix in _PREFIXES.items():
         if normal.startswith(prefix):
             return scheme + normal[len(prefix) :]
-    return None
+    scheme, separator, rest = normal.removeprefix(f"{WORKSPACE_PATH}/.artifacts/").partition(":/")
+    return f"{scheme}://{rest}" if separator and normal.startswith(f"{WORKSPACE_PATH}/.artifacts/{scheme}:") else None

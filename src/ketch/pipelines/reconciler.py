@@ -46,7 +46,7 @@ from ketch.pipelines.ir.spec import claim_operation
 from ketch.pipelines.layout import in_workspace
 from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
 from ketch.pipelines.observation import Observation, Phase, ended_at, observe
-from ketch.pipelines.pods import pod_of
+from ketch.pipelines.pods import made
 from ketch.pipelines.running.active import Active, names_of
 from ketch.pipelines.running.claims import MANAGER, REFUSALS, ClaimProblem, Claims
 from ketch.pipelines.running.results import Results
@@ -356,8 +356,8 @@ class RunReconciler:
         events = await self._look(active, known, entries)
         for start in range(0, len(wanted), _AT_ONCE):
             batch = wanted[start : start + _AT_ONCE]
-            made = await asyncio.gather(*(self._start(active, node, entries) for node in batch))
-            events += [event for event in made if event is not None]
+            heard = await asyncio.gather(*(self._start(active, node, entries) for node in batch))
+            events += [event for event in heard if event is not None]
         if entries:
             await self._ledger.write(active.run.id, entries, self._now())
         return events
@@ -381,11 +381,15 @@ class RunReconciler:
         try:
             carriage = self._stores.carriage(active.run.namespace)
             step = msgspec.structs.replace(active.step(node), carriage=carriage)
-            pod = pod_of(step, await self._present(step))
-            await self._client.create(pod, manager=MANAGER)
+            ready = made(step, await self._present(step))
+            for uri, content in ready.files.items():
+                await (await self._stores.of(active.run.namespace)).write(uri, content)
+            await self._client.create(ready.pod, manager=MANAGER)
         except AlreadyExists:
             return None  # made before a crash: its name tells that it is this attempt's
-        except (PodProblem, ConfigurationProblem) as error:
+        except StoreUnreachable:
+            raise
+        except (PodProblem, ConfigurationProblem, StoreError, KeyOutside) as error:
             return Failed(node.id, str(error))
         except REFUSALS as error:
             return Failed(node.id, f"the pod was refused: {error}")
@@ -404,7 +408,7 @@ class RunReconciler:
             return await (await self._stores.of(namespace)).exists(uri)
         except KeyOutside:
             return False
-        except (StoreError, ConfigurationProblem) as error:
+        except StoreError as error:
             log.warning("cannot tell whether %s is there: %s", uri, error)
             return False
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ketch.metadata.objects import KeyOutside, key_of
+from ketch.metadata.objects import KeyOutside
+from ketch.metadata.stores.table import split
 from ketch.pipelines.ir.platform import pipeline_config
 from ketch.pipelines.ir.reading import SpecError, components
 from ketch.pipelines.ir.spec import ExecutorSpec, PipelineSpec
@@ -31,7 +32,7 @@ def unsupported(
 def _of_root(pipeline_root: str) -> Iterator[str]:
     if pipeline_root:
         try:
-            key_of(pipeline_root)
+            split(pipeline_root)
         except KeyOutside as error:
             yield f"pipeline_root: {error}"
 

@@ -87,9 +87,10 @@ class Active:
         """The task, ready to run. Raises PodProblem."""
         executor = self.machine.spec.executor(node.component)
         container, component, inputs = executor.container, node.component, node.inputs
+        platform = self.platform(node)
         if executor.importer is not None:
             try:
-                container, component, inputs = download(self.machine.imported(node))
+                container, component, inputs, platform = download(self.machine.imported(node), self.workspace)
             except InputProblem as problem:
                 raise PodProblem(str(problem)) from problem
         if container is None:
@@ -108,7 +109,7 @@ class Active:
             component=component,
             container=container,
             inputs=inputs,
-            platform=self.platform(node),
+            platform=platform,
             resolve=partial(self._value, node),
             workspace=self.workspace,
         )

@@ -13,7 +13,6 @@ from ketch.pipelines.engine.orders import Failed, Import, Succeeded
 from ketch.pipelines.layout import OUTPUT_FILE, WORKSPACE_FLAG
 from ketch.pipelines.ledger import Ledger
 from ketch.pipelines.running.active import Active
-from ketch.pipelines.transfer.providers import ConfigurationProblem
 from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Artifact, Values
 
@@ -45,7 +44,7 @@ class Results:
             return Succeeded(node.id, output.values(files, new_id))
         except StoreUnreachable:
             raise
-        except (OutputProblem, KeyOutside, StoreError, ConfigurationProblem) as error:
+        except (OutputProblem, KeyOutside, StoreError) as error:
             return Failed(node.id, str(error))
 
     async def of_import(self, active: Active, order: Import) -> Succeeded:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from ketch.metadata.objects import StoreError
 from ketch.metadata.stores.table import SCHEMES, Connection, Kind, Place
 from ketch.pipelines.transfer.sources import SecretKey, Source
 
@@ -38,7 +39,7 @@ _NAMES: Final = {
 }
 
 
-class ConfigurationProblem(Exception):
+class ConfigurationProblem(StoreError):
     """What is configured of stores cannot be used; the message names the object and the field."""
 
 

@@ -82,6 +82,10 @@ class Stores:
         self._opened[namespace] = _Opened(version, now + SECRETS_FRESH, store)
         return store
 
+    def seen_from(self, namespace: str) -> ObjectStore:
+        """The namespace's object store as it is whenever it is asked."""
+        return _SeenFrom(self, namespace)
+
     def _configuration(self, namespace: str) -> tuple[str, Configuration]:
         """With the version of what it was read from."""
         found = self._config_maps.get(ObjectKey(namespace, CONFIG_MAP))
@@ -113,6 +117,24 @@ class Stores:
                 f"the credentials of the {place.scheme} store: Secret {name} in namespace {namespace} cannot be "
                 f"read: {error}"
             ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenFrom:
+    stores: Stores
+    namespace: str
+
+    async def exists(self, uri: str) -> bool:
+        return await (await self.stores.of(self.namespace)).exists(uri)
+
+    async def read(self, uri: str, limit: int = -1) -> bytes | None:
+        return await (await self.stores.of(self.namespace)).read(uri, limit)
+
+    async def write(self, uri: str, content: bytes) -> None:
+        await (await self.stores.of(self.namespace)).write(uri, content)
+
+    async def remove(self, uri: str) -> None:
+        await (await self.stores.of(self.namespace)).remove(uri)
 
 
 def _value(secret: Secret, where: SecretKey, place: Place) -> str:
