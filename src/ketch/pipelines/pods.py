@@ -17,12 +17,13 @@ from ketch.kube.quantities import QuantityError
 from ketch.kube.types.containers import Container, EnvVar, EnvVarSource, ObjectFieldSelector
 from ketch.kube.types.pods import Pod, PodSpec
 from ketch.pipelines import workspace
+from ketch.pipelines.commands import Command, command_of
 from ketch.pipelines.documents import executor_input, planned_outputs
 from ketch.pipelines.kubernetes import amending as kubernetes
 from ketch.pipelines.layout import artifact_path
 from ketch.pipelines.mounts import of_objects
 from ketch.pipelines.packages import packages_of
-from ketch.pipelines.placeholders import PlaceholderError, Quote, Scope, expand_command, expand_text
+from ketch.pipelines.placeholders import PlaceholderError, Quote, Scope, expand_text
 from ketch.pipelines.process import PROCESS_ANNOTATION, process_of
 from ketch.pipelines.resources import requirements
 from ketch.pipelines.steps import (
@@ -38,7 +39,7 @@ from ketch.pipelines.steps import (
 )
 from ketch.pipelines.taskconfig import config_input, passed_through
 from ketch.pipelines.transfer.containers import carried
-from ketch.pipelines.values import Values, to_json
+from ketch.pipelines.values import Artifact, Values, to_json
 
 PACKAGES_ANNOTATION: Final = "environment.ketch.dev/packages"
 ALONE_ANNOTATION: Final = "environment.ketch.dev/packages-without-dependencies"
@@ -51,19 +52,35 @@ _VARIABLE = re.compile(r"\$\$+(?:\((\w+)\))?")
 _DOLLARS = re.compile(r"\$+(?=\()|\$\$+")
 _OWN_VARIABLES = ("KFP_POD_NAME", "KFP_POD_UID", "KFP_RUN_ID")
 _RETRY_VARIABLE = "KFP_RETRY_INDEX"
+_ARGUMENTS = "long arguments"  # no component's input is called that
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A pod, and what must be in the object store before it starts: content by URI."""
+
+    pod: Pod
+    files: Mapping[str, bytes]
 
 
 def pod_of(step: Step, present: Collection[str]) -> Pod:
     """The pod. ``present`` are the URIs of input artifacts that the object store has. Raises PodProblem."""
+    return made(step, present).pod
+
+
+def made(step: Step, present: Collection[str]) -> Made:
+    """The pod with the files that it needs. Raises PodProblem."""
     try:
         pod = _asked_for(step)
         for amend in SETTINGS:
             pod = amend(step, pod)
         if name := config_input(step.component):
             step, pod = _configured(step, pod, name)
-        pod = _with_command(step, pod)
+        command = command_of(step, _scope(step), _quote(step))
     except (PlaceholderError, QuantityError) as error:
         raise PodProblem(str(error)) from error
+    pod = _with_command(pod, command)
+    if command.files:
+        step, present = _reading(step, command.uri), {*present, command.uri}
     volumes, mounts = of_objects(step, present)
     main = pod.spec.containers[0]
     main = msgspec.structs.replace(main, volume_mounts=(*mounts, *main.volume_mounts))
@@ -73,7 +90,7 @@ def pod_of(step: Step, present: Collection[str]) -> Pod:
     pod = msgspec.structs.replace(pod, spec=spec)
     for amend in COMPLETIONS:
         pod = amend(step, pod)
-    return pod
+    return Made(pod, command.files)
 
 
 def _asked_for(step: Step) -> Pod:
@@ -100,19 +117,21 @@ def _configured(step: Step, pod: Pod, name: str) -> tuple[Step, Pod]:
     return msgspec.structs.replace(step, inputs=Values(parameters, step.inputs.artifacts)), pod
 
 
-def _with_command(step: Step, pod: Pod) -> Pod:
-    scope, quote, main = _scope(step), _quote(step), pod.spec.containers[0]
-    main = msgspec.structs.replace(
-        main,
-        command=expand_command(step.container.command, scope, quote),
-        args=expand_command(step.container.args, scope, quote),
-    )
+def _with_command(pod: Pod, command: Command) -> Pod:
+    main = msgspec.structs.replace(pod.spec.containers[0], command=command.command, args=command.args)
     spec = msgspec.structs.replace(pod.spec, containers=(main, *pod.spec.containers[1:]))
-    process = process_of((*main.command, *main.args))
+    process = process_of((*command.command, *command.args))
     if process is None:
         return msgspec.structs.replace(pod, spec=spec)
     annotations = {**pod.metadata.annotations, PROCESS_ANNOTATION: msgspec.json.encode(process).decode()}
     return Pod(metadata=msgspec.structs.replace(pod.metadata, annotations=annotations), spec=spec)
+
+
+def _reading(step: Step, uri: str) -> Step:
+    """The step with one more input: the words of its command that are files."""
+    words = Artifact(id="", name=_ARGUMENTS, type="system.Artifact", uri=uri)
+    inputs = Values(step.inputs.parameters, {**step.inputs.artifacts, _ARGUMENTS: (words,)})
+    return msgspec.structs.replace(step, inputs=inputs)
 
 
 def _scope(step: Step) -> Scope:
