@@ -1,6 +1,6 @@
 """Pipelines and their versions in the database."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
@@ -170,6 +170,18 @@ class PipelineStore:
             await self.get(pipeline_id)
             raise NotFound(f"Pipeline {pipeline_id} has no version")
         return found
+
+    async def latest_versions(self, pipeline_ids: Collection[str]) -> Mapping[str, PipelineVersion]:
+        """The newest version of each of these pipelines, by pipeline; those without one are left out."""
+        place = func.row_number().over(
+            partition_by=PipelineVersion.pipeline_id,
+            order_by=(PipelineVersion.created_at.desc(), PipelineVersion.id.desc()),
+        )
+        places = select(PipelineVersion.id, place.label("place")).where(PipelineVersion.pipeline_id.in_(pipeline_ids))
+        newest = places.subquery()
+        query = select(PipelineVersion).join(newest, newest.c.id == PipelineVersion.id).where(newest.c.place == 1)
+        async with self._database.session() as session:
+            return {row.pipeline_id: row for row in await session.scalars(query)}
 
     async def referenced(self, pipeline_id: str, version_id: str) -> PipelineVersion:
         """The version that a reference means: the one it names, or the pipeline's newest. Raises InvalidInput,

@@ -107,6 +107,12 @@ class RunStore:
         async with self.database.session() as session:
             return [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(query))]
 
+    async def states(self) -> Mapping[str, int]:
+        """How many runs are in which state."""
+        query = select(Run.state, func.count()).group_by(Run.state)
+        async with self.database.session() as session:
+            return dict((await session.execute(query)).tuples().all())
+
     async def list(self, query: ListQuery, experiment_id: str = "") -> Page[Run]:
         """One page of runs, of one experiment if it is named."""
         scope = [Run.experiment_id == experiment_id] if experiment_id else []

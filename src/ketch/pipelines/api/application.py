@@ -26,6 +26,7 @@ from ketch.pipelines.api.runs import Enqueue, RunService
 from ketch.pipelines.api.system import LogService, SystemService
 from ketch.pipelines.api.tasks import TaskMessages, TaskService
 from ketch.pipelines.api.uploads import UploadService
+from ketch.pipelines.api.v1beta1.service import ReadService
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.lineage import LineageStore, PipelineDomain
