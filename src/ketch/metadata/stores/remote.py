@@ -110,7 +110,7 @@ class RemoteObjectStore:
     async def deliver(self, path: Path, uri: str) -> None:
         """Copy one regular file to the store."""
         bucket, key = self._open(uri)
-        with translated("uploading to", uri), open(path, "rb", opener=_regular) as file:  # noqa: ASYNC230  # pathlib takes no opener
+        with translated("uploading to", uri), open(path, "rb", opener=regular) as file:  # noqa: ASYNC230  # pathlib takes no opener
             size = os.fstat(file.fileno()).st_size
             if size <= _CHUNK:
                 await self._put(bucket, key, file.read(), uri)
@@ -159,8 +159,8 @@ class RemoteObjectStore:
 _NAME_ROOM = 200  # of 255 bytes, also where a name's letters take more than one
 
 
-def _regular(path: str, flags: int) -> int:
-    """Open a regular file, and never what a link leads to."""
+def regular(path: str, flags: int) -> int:
+    """An opener of regular files alone, which follows no link."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

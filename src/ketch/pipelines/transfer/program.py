@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ketch.metadata.objects import StoreError
-from ketch.metadata.stores.remote import RemoteObjectStore
+from ketch.metadata.stores.remote import RemoteObjectStore, regular
 from ketch.metadata.stores.table import Place, Table, place_of
 from ketch.pipelines.layout import OUTPUT_FILE, data_path
 from ketch.pipelines.transfer.sources import READY, STORES, WEB
@@ -53,7 +53,7 @@ class Carrier:
 
     def __init__(self, table: Table, environment: Mapping[str, str], root: Path = Path("/")) -> None:
         self._store = RemoteObjectStore(table, PATIENCE, environment)
-        self._root = root
+        self._root = root.resolve()
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def fetch(self, uris: Sequence[str]) -> None:
@@ -86,16 +86,16 @@ class Carrier:
         """Upload what is in the place of ``uri``, its output document last; how many files. Raises TransferFailed."""
         directory = local_file(self._root, uri)
         document = directory / OUTPUT_FILE
-        files = {path: f"{uri}/{relative}" for path, relative in _files(directory) if path != document}
+        files = [(path, f"{uri}/{relative}") for path, relative in _files(directory) if relative != OUTPUT_FILE]
         for other, path in self._elsewhere(document, uri, fetched):
-            files |= {each: f"{other}/{relative}" if relative else other for each, relative in _files(path)}
-        results = await asyncio.gather(*(self._upload(*each) for each in files.items()), return_exceptions=True)
+            files += [(each, f"{other}/{relative}" if relative else other) for each, relative in _files(path)]
+        results = await asyncio.gather(*(self._upload(*each) for each in files), return_exceptions=True)
         for result in results:
             if isinstance(result, (StoreError, OSError)):
                 raise TransferFailed(f"an output could not be uploaded: {result}") from result
             if isinstance(result, BaseException):
                 raise result
-        if document.is_file():
+        if document.is_file() and not document.is_symlink():
             try:
                 await self._upload(document, f"{uri}/{OUTPUT_FILE}")
             except (StoreError, OSError) as error:
@@ -128,6 +128,9 @@ def _within(uri: str, others: Sequence[str]) -> bool:
 def _files(top: Path) -> Iterator[tuple[Path, str]]:
     """Every regular file at or below ``top``, with its place there; a link is the file within to which it leads."""
     real_top = Path(os.path.realpath(top))
+    if real_top != top:
+        log.warning("%s leads elsewhere: skipped", top)
+        return
     if real_top.is_file():
         yield real_top, ""
         return
@@ -151,7 +154,8 @@ class _Document(msgspec.Struct):
 
 def _artifact_uris(document: Path) -> Iterator[str]:
     try:
-        written = msgspec.json.decode(document.read_bytes(), type=_Document)
+        with open(document, "rb", opener=regular) as file:
+            written = msgspec.json.decode(file.read(), type=_Document)
     except (OSError, msgspec.MsgspecError):
         return  # what is wrong with it, the engine tells
     for several in written.artifacts.values():
