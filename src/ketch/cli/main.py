@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str | Family]] = {
             "ls": "ketch.cli.runs.listing:ls",
             "show": "ketch.cli.runs.showing:show",
             "logs": "ketch.cli.runs.logs:logs",
+            "debug": "ketch.cli.debugging.command:debug",
             "retry": "ketch.cli.runs.changes:retry",
             "terminate": "ketch.cli.runs.changes:terminate",
             "archive": "ketch.cli.runs.changes:archive",

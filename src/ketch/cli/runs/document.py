@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ketch.cli.runs.steps import Step, message_of, span_of
+from ketch.cli.runs.steps import Step, message_of, part, span_of
 
 
 def as_json(
@@ -12,7 +12,6 @@ def as_json(
 ) -> Mapping[str, Any]:
     """The run with its steps as a tree; with the steps' values where ``natives`` tell them."""
     began, ended = span_of(run)
-    config: Mapping[str, Any] = run.get("runtime_config") or {}
     return {
         "run_id": run.get("run_id", ""),
         "name": run.get("display_name", ""),
@@ -22,14 +21,14 @@ def as_json(
         "created_at": run.get("created_at", ""),
         "started_at": _time(began),
         "finished_at": _time(ended),
-        "parameters": config.get("parameters") or {},
+        "parameters": part(part(run, "runtime_config"), "parameters"),
         "steps": [_step(step, natives or {}) for step in steps],
     }
 
 
 def values_of(native: Mapping[str, Any], side: str) -> Iterator[tuple[str, Any, Sequence[Mapping[str, Any]]]]:
     """A task's ``inputs`` or ``outputs``: name, value, artifacts (one of both)."""
-    values: Mapping[str, Any] = native.get(side) or {}
+    values = part(native, side)
     for item in values.get("parameters", ()):
         yield item.get("parameter_key", ""), item.get("value"), ()
     for item in values.get("artifacts", ()):

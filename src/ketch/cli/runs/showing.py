@@ -13,7 +13,7 @@ from ketch.cli.options import DataDir
 from ketch.cli.runs.document import as_json, values_of
 from ketch.cli.runs.following import Host, painted, pipelines_api
 from ketch.cli.runs.references import Run, find_run, find_step
-from ketch.cli.runs.steps import Step, every_step, failures, message_of, moment, steps_of, worked
+from ketch.cli.runs.steps import Step, every_step, failures, message_of, moment, part, steps_of, worked
 from ketch.cli.runs.tree import FOLDS, INDENT, columns, heading, lines_of, width_of
 
 FORMS: Final = ("text", "json")
@@ -68,14 +68,12 @@ def open_run(
 
 
 def _head(run: Mapping[str, Any], experiment: str) -> Iterator[str]:
-    config: Mapping[str, Any] = run.get("runtime_config") or {}
     created, ended = moment(run.get("created_at")), moment(run.get("finished_at"))
-    spec: Mapping[str, Any] = run.get("pipeline_spec") or {}
-    spec = spec.get("pipeline_spec") or spec
-    info: Mapping[str, Any] = spec.get("pipelineInfo") or {}
+    spec = part(run, "pipeline_spec")
+    spec = part(spec, "pipeline_spec") or spec
     about: dict[str, Any] = {
         "run": run.get("run_id", ""),
-        "pipeline": info.get("name", ""),
+        "pipeline": part(spec, "pipelineInfo").get("name", ""),
         "experiment": experiment,
         "created": created and f"{created.astimezone():%Y-%m-%d %H:%M:%S}",
         "finished": ended and f"{ended.astimezone():%Y-%m-%d %H:%M:%S}",
@@ -83,7 +81,7 @@ def _head(run: Mapping[str, Any], experiment: str) -> Iterator[str]:
         "archived": "yes" if run.get("storage_state") == "ARCHIVED" else "",
     }
     yield from (f"{name:<14} {value}" for name, value in about.items() if value)
-    if parameters := config.get("parameters"):
+    if parameters := part(run, "runtime_config").get("parameters"):
         yield "parameters"
         width = max(map(len, parameters))
         yield from (f"{INDENT}{name:<{width}}  {_short(value)}" for name, value in parameters.items())
@@ -131,9 +129,8 @@ def _lines(values: Iterator[tuple[str, Any, Sequence[Mapping[str, Any]]]], *, wi
             yield f"{name} = {_short(value)}"
         for artifact in artifacts:
             yield f"{name}: {artifact.get('type', 'Artifact')} {artifact.get('uri', '')}".rstrip()
-            metadata: Mapping[str, Any] = artifact.get("metadata") or {}
             if with_metadata:
-                yield from (f"{INDENT}{key} = {_short(content)}" for key, content in metadata.items())
+                yield from (f"{INDENT}{key} = {_short(each)}" for key, each in part(artifact, "metadata").items())
 
 
 def _errors(run: Mapping[str, Any], steps: Sequence[Step]) -> Iterator[str]:

@@ -122,6 +122,11 @@ def span_of(run: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
     return moment(run.get("created_at")), moment(run.get("finished_at"))
 
 
+def part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within an object; an empty one where there is none."""
+    return item.get(name) or {}
+
+
 def moment(text: str | None) -> datetime | None:
     """A time of the API's; None where it says that there is none."""
     return None if not text or text.startswith(_UNSET_TIME) else datetime.fromisoformat(text)
@@ -129,8 +134,7 @@ def moment(text: str | None) -> datetime | None:
 
 def message_of(item: Mapping[str, Any]) -> str:
     """The error of a run or a task."""
-    error: Mapping[str, Any] = item.get("error") or {}
-    return str(error.get("message", "")).strip()
+    return str(part(item, "error").get("message", "")).strip()
 
 
 def _steps(
@@ -154,13 +158,13 @@ def _steps(
 
 
 def _step(task: Mapping[str, Any], native: Mapping[str, Any], above: str, position: int) -> Step:
-    attributes: Mapping[str, Any] = native.get("type_attributes") or {}
+    attributes = part(native, "type_attributes")
     name = str(task.get("display_name") or native.get("name", ""))
     number = _integer(attributes.get("iteration_index"))
     if number is None and above and name == above.rpartition("/")[2]:
         number = position  # a loop's iterations carry the loop's name
     name = name if number is None else f"[{number}]"
-    pods: Mapping[str, Any] = task.get("executor_detail") or {}
+    pods = part(task, "executor_detail")
     names: list[str] = [*pods.get("failed_main_jobs", ()), task.get("pod_name") or pods.get("main_job", "")]
     step = Step(
         id=str(task.get("task_id", "")),

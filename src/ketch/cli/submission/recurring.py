@@ -13,7 +13,7 @@ from ketch.cli.messages import USAGE, fail
 from ketch.cli.options import DataDir
 from ketch.cli.runs.api import PipelinesAPI
 from ketch.cli.runs.following import Host, pipelines_api
-from ketch.cli.runs.steps import moment
+from ketch.cli.runs.steps import moment, part
 from ketch.cli.runs.table import age, table
 from ketch.cli.submission.compilation import CompilationError
 from ketch.cli.submission.parameters import ParameterProblem
@@ -53,7 +53,7 @@ def ls(
                 each["recurring_run_id"][:SHORT],
                 each.get("display_name", ""),
                 each.get("status", "").lower(),
-                schedule_in_words(each.get("trigger") or {}),
+                schedule_in_words(part(each, "trigger")),
                 age(moment(each.get("created_at")), now),
             )
             for each in found
@@ -132,8 +132,7 @@ def schedule_in_words(trigger: Mapping[str, Any]) -> str:
     """``cron 0 0 6 * * *``, ``every 15 m``."""
     if cron := trigger.get("cron_schedule"):
         return f"cron {cron.get('cron', '')}"
-    periodic: Mapping[str, Any] = trigger.get("periodic_schedule") or {}
-    number = int(periodic.get("interval_second", 0))
+    number = int(part(trigger, "periodic_schedule").get("interval_second", 0))
     if not number:
         return ""
     size, unit = next((size, unit) for unit, size in reversed(_UNITS.items()) if number % size == 0)
