@@ -1,153 +1,27 @@
-"""Events in, orders out: no database, no pods, no clock. A small language makes the specifications."""
+"""Events in, orders out: no database, no pods, no clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pytest
-
-from ketch.pipelines.engine.machine import Machine
-from ketch.pipelines.engine.orders import (
-    Begin,
-    Cancel,
-    Create,
-    Event,
-    Failed,
-    Finish,
-    FinishRun,
-    Forget,
-    Import,
-    Launch,
-    Order,
-    Reopen,
-    Retry,
-    RunFacts,
-    Stop,
-    Succeeded,
-    TaskFacts,
+from tests.pipelines.engine.language import (
+    BODY,
+    COLLECT,
+    REGARDLESS,
+    Driver,
+    Tasks,
+    a_loop,
+    a_spec,
+    after,
+    condition,
+    given,
+    output,
+    step,
 )
+
+from ketch.pipelines.engine.orders import Cancel, Succeeded
 from ketch.pipelines.engine.tree import task_id
-from ketch.pipelines.ir.reading import read
-from ketch.pipelines.placeholders import Names
 from ketch.pipelines.values import Artifact, Values
-
-Tasks = Mapping[str, Mapping[str, Any]]
-STEP = {
-    "executorLabel": "e",
-    "inputDefinitions": {"parameters": {"a": {"parameterType": "NUMBER_INTEGER", "isOptional": True}}},
-    "outputDefinitions": {"parameters": {"x": {"parameterType": "NUMBER_INTEGER"}}},
-}
-IMPORT = {"executorLabel": "i", "inputDefinitions": {"parameters": {"uri": {"parameterType": "STRING"}}}}
-
-
-def step(component: str = "step", **fields: Any) -> dict[str, Any]:
-    return {"componentRef": {"name": component}, **fields}
-
-
-def after(*names: str, **fields: Any) -> dict[str, Any]:
-    return step(dependentTasks=list(names), **fields)
-
-
-def output(task: str, key: str = "x") -> dict[str, Any]:
-    return {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}
-
-
-def given(**sources: Any) -> dict[str, Any]:
-    return {"parameters": sources}
-
-
-REGARDLESS = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
-
-
-def a_spec(tasks: Tasks, root: Mapping[str, Any] | None = None, outputs: Any = None, **components: Any) -> Any:
-    dag = {"tasks": tasks, **({"outputs": outputs} if outputs else {})}
-    document = {
-        "schemaVersion": "2.1.0",
-        "pipelineInfo": {"name": "p"},
-        "deploymentSpec": {
-            "executors": {
-                "e": {"container": {"image": "i"}},
-                "i": {"importer": {"artifactUri": {"runtimeParameter": "uri"}, "metadata": {"n": 1.0}}},
-            }
-        },
-        "components": {"step": STEP, "import": IMPORT, **components},
-        "root": {"dag": dag, **(root or {})},
-    }
-    return read(document)
-
-
-class Driver:
-    """A machine, its tasks' states as the orders have left them, and words for both."""
-
-    def __init__(self, spec: Any, parameters: Mapping[str, Any] | None = None) -> None:
-        self.spec, self.facts = spec, RunFacts(run_id="r", parameters=parameters or {}, names=Names())
-        self.machine = Machine(spec, self.facts)
-        self.rows: dict[str, TaskFacts] = {}
-        self.run = ""
-        self.error = ""
-
-    def handle(self, event: Event) -> list[str]:
-        return [word for word in map(self.take, self.machine.handle(event)) if word]
-
-    def begin(self) -> list[str]:
-        return self.handle(Begin())
-
-    def well(self, path: str, **outputs: Any) -> list[str]:
-        return self.handle(Succeeded(task_id("r", f"root/{path}"), Values(outputs or {"x": 1})))
-
-    def badly(self, path: str, error: str = "boom", elapsed: float = 0.0) -> list[str]:
-        return self.handle(Failed(task_id("r", f"root/{path}"), error, elapsed))
-
-    def restart(self) -> None:
-        """Only the rows survive."""
-        self.machine = Machine(self.spec, self.facts, reversed(list(self.rows.values())))
-
-    def path(self, identity: str) -> str:
-        return self.rows[identity].path.removeprefix("root/")
-
-    def state(self, path: str) -> str:
-        return self.rows[task_id("r", f"root/{path}" if path else "root")].state
-
-    def row(self, path: str) -> TaskFacts:
-        return self.rows[task_id("r", f"root/{path}" if path else "root")]
-
-    def change(self, identity: str, **fields: Any) -> None:
-        self.rows[identity] = msgspec.structs.replace(self.rows[identity], **fields)
-
-    def take(self, order: Order) -> str:
-        match order:
-            case Create():
-                assert order.id not in self.rows
-                assert order.parent_id is None or order.parent_id in self.rows
-                self.rows[order.id] = TaskFacts(
-                    id=order.id,
-                    path=order.path,
-                    state=order.state,
-                    inputs=order.inputs,
-                    error=order.error,
-                    iteration_count=order.iteration_count,
-                )
-                return f"{order.state.lower()} {self.path(order.id)}" if order.state in ("SKIPPED", "FAILED") else ""
-            case Launch():
-                self.change(order.task_id, attempt=order.attempt, launched=True)
-                again = f" again after {order.delay:g} s" if order.error else ""
-                return f"launch {self.path(order.task_id)}{again}"
-            case Finish():
-                self.change(order.task_id, state=order.state, outputs=order.outputs, error=order.error)
-                return ""
-            case FinishRun():
-                self.run, self.error = order.state, order.error
-                return f"end {order.state}"
-            case Reopen():
-                self.change(order.task_id, state=order.state, attempt=order.attempt, error="", outputs=Values())
-                return ""
-            case Forget():
-                del self.rows[order.task_id]
-                return ""
-            case Stop():
-                return f"stop {self.path(order.task_id)}"
-            case Import():
-                return f"import {order.uri} {dict(order.metadata)}"
 
 
 def test_tasks_start_when_all_their_upstreams_have_ended() -> None:
@@ -247,10 +121,6 @@ def test_constants_hold_placeholders_and_parts_are_selected() -> None:
     assert run.row("b").inputs.parameters == {"c": "{{$.pipeline_root}}", "t": "{{$.pipeline_root}} b", "p": [1]}
 
 
-def condition(task: str, value: int) -> dict[str, Any]:
-    return {"condition": f"int(inputs.parameter_values['v']) == {value}"}
-
-
 def test_skipped_tasks_take_their_dependents_along_but_fail_nothing() -> None:
     tasks = {
         "a": step(),
@@ -296,26 +166,6 @@ def test_the_chosen_branch_gives_the_output() -> None:
     assert run.well("a", x=2) == ["skipped g/one", "launch g/two"]
     assert run.well("g/two", x=9) == ["launch z"]
     assert run.row("z").inputs.parameters == {"a": 9}
-
-
-def a_loop(items: Any, limit: int = 0, **fields: Any) -> dict[str, Any]:
-    return step(
-        "body",
-        parameterIterator={"itemInput": "item", "items": items},
-        iteratorPolicy={"parallelismLimit": limit},
-        **fields,
-    )
-
-
-BODY = {
-    "dag": {
-        "tasks": {"w": step(inputs=given(a={"componentInputParameter": "item"}))},
-        "outputs": {"parameters": {"o": {"valueFromParameter": {"producerSubtask": "w", "outputParameterKey": "x"}}}},
-    },
-    "inputDefinitions": {"parameters": {"item": {"parameterType": "NUMBER_INTEGER"}}},
-    "outputDefinitions": {"parameters": {"o": {"parameterType": "LIST"}}},
-}
-COLLECT = {"executorLabel": "e", "inputDefinitions": {"parameters": {"l": {"parameterType": "LIST"}}}}
 
 
 def test_loops_run_up_to_their_limit_and_collect_in_order() -> None:
@@ -413,27 +263,6 @@ def test_downstream_of_an_ignored_failure_goes_on() -> None:
     assert run.well("c") == ["end FAILED"]
 
 
-def test_retries_back_off_and_end() -> None:
-    policy = {"maxRetryCount": 3, "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "40s"}
-    run = Driver(a_spec({"a": step(retryPolicy=policy)}))
-    run.begin()
-    assert [run.badly("a") for _ in range(4)] == [
-        ["launch a again after 10 s"],
-        ["launch a again after 20 s"],
-        ["launch a again after 40 s"],
-        ["end FAILED"],
-    ]
-
-
-def test_retries_end_with_the_time_for_them() -> None:
-    policy = {"maxRetryCount": 9, "backoffDuration": "10s", "backoffFactor": 2.0, "backoffMaxDuration": "60s"}
-    run = Driver(a_spec({"a": step(retryPolicy=policy)}))
-    run.begin()
-    assert run.badly("a", elapsed=5) == ["launch a again after 10 s"]
-    assert run.badly("a", elapsed=40) == ["launch a again after 20 s"]
-    assert run.badly("a", elapsed=41) == ["end FAILED"]  # another 40 s would be too many
-
-
 def test_importers_need_no_pod() -> None:
     run = Driver(a_spec({"i": step("import", inputs=given(uri={"runtimeValue": {"constant": "s3://b/k"}}))}))
     assert run.begin() == ["import s3://b/k {'n': 1}"]
@@ -448,25 +277,6 @@ def test_termination_stops_what_runs_and_ends_the_run_failed() -> None:
     assert run.error == "the run was terminated"
     assert {run.state(path) for path in ("a", "l", "l/0", "l/0/w", "")} == {"CANCELED"}
     assert run.well("a") == []
-
-
-def test_a_retry_keeps_what_went_well() -> None:
-    tasks: Tasks = {
-        "a": step(),
-        "l": a_loop({"raw": "[1, 2]"}),
-        "c": after("l"),
-        "s": step(inputs=given(v=output("a")), triggerPolicy=condition("a", 2)),
-    }
-    run = Driver(a_spec(tasks, body=BODY))
-    run.begin()
-    run.well("a", x=1)
-    run.well("l/0/w")
-    assert run.badly("l/1/w") == ["end FAILED"]
-    run.restart()
-    assert run.handle(Retry()) == ["skipped s", "launch l/1/w"]
-    assert run.row("l/1/w").attempt == 1
-    assert run.well("l/1/w") == ["launch c"]
-    assert run.well("c") == ["end SUCCEEDED"]
 
 
 WHOLE: Tasks = {
