@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from ketch.pipelines.steps import MAIN
+
 PROCESS_ANNOTATION: Final = "environment.ketch.dev/process"
 
 _INSTALL: Final = re.compile(
@@ -41,11 +43,12 @@ _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9]")
 
 
 class Process(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
-    """``PROGRAM -m MODULE`` with words of the container's command and args, counted together, from ``first`` on.
+    """``PROGRAM -m MODULE`` with words of the ``container``'s command and args, counted together, from ``first`` on.
 
     Word ``text`` is written to a file ``text_name`` in a new directory, and ``option`` with its path comes first.
     """
 
+    container: str
     program: str
     module: str
     first: int
@@ -55,7 +58,7 @@ class Process(msgspec.Struct, frozen=True, rename="kebab", omit_defaults=True):
     env: dict[str, str] = {}
 
 
-def process_of(command: Sequence[str]) -> Process | None:
+def process_of(command: Sequence[str], container: str = MAIN) -> Process | None:
     """What the command, with its args, comes to once its packages are there; None when it is not one of the SDK's."""
     outer = 0
     if len(command) > 3 and tuple(command[:2]) == ("sh", "-c") and _only_installs(command[2]):
@@ -66,6 +69,7 @@ def process_of(command: Sequence[str]) -> Process | None:
     if found is None:
         return None
     return Process(
+        container=container,
         program=found["program"],
         module=found["module"],
         first=outer + 4,

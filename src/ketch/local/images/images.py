@@ -55,13 +55,17 @@ class Image:
     notes: tuple[str, ...] = ()
     """What differs from the image's promise, each a sentence."""
 
+    environment: Path | None = None
+    content: Content | None = None
+    """The Python environment in it, if there is one: where it is, and what it is made of."""
+
 
 class Images:
-    """The images of one data directory."""
+    """The images of one data directory; ``environments`` are what they are made of."""
 
     def __init__(self, data_dir: Path) -> None:
         self._mappings = data_dir / MAPPINGS
-        self._environments = Environments(data_dir / ENVIRONMENTS)
+        self.environments = Environments(data_dir / ENVIRONMENTS)
         self._interpreters = Interpreters()
         accounts = account_files(data_dir / ENVIRONMENTS / "etc")
         self._base = (*system_mounts(), *accounts, *writable_mounts())
@@ -75,7 +79,7 @@ class Images:
     ) -> Image:
         """The image, its environment built if it is not there yet, with ``packages`` added.
 
-        ``alone`` are packages too, installed without what they ask for themselves.
+        Those of them that are ``alone`` too are installed without what they ask for themselves.
 
         Raises ImageUnknown, ImageBuildFailed.
         """
@@ -94,7 +98,7 @@ class Images:
             digest = hashlib.sha256(b"system").hexdigest()
             env = {"PATH": SEARCH_PATH, "HOME": HOME}
             return Image(image, f"sha256:{digest}", self._base, env, recipe.argv)
-        requirements = merged_requirements(recipe.requirements, packages)
+        requirements = merged_requirements(recipe.requirements, [each for each in packages if each not in alone])
         apart = tuple(without(merged_requirements(recipe.alone, alone), requirements))
         return await self._python(image, recipe, requirements, apart, tuple(index_urls))
 
@@ -136,7 +140,7 @@ class Images:
             notes = (f"this machine has no Python {recipe.python}: {image} runs on Python {interpreter.minor}",)
         content = Content(interpreter, requirements, alone, index_urls)
         try:
-            path = await self._environments.ensure(content)
+            path = await self.environments.ensure(content)
         except BuildFailed as error:
             raise ImageBuildFailed(f'the environment for image "{image}" cannot be built: {error}') from error
         mounts = [*self._base, Mount("overlay", MOUNT, str(path)), Mount("ro-bind", f"{TOOLS}/uv", find_uv_bin())]
@@ -149,4 +153,13 @@ class Images:
             "PYTHON_VERSION": ".".join(map(str, interpreter.version)),
             "LANG": "C.UTF-8",
         }
-        return Image(image, f"sha256:{content.key}", tuple(mounts), env, recipe.argv, notes=notes)
+        return Image(
+            image,
+            f"sha256:{content.key}",
+            tuple(mounts),
+            env,
+            recipe.argv,
+            notes=notes,
+            environment=path,
+            content=content,
+        )

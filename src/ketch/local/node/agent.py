@@ -30,6 +30,7 @@ from ketch.local.node.registration import Registration, registered
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import log_path
 from ketch.local.node.volumes.places import Folders
+from ketch.local.node.warming import SWITCH, Warming
 from ketch.local.node.worker import PodWorker, Tools
 from ketch.local.sandbox.client import SandboxClient
 
@@ -61,18 +62,22 @@ class Agent:
         sandbox = SandboxClient(data_dir / "run" / "keeper.sock")
         references = References(self._manager, name, host_ip)
         references.api_server = "" if isolated else api_server
+        images = Images(data_dir)
+        enabled = os.environ.get(SWITCH, "") != "0"
+        self._warming = Warming(sandbox, images, data_dir, enabled=enabled)
         self._tools = Tools(
             client=client,
             clock=clock,
             sandbox=sandbox,
             network=network,
             network_info=network_info,
-            images=Images(data_dir),
+            images=images,
             actions=Actions(sandbox, network, clock),
             events=PacedEvents(EventRecorder(client, COMPONENT, clock, name), clock),
             references=references,
             folders=self._folders,
             host_ip=host_ip,
+            warming=self._warming,
             given={
                 **certificate_settings({**system_trust(), **os.environ}),
                 **pod_environment(network_info, os.environ),
@@ -125,6 +130,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+        await self._warming.close()
         await self._tools.events.close()
         await self._server.close()
 

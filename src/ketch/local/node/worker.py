@@ -43,9 +43,11 @@ from ketch.local.node.starting import (
 )
 from ketch.local.node.volumes.manager import PodVolumes
 from ketch.local.node.volumes.places import Folders
+from ketch.local.node.warming import Warming
 from ketch.local.sandbox.client import SandboxClient
 from ketch.local.sandbox.container import Container
 from ketch.local.sandbox.errors import AlreadyStarted, NotStarted, SandboxError, SandboxUnavailable, StartError
+from ketch.local.sandbox.spec import ContainerSpec
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Tools:
     references: References
     folders: Folders
     host_ip: str
+    warming: Warming
     given: Mapping[str, str]
     """Variables that every container has."""
 
@@ -261,7 +264,9 @@ class PodWorker:
         if (old := attempt - KEPT_RUNS) >= 0:
             self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, old))
         try:
-            spec = container_spec(self.pod, each.spec, attempt, self._images[each.spec.image], setting)
+            image = self._images[each.spec.image]
+            spec = container_spec(self.pod, each.spec, attempt, image, setting)
+            spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
             with contextlib.suppress(AlreadyStarted):
                 await self._start_sandbox(spec)
             container = Container.adopt(directory)
@@ -278,17 +283,19 @@ class PodWorker:
             self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
             await self._watch(name, attempt, container)
 
-    async def _start_sandbox(self, spec: Any) -> None:
+    async def _start_sandbox(self, spec: ContainerSpec) -> None:
         """Start, and wait for a keeper that is being restarted."""
         for _ in range(KEEPER_TRIES):
             try:
-                await self._tools.sandbox.start(spec, self._netns)
+                started = await self._tools.sandbox.start(spec, self._netns)
             except SandboxUnavailable:
                 with contextlib.suppress(NotStarted):
                     Container.adopt(spec.directory)
                     return
                 await self._tools.clock.sleep(KEEPER_PAUSE)
             else:
+                if spec.warm is not None and not started.warm:
+                    self._tools.warming.missed(spec.warm)
                 return
         await self._tools.sandbox.start(spec, self._netns)
 

@@ -128,8 +128,8 @@ class SandboxClient:
         started_at = datetime.fromtimestamp(answer["started_at"] / NANOSECONDS, UTC)
         return Started(answer["keeper_pid"], answer["pid"], started_at, answer["warm"])
 
-    async def start_template(self, spec: TemplateSpec) -> Mapping[str, str]:
-        """Start a warm interpreter; what it has imported, each module with its file, when it is ready.
+    async def start_template(self, spec: TemplateSpec) -> None:
+        """Start a warm interpreter and return when it is ready; beside its socket stands what it has imported.
 
         Raises SandboxError: AlreadyStarted when there is one, or is about to be.
         """
@@ -138,7 +138,7 @@ class SandboxClient:
         connection = await _Connection.open(self._socket_path)
         try:
             await connection.request({"operation": "template", "descriptors": [], **fields, "mounts": mounts}, ())
-            return (await connection.answer())["files"]
+            await connection.answer()
         finally:
             connection.close()
 

@@ -13,6 +13,7 @@ import sys
 from ketch.local.program import announce_ready
 from ketch.local.sandbox import execution, keeper, templates
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
+from ketch.local.sandbox.records import remove_tree
 from ketch.local.sandbox.wire import Closed, receive, send
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-SOCKET, NETWORK_SOCKET = "run/keeper.sock", "run/network.sock"
+SOCKET, NETWORK_SOCKET, TEMPLATES = "run/keeper.sock", "run/network.sock", "run/warm"
 NO_NETWORK = "--no-network"
 """The network daemon is not waited for: containers live in the network of this process."""
 
@@ -153,6 +154,7 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
         sys.exit(f"usage: python -m ketch.local.sandbox.main --data-dir DIRECTORY [{NO_NETWORK}]")
     data_dir = os.path.abspath(arguments[1])  # noqa: PTH100
     keep_descriptors()
+    remove_tree(f"{data_dir}/{TEMPLATES}")  # those of an earlier zygote ended with it
     become_administrator(data_dir, with_network=len(arguments) == 2)
     listener = listen(f"{data_dir}/{SOCKET}")
     announce_ready()

@@ -19,7 +19,8 @@ DESCRIPTORS = 7
 """Of a datagram: the init's pidfd, the request, stdout, stderr, "the file system stands", the keeper, the init."""
 
 WITH_NETWORK, WITHOUT_NETWORK = b"n", b"h"
-READY, COLD = b"r", b"c"
+READY, COLD, END = b"r", b"c", b"e"
+REPORT_SUFFIX = ".json"
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 1 << 30
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, LAST_CAPABILITY, CAPABILITY_VERSION_3 = 24, 38, 40, 0x20080522
 CLOSE_RANGE = 436

@@ -10,11 +10,12 @@ import os
 import signal
 import socket
 
+from ketch.local.processes import start_ticks
 from ketch.local.sandbox.bubblewrap import Refused
 from ketch.local.sandbox.mounting import Root, available, furnish
 from ketch.local.sandbox.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUTS, close_from, die_with_parent, unshare
-from ketch.local.sandbox.records import remove_tree
-from ketch.local.sandbox.template import LISTENER, REPORT
+from ketch.local.sandbox.records import remove_tree, write_record
+from ketch.local.sandbox.template import LISTENER, REPORT, REPORT_SUFFIX
 from ketch.local.sandbox.wire import send
 
 TYPE_CHECKING = False
@@ -60,9 +61,10 @@ def sustain(connection: socket.socket, request: "TemplateRequest") -> None:
         os.unlink(fresh)  # noqa: PTH108
         refuse(connection, f"the template did not get ready: {request['log']} says why")
         return
+    write_record(f"{place}{REPORT_SUFFIX}", {"pid": pid, "ticks": start_ticks(pid), **report}, durable=False)
     os.rename(fresh, place)  # noqa: PTH104
     try:
-        send(connection, {"pid": pid, "files": report["files"]})
+        send(connection, {"pid": pid})
     except OSError:
         pass  # whoever asked is gone: keepers find the socket
     finally:

@@ -155,7 +155,7 @@ def _be_init(request: "StartRequest", warm: "WarmRequest", descriptors: "Sequenc
         pid = int.from_bytes(os.read(born, 4), "big")
         os.close(born)
         if pid:
-            code = _outlive(pid, stderr, speak=warm["shell"])
+            code = _outlive(pid, stderr, speak=warm["below_shell"])
     except (OSError, Refused):
         code = FAILED
     finally:

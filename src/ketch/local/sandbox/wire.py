@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         text: str | None
         text_name: str
         text_at: int
-        shell: bool
+        below_shell: bool
 
     class TemplateRequest(TypedDict):
         """A warm interpreter to start at ``socket``; answered when it is ready."""
@@ -90,7 +90,6 @@ if TYPE_CHECKING:
         pid: NotRequired[int]
         started_at: NotRequired[int]
         warm: NotRequired[bool]
-        files: NotRequired[dict[str, str]]
         code: NotRequired[int]
 
 
