@@ -30,9 +30,11 @@ from ketch.local.platform.process import inherited_sockets
 from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
-from ketch.pipelines.native.setup import admissions
+from ketch.pipelines.native.setup import admissions as pipelines_admissions
 from ketch.pipelines.settings import SettingsError, read_settings
 from ketch.pipelines.setup import setup as setup_pipelines
+from ketch.training.setup import admissions as training_admissions
+from ketch.training.setup import setup as setup_training
 
 GRACE_SECONDS = 3
 OWNER_ONLY = 0o077
@@ -79,7 +81,8 @@ async def _serve(directory: DataDirectory) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     kubernetes, platform = _sockets(KUBERNETES_SOCKETS), _sockets((PLATFORM_SOCKET,))
     database = Database(f"sqlite:///{directory.platform_database}")
-    async with APIServer(directory.kube_database, directory.pki, admissions=admissions()) as api:
+    admissions = (*pipelines_admissions(), *training_admissions())
+    async with APIServer(directory.kube_database, directory.pki, admissions=admissions) as api:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
@@ -88,6 +91,7 @@ async def _serve(directory: DataDirectory) -> None:
         application = await setup_pipelines(
             manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)
         )
+        await setup_training(manager)
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):
             await manager.ready()

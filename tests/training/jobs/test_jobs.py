@@ -84,7 +84,7 @@ async def test_a_job_runs_and_succeeds_with_its_master(world: World):
     assert job.status.completion_time is not None
     assert {role: (each.active, each.succeeded) for role, each in job.status.replica_statuses.items()} == {
         "Master": (0, 1),
-        "Worker": (1, 0),
+        "Worker": (0, 1),
     }
     assert job.status.conditions[-1].reason == "PyTorchJobSucceeded"
     assert len(await names(world)) == 2  # kept for their logs

@@ -169,10 +169,17 @@ class _Pass:
             self._restart(failed)
             self._converge()
             self._report_running(ends)
-        statuses = {
-            role: msgspec.structs.replace(each, restarts=self.restarts[role]) for role, each in ends.statuses.items()
-        }
+        statuses = {role: self._counted(each, role) for role, each in ends.statuses.items()}
         decision.status = msgspec.structs.replace(decision.status, replica_statuses=statuses)
+
+    def _counted(self, status: ReplicaStatus, role: str) -> ReplicaStatus:
+        """As it is reported: once the job has succeeded, nothing of it counts as running."""
+        active = status.active
+        if holds(self.decision.status.conditions, SUCCEEDED):
+            return msgspec.structs.replace(
+                status, active=0, succeeded=status.succeeded + active, restarts=self.restarts[role]
+            )
+        return msgspec.structs.replace(status, restarts=self.restarts[role])
 
     def _ends(self) -> Ends:
         counted: dict[str, ReplicaStatus] = {}

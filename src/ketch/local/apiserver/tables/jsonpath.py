@@ -1,4 +1,5 @@
-"""The part of JSONPath that printer columns use: fields, indexes, ``[*]`` and ``[?(@.a=="b")]``."""
+"""The part of JSONPath that printer columns use: fields, indexes, slices, ``[*]`` and
+``[?(@.a=="b")]``."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ Step = Callable[[Any], list[Any]]
 _TOKEN = re.compile(
     r"""\.(?P<field>(?:[^.\[\]\\]|\\.)+)
       | \[\s*(?P<index>-?\d+)\s*\]
+      | \[\s*(?P<slice>-?\d*\s*:\s*-?\d*(?:\s*:\s*[1-9]\d*)?)\s*\]
       | \[\s*(?P<star>\*)\s*\]
       | \[\s*'(?P<quoted>[^']*)'\s*\]
       | \[\s*\?\(\s*@(?P<path>[^=!<>]+?)\s*(?P<operator>==|!=)\s*(?P<value>"[^"]*"|'[^']*'|[^)\s]+)\s*\)\s*\]""",
@@ -41,6 +43,15 @@ def _index(position: int) -> Step:
     def step(value: Any) -> list[Any]:
         items = cast("list[Any]", value) if isinstance(value, list) else []
         return [items[position]] if -len(items) <= position < len(items) else []
+
+    return step
+
+
+def _slice(text: str) -> Step:
+    bounds = slice(*(int(part) if part.strip() else None for part in text.split(":")))
+
+    def step(value: Any) -> list[Any]:
+        return cast("list[Any]", value)[bounds] if isinstance(value, list) else []
 
     return step
 
@@ -77,6 +88,8 @@ def compiled(path: str) -> Callable[[Any], list[Any]]:
             steps.append(_field(re.sub(r"\\(.)", r"\1", found["field"])))
         elif found["index"] is not None:
             steps.append(_index(int(found["index"])))
+        elif found["slice"] is not None:
+            steps.append(_slice(found["slice"]))
         elif found["star"] is not None:
             steps.append(_all)
         elif found["quoted"] is not None:
