@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+import msgspec
 from msgspec import UNSET
 
 from ketch.pipelines.engine.nodes import Node
@@ -61,6 +62,14 @@ def task_inputs(task: TaskSpec, component: ComponentSpec, parent: Node, names: N
         if found is not None:
             artifacts[name] = found
     return _completed(component, parameters, artifacts, _item_input(task), task)
+
+
+def artifacts_json(inputs: Values) -> Mapping[str, Any]:
+    """The artifacts of a task as its condition sees them."""
+    return {
+        key: {"artifacts": [msgspec.to_builtins(artifact) for artifact in several]}
+        for key, several in inputs.artifacts.items()
+    }
 
 
 def named_value(source: ParameterInput, node: Node, names: Names) -> Any:

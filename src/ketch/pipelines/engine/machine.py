@@ -13,6 +13,7 @@ import msgspec
 from ketch.pipelines.engine.importing import imported
 from ketch.pipelines.engine.inputs import (
     InputProblem,
+    artifacts_json,
     dag_outputs,
     item_alone,
     loop_items,
@@ -164,7 +165,8 @@ class Machine:
             return
         try:
             node.inputs = task_inputs(spec, node.component, parent, self.names(node))
-            if spec.trigger_policy.condition and not evaluate(spec.trigger_policy.condition, node.inputs.parameters):
+            condition = spec.trigger_policy.condition
+            if condition and not evaluate(condition, node.inputs.parameters, artifacts_json(node.inputs)):
                 self._create_ended(node, SKIPPED)
                 return
             items = loop_items(spec, node.inputs)

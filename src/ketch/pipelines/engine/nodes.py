@@ -95,6 +95,11 @@ class Node:
         return (self.spec.task_info.name if self.spec else "") or self.name
 
     @property
+    def component_name(self) -> str:
+        """Of which the task is one of perhaps many."""
+        return self.spec.component_ref.name if self.spec else ""
+
+    @property
     def ended(self) -> bool:
         """In a final state."""
         return self.state in FINAL
