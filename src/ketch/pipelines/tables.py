@@ -124,9 +124,21 @@ class Run(Base):
     state_history: Mapped[Sequence[Mapping[str, Any]]] = mapped_column(Json, default=list)
 
     __table_args__ = (
-        Index(None, "created_at", "id"),
-        Index(None, "experiment_id", "created_at", "id"),
-        Index(None, "state"),
+        # Lists are answered from these alone: a row with its specification lies on pages of its own.
+        Index(
+            "ix_runs_listed",
+            "created_at",
+            "id",
+            "storage_state",
+            "state",
+            "experiment_id",
+            "finished_at",
+            "scheduled_at",
+            "recurring_run_id",
+            "display_name",
+        ),
+        Index("ix_runs_listed_of_experiment", "experiment_id", "created_at", "id", "storage_state", "state"),
+        Index("ix_runs_listed_in_state", "state", "created_at", "id", "storage_state"),
         Index(None, "recurring_run_id", "state"),
     )
 
@@ -167,6 +179,7 @@ class RecurringRun(Base):
     updated_at: Mapped[datetime] = mapped_column(Moment)
     last_index: Mapped[int] = mapped_column(default=0)
     last_scheduled_at: Mapped[datetime | None] = mapped_column(Moment)
+    plugins_input: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
     error: Mapped[Mapping[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (

@@ -77,9 +77,18 @@ def test_a_recurring_run_by_cron(client: kfp.Client, stage: Stage, package: str,
 def test_a_periodic_one_of_an_uploaded_pipeline(client: kfp.Client, package: str, experiment: str):
     pipeline = client.upload_pipeline(package, "uploaded")
     version = client.list_pipeline_versions(pipeline.pipeline_id).pipeline_versions[0]
-    newest = client.create_recurring_run(
-        experiment, "newest", interval_second=60, pipeline_id=pipeline.pipeline_id, enabled=False
+    newest = client.recurring_runs.recurring_run_service_create_recurring_run(
+        recurring_run=kfp_server_api.V2beta1RecurringRun(
+            experiment_id=experiment,
+            display_name="newest",
+            pipeline_version_reference={"pipeline_id": pipeline.pipeline_id},
+            trigger={"periodic_schedule": {"interval_second": 60}},
+            max_concurrency=1,
+            mode="DISABLE",
+            plugins_input={"tracker": {"project": "p"}},
+        )
     )
+    assert newest.plugins_input == {"tracker": {"project": "p"}}
     assert newest.trigger.periodic_schedule.interval_second == "60"
     assert newest.pipeline_version_reference.pipeline_id == pipeline.pipeline_id
     assert newest.pipeline_version_reference.pipeline_version_id is None

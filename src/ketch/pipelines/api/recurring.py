@@ -26,6 +26,7 @@ from ketch.pipelines.api.wire import query_value, timestamp
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.plugins import check_plugins
 from ketch.pipelines.schedules.reconciler import recurring_key
 from ketch.pipelines.schedules.requests import RecurringRequest, Timing, new_recurring_run
 from ketch.pipelines.schedules.store import RecurringRunStore
@@ -63,6 +64,7 @@ def recurring_run_message(row: tables.RecurringRun) -> RecurringRun:
         error=Status(code=row.error["code"], message=row.error["message"]) if row.error else None,
         no_catchup=row.no_catchup,
         experiment_id=row.experiment_id,
+        plugins_input=row.plugins_input,
     )
 
 
@@ -130,8 +132,7 @@ class RecurringRunService:
         )
 
     async def _create(self, wanted: RecurringRun) -> RecurringRun:
-        if wanted.plugins_input:
-            raise InvalidInput("plugins_input: no plugin is configured")
+        check_plugins(wanted.plugins_input or {})
         specification, reference = await self._specification(wanted)
         experiment_id = wanted.experiment_id or (await self.experiments.default()).id
         config = wanted.runtime_config or RuntimeConfig()
@@ -155,6 +156,7 @@ class RecurringRunService:
             self.clock.now(),
             self.zone,
         )
+        row.plugins_input = wanted.plugins_input or None
         await self.recurring.create(row)
         self.schedule(recurring_key(row.id))
         return recurring_run_message(row)

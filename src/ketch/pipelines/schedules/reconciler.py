@@ -71,6 +71,7 @@ class RecurringRunReconciler:
             await self._experiments.get(row.experiment_id)
             specification, version_id = await self._specification(row)
             run = new_run(next_request(row, specification, version_id, due), now)
+            run.plugins_input = row.plugins_input
         except RequestError as error:
             if await self._store.note(row.id, {"code": error.code, "message": error.message}):
                 log.warning("recurring run %s (%s): its run cannot be made: %s", row.id, row.name, error.message)

@@ -12,6 +12,7 @@ def upgrade() -> None:
     _recurring_runs()
     _native_pipelines()
     _runs_and_tasks_of_clients()
+    _lists_of_runs()
 
 
 def _recurring_runs() -> None:
@@ -40,6 +41,7 @@ def _recurring_runs() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("last_index", sa.Integer(), nullable=False),
         sa.Column("last_scheduled_at", sa.BigInteger(), nullable=True),
+        sa.Column("plugins_input", sa.JSON(), nullable=True),
         sa.Column("error", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_recurring_runs"),
     )
@@ -79,3 +81,27 @@ def _runs_and_tasks_of_clients() -> None:
     op.create_index(
         "ix_reported_tasks_cache_fingerprint_finished_at", "reported_tasks", ["cache_fingerprint", "finished_at"]
     )
+
+
+def _lists_of_runs() -> None:
+    for index in ("ix_runs_created_at_id", "ix_runs_experiment_id_created_at_id", "ix_runs_state"):
+        op.drop_index(index, "runs")
+    op.create_index(
+        "ix_runs_listed",
+        "runs",
+        [
+            "created_at",
+            "id",
+            "storage_state",
+            "state",
+            "experiment_id",
+            "finished_at",
+            "scheduled_at",
+            "recurring_run_id",
+            "display_name",
+        ],
+    )
+    op.create_index(
+        "ix_runs_listed_of_experiment", "runs", ["experiment_id", "created_at", "id", "storage_state", "state"]
+    )
+    op.create_index("ix_runs_listed_in_state", "runs", ["state", "created_at", "id", "storage_state"])
