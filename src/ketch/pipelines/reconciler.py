@@ -214,6 +214,7 @@ class RunReconciler:
             else:
                 event = Failed(identity, f"the pod {active.name(node)} was deleted before the step ended")
             if event is not None:
+                active.window.begun(identity)
                 events.append(event)
         return events
 
@@ -224,6 +225,7 @@ class RunReconciler:
             active.running.add(node.id)  # a short step may never be seen running
             entries.append(Started(node.id))
         if seen.phase is Phase.RUNNING:
+            active.window.begun(node.id)
             return None
         if seen.phase is Phase.SUCCEEDED:
             return await self._result(active, node, pod, entries)
@@ -334,9 +336,8 @@ class RunReconciler:
         return all([await self._exists(active.run.namespace, artifact.uri) for artifact in needed_data(outputs)])
 
     async def _launch(self, active: Active, orders: Iterable[Launch]) -> list[Event]:
-        """Make the pods that are due; take up those that exist. Returns what was learned."""
+        """Make the pods that are due and have room; take up those that exist. Returns what was learned."""
         entries: list[Entry] = []
-        wanted: list[Node] = []
         known: list[str] = []
         for order in orders:
             node = active.machine.in_flight.get(order.task_id)
@@ -350,14 +351,20 @@ class RunReconciler:
                 active.due[node.id] = self._now() + timedelta(seconds=order.delay)
             exists = self._pods.get(ObjectKey(active.run.namespace, name)) is not None or node.id in active.running
             if order.in_pod and exists:
+                active.window.come(node.id, node.component_name)
                 known.append(node.id)
             elif active.due.get(node.id, self._now()) <= self._now():
-                wanted.append(node)
+                active.window.offer(node.id, node.component_name)
         events = await self._look(active, known, entries)
+        in_flight = active.machine.in_flight
+        wanted = [in_flight[identity] for identity in active.window.take(in_flight.__contains__)]
         for start in range(0, len(wanted), _AT_ONCE):
             batch = wanted[start : start + _AT_ONCE]
             heard = await asyncio.gather(*(self._start(active, node, entries) for node in batch))
-            events += [event for event in heard if event is not None]
+            for node, event in zip(batch, heard, strict=True):
+                if event is not None:
+                    active.window.begun(node.id)
+                    events.append(event)
         if entries:
             await self._ledger.write(active.run.id, entries, self._now())
         return events

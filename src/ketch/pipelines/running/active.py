@@ -18,6 +18,7 @@ from ketch.pipelines.kubernetes.settings import claim_names
 from ketch.pipelines.layout import TaskPlace, place_of
 from ketch.pipelines.placeholders import Names
 from ketch.pipelines.running.downloads import download
+from ketch.pipelines.running.window import Window
 from ketch.pipelines.states import RUNNING
 from ketch.pipelines.steps import PodProblem, Step, pod_name
 from ketch.pipelines.tables import Run
@@ -40,6 +41,7 @@ class Active:
     keyed: set[str] = field(default_factory=set[str])
     due: dict[str, datetime] = field(default_factory=dict[str, datetime])
     since: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    window: Window = field(default_factory=Window)
 
     @cached_property
     def deadline(self) -> datetime | None:
