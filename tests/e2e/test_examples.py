@@ -1,10 +1,12 @@
 """What the documentation shows is what happens: the examples, and the README's own program."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import kfp
 import pytest
@@ -38,6 +40,102 @@ def test_the_digits_example_trains_chooses_and_leaves_a_model(platform: Platform
     assert kfp_client.get_run(run_id).state == "SUCCEEDED"
     (model,) = (platform.root / "objects").glob(f"**/{run_id}/**/best")
     assert f"{model.stat().st_size:,} bytes" in result.stdout
+
+
+def run_example(platform: Platform, client: kfp.Client, name: str, *arguments: str) -> tuple[Any, dict[str, Any]]:
+    """Run it by ``ketch run``: the run by the official client, and the whole of it as the command line tells it."""
+    result = platform.ketch("run", str(ROOT / "examples" / name / "pipeline.py"), *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    run_id = result.stdout.split()[1]
+    document = json.loads(platform.ketch("runs", "show", run_id, "-o", "json").stdout)
+    return client.get_run(run_id), steps_by_path(document["steps"])
+
+
+def steps_by_path(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    found = {}
+    for step in steps:
+        found |= {step["path"]: step} | steps_by_path(step.get("steps", []))
+    return found
+
+
+def test_the_text_example_knows_topics_better_than_guessing(platform: Platform, kfp_client: kfp.Client):
+    run, steps = run_example(platform, kfp_client, "text", "-p", "longest_phrase=1")
+    assert run.state == "SUCCEEDED"
+    (metrics,) = steps["evaluate"]["outputs"]["metrics"]
+    assert metrics["metadata"]["accuracy"] > 1.5 * metrics["metadata"]["guessing"]
+    (confusion,) = steps["evaluate"]["outputs"]["confusion"]
+    topics = [each["displayName"] for each in confusion["metadata"]["confusionMatrix"]["annotationSpecs"]]
+    assert topics == ["files", "network", "numbers", "tasks"]
+
+
+def test_the_sweep_example_tries_all_and_keeps_the_best(platform: Platform, kfp_client: kfp.Client):
+    run, steps = run_example(platform, kfp_client, "sweep", "-p", "learning_rates=[0.03, 0.3]", "-p", "depths=[1, 2]")
+    assert run.state == "SUCCEEDED"
+    tried = {path: step["outputs"]["Output"] for path, step in steps.items() if path.endswith("/fit")}
+    assert len(tried) == 4
+    (best,) = steps["select"]["outputs"]["best"]
+    assert best["metadata"]["score"] == max(tried.values())
+    assert steps["select"]["outputs"]["Output"]["learning_rate"] == best["metadata"]["learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "decision"),
+    [
+        pytest.param((), "deployed", id="good"),
+        pytest.param(("-p", "deploy_from=1.01"), "in review", id="middling"),
+        pytest.param(("-p", "deploy_from=1.01", "-p", "review_from=1.01"), "rejected", id="bad"),
+    ],
+)
+def test_the_deployment_example_decides_by_quality_and_tells(
+    platform: Platform, kfp_client: kfp.Client, arguments: tuple[str, ...], decision: str
+):
+    run, steps = run_example(platform, kfp_client, "deployment", *arguments)
+    assert run.state == "SUCCEEDED"
+    assert steps["decide/record"]["outputs"]["Output"] == decision
+    assert [step["state"] for path, step in steps.items() if path.count("/") == 2].count("SKIPPED") == 2
+    (message,) = (platform.root / "objects").glob(f"**/{run.run_id}/tell/**/message")
+    assert message.read_text() == "decide: SUCCEEDED"
+
+
+def test_the_deployment_example_tells_of_a_failure_too(platform: Platform, kfp_client: kfp.Client):
+    path = str(ROOT / "examples" / "deployment" / "pipeline.py")
+    result = platform.ketch("run", path, "-p", "rounds=-1")
+    assert result.returncode == 1
+    assert "✗ decide/train failed" in result.stderr
+    run_id = result.stdout.split()[1]
+    (message,) = (platform.root / "objects").glob(f"**/{run_id}/tell/**/message")
+    assert message.read_text().startswith("decide: FAILED")
+
+
+def test_the_notebook_example_hands_on_what_the_notebook_found(platform: Platform, kfp_client: kfp.Client):
+    run, steps = run_example(platform, kfp_client, "notebook")
+    assert run.state == "SUCCEEDED"
+    assert 0.5 < steps["explore"]["outputs"]["Output"] < 1
+    (report,) = (platform.root / "objects").glob(f"**/{run.run_id}/explore/**/report")
+    assert report.read_text().startswith("# 3 groups")
+
+
+def test_the_shell_example_needs_no_python(platform: Platform, kfp_client: kfp.Client):
+    run, steps = run_example(platform, kfp_client, "shell", "-p", "rows=30")
+    assert run.state == "SUCCEEDED"
+    assert steps["average"]["outputs"]["hottest"] == "c"
+    assert len(platform.ketch("runs", "logs", run.run_id, "average").stdout.splitlines()) == 3
+
+
+def test_the_recurring_example_is_run_by_the_clock(platform: Platform, kfp_client: kfp.Client):
+    result = run_script(ROOT / "examples" / "recurring" / "schedule.py", platform)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "succeeded" in result.stdout
+    identity = re.search(r"^recurring run (\S+):", result.stdout, re.MULTILINE).group(1)
+    assert kfp_client.get_recurring_run(identity).status == "DISABLED"
+
+
+def test_every_example_says_what_it_is(platform: Platform):
+    for folder in (ROOT / "examples").iterdir():
+        if folder.is_dir() and any(folder.glob("*.py")):
+            text = (folder / "README.md").read_text()
+            for path in re.findall(r"examples/\S+\.py", text):
+                assert (ROOT / path).exists()
 
 
 def test_without_a_platform_the_example_says_how_to_start_one(platform: Platform):

@@ -23,7 +23,7 @@ RECORDED: Final = "/tmp/recorded-outputs"  # noqa: S108
 """Where the outputs that the step left can be read."""
 
 DAY_SECONDS: Final = 86400
-LOOK_SECONDS, MOST_LOOKS = 5, 12
+LOOK_SECONDS, MOST_LOOKS = 2, 10
 """The pod leaves after so many looks at which nobody was in it."""
 
 _OBJECTS: Final = "objects.ketch.dev"

@@ -17,7 +17,7 @@ from ketch.cli.runs.steps import moment, part
 from ketch.cli.runs.table import age, table
 from ketch.cli.submission.compilation import CompilationError
 from ketch.cli.submission.parameters import ParameterProblem
-from ketch.cli.submission.run import Experiment, File, Function, NoCache, Parameters, ServiceAccount, Wish
+from ketch.cli.submission.run import Experiment, File, Function, NoCache, Parameters, ServiceAccount, Wish, name_of
 
 Which = Annotated[str, typer.Argument(metavar="RECURRING", help="Its id, the beginning of one, or its name.")]
 
@@ -70,7 +70,7 @@ def create(
     every: Annotated[str, typer.Option(metavar="PERIOD", help="How often: 90, 90s, 15m, 6h, 1d.")] = "",
     parameter: Parameters = None,
     experiment: Experiment = "Default",
-    name: Annotated[str, typer.Option(help="Its display name [default: that of the file].")] = "",
+    name: Annotated[str, typer.Option(help="Its display name [default: that of the pipeline].")] = "",
     function: Function = "",
     no_cache: NoCache = False,
     service_account: ServiceAccount = "",
@@ -86,12 +86,13 @@ def create(
     if bool(cron) == bool(every):
         fail("say when: either --cron or --every", USAGE)
     trigger = {"cron_schedule": {"cron": cron}} if cron else {"periodic_schedule": {"interval_second": seconds(every)}}
-    wish = Wish(pipeline, function, parameter or (), name or pipeline.stem, experiment, service_account, no_cache)
+    wish = Wish(pipeline, function, parameter or (), name, experiment, service_account, no_cache)
     try:
         request = wish.request()
     except (ParameterProblem, CompilationError) as error:
         fail(str(error), USAGE)
     schedule = {
+        "display_name": name or name_of(request["pipeline_spec"], pipeline),
         "trigger": trigger,
         "mode": "DISABLE" if disabled else "ENABLE",
         "max_concurrency": str(concurrency),

@@ -14,6 +14,7 @@ from ketch.cli.options import DataDir
 from ketch.cli.runs.api import FINISHED, APIRefused, PipelinesAPI
 from ketch.cli.runs.following import Host, pipelines_api
 from ketch.cli.runs.outcome import end_with_outcome
+from ketch.cli.runs.steps import part
 from ketch.cli.submission.compilation import CompilationError, load_pipeline
 from ketch.cli.submission.parameters import ParameterProblem, parameters_of
 from ketch.cli.submission.watching import Watch
@@ -51,7 +52,7 @@ class Wish:
         if self.no_cache:
             disable_caching(spec)
         return {
-            "display_name": self.name or f"{self.path.stem} {datetime.now().astimezone():%Y-%m-%d %H-%M-%S}",
+            "display_name": self.name or f"{name_of(spec, self.path)} {datetime.now().astimezone():%Y-%m-%d %H-%M-%S}",
             "pipeline_spec": spec,
             "runtime_config": {"parameters": parameters_of(self.parameters, spec)},
             **({"service_account": self.service_account} if self.service_account else {}),
@@ -134,6 +135,11 @@ def _overtaken(api: PipelinesAPI, run_id: str) -> None:
     except APIRefused:
         if api.get_run(run_id).get("state") not in FINISHED:
             raise
+
+
+def name_of(spec: dict[str, Any], path: Path) -> str:
+    """What the pipeline calls itself, else the file's name."""
+    return str(part(part(spec, "pipeline_spec") or spec, "pipelineInfo").get("name") or path.stem)
 
 
 def disable_caching(spec: dict[str, Any]) -> None:
