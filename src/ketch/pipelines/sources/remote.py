@@ -9,6 +9,7 @@ What may be fetched is configured where Kubeflow Pipelines looks for it, in the 
 """
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Mapping
@@ -117,7 +118,9 @@ class PackageFetcher:
             raise InvalidInput(f"{_FIELD}: packages are not imported from {host}, which is not a public address")
 
     def _read(self, parts: SplitResult) -> bytes:
-        path = Path(os.path.realpath(unquote(parts.path)))  # a link out of the roots is outside of them
+        if "\0" in (name := unquote(parts.path)):
+            raise InvalidInput(f"{_FIELD}: {parts.path} is no path")
+        path = Path(os.path.realpath(name))  # a link out of the roots is outside of them
         allowed = parts.netloc in ("", "localhost") and any(path.is_relative_to(root) for root in self._rules.roots)
         if not allowed:
             raise InvalidInput(f"{_FIELD}: packages are not imported from {parts.path}: file:// is not allowed there")
@@ -147,7 +150,7 @@ class _PublicOnly(AbstractResolver):
             return found
         usable = [each for each in found if public(each["host"])]
         if not usable:
-            raise OSError(f"{host} has no public address")
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} has no public address")
         return usable
 
     async def close(self) -> None:
