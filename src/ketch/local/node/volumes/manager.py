@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shutil
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +22,7 @@ from ketch.local.node.volumes.places import (
     empty_dir_place,
     host_place,
     object_place,
+    remove_trees,
 )
 
 TOKEN_SECONDS = 3600
@@ -72,8 +72,7 @@ class PodVolumes:
         """Remove what lives no longer than the pod."""
         self.places.clear()
         uid = pod.metadata.uid
-        for path in (self._folders.of_pod(uid) / "volumes", self._folders.of_memory(uid)):
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await remove_trees(self._folders.of_pod(uid) / "volumes", self._folders.of_memory(uid))
 
     async def _prepare(self, pod: Pod, volume: Volume) -> Place:
         what = f'MountVolume.SetUp failed for volume "{volume.name}"'
@@ -106,7 +105,7 @@ class PodVolumes:
         except ConfigError as error:
             raise ConfigError(f"{what} : {error}") from error
         path = self._folders.of_pod(pod.metadata.uid) / "volumes" / volume.name
-        await asyncio.to_thread(write_files, path, files)
+        write_files(path, files)  # a few kilobytes: a thread would take longer to begin
         return Place(path, read_only=True)
 
     async def _token(self, pod: Pod, projection: ServiceAccountTokenProjection) -> bytes:

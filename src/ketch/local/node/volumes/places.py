@@ -7,7 +7,7 @@ platform's own directory never is.
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,8 +54,19 @@ class Folders:
 
     async def remove_pod(self, uid: str) -> None:
         """Remove everything about a pod."""
-        for path in (self.of_pod(uid), self.of_memory(uid)):
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await remove_trees(self.of_pod(uid), self.of_memory(uid))
+
+
+async def remove_trees(*paths: Path) -> None:
+    """Remove what there is of these folders, in a thread: they may hold much."""
+    there = [path for path in paths if path.exists()]
+    if there:
+        await asyncio.to_thread(_remove, there)
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _inside(root: Path, relative: str, what: str) -> Path:
