@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 import msgspec
 
 from ketch.pipelines.ir.expressions import ExpressionError, parse_condition, parse_selector
+from ketch.pipelines.ir.leaks import without_leaks
 from ketch.pipelines.ir.spec import (
     ALL_UPSTREAM_TASKS_COMPLETED,
     ComponentSpec,
@@ -47,7 +48,7 @@ def read(document: Mapping[str, Any]) -> PipelineSpec:
     version = document.get("schemaVersion")
     if version != SCHEMA_VERSION:
         raise SpecError("schemaVersion", f"must be {SCHEMA_VERSION}, not {version!r}")
-    spec = typed(document, PipelineSpec)
+    spec = without_leaks(typed(document, PipelineSpec))
     _check(spec)
     return spec
 
