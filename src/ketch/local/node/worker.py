@@ -305,7 +305,10 @@ class PodWorker:
         folders, uid = self._tools.folders, self.machine.uid
         spec = self.machine.container(name).spec
         written, output = termination_path(folders, uid, name, attempt), log_path(folders, uid, name, attempt)
-        message = end.message or await asyncio.to_thread(termination_message, spec, end.code, written, output)
+        if end.code:  # the end of a log may be looked for, which may be long
+            message = end.message or await asyncio.to_thread(termination_message, spec, end.code, written, output)
+        else:
+            message = termination_message(spec, end.code, written, output)
         self.tell(events.ContainerExited(name, attempt, end.code, end.reason, end.finished_at, message))
 
     async def _ask(self, order: orders.RunProbe | orders.RunHook) -> None:
