@@ -9,11 +9,13 @@ from uuid import uuid4
 
 from ketch.metadata.objects import DEFAULT_ROOT
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.ir.platform import pipeline_config
+from ketch.pipelines.ir.reading import SpecError
 from ketch.pipelines.ir.support import unsupported
 from ketch.pipelines.macros import MacroValues, expand
 from ketch.pipelines.parameters import check_parameters
 from ketch.pipelines.specifications import Specification
-from ketch.pipelines.states import AVAILABLE, PENDING, advance_run
+from ketch.pipelines.states import AVAILABLE, CANCELED, FAILED, PENDING, SUCCEEDED, advance_run
 from ketch.pipelines.tables import NAME_LENGTH, Run
 
 USER_NAMESPACE: Final = "kubeflow"
@@ -52,13 +54,16 @@ class RunRequest:
     occasion: Occasion | None = None
 
 
-def new_run(request: RunRequest, now: datetime) -> Run:
-    """The row of a run that can start. Raises InvalidInput, naming the field."""
+def new_run(request: RunRequest, now: datetime, default_root: str = DEFAULT_ROOT) -> Run:
+    """The row of a run that can start, with its artifacts at ``default_root`` when nobody names a root.
+
+    Raises InvalidInput, naming the field.
+    """
     if not request.display_name or len(request.display_name) > NAME_LENGTH:
         raise InvalidInput(f"display_name: a run needs a name of 1 to {NAME_LENGTH} characters")
     spec = request.specification.typed
     check_parameters(request.parameters, spec.root.input_definitions)
-    root = request.pipeline_root or spec.default_pipeline_root or DEFAULT_ROOT
+    root = request.pipeline_root or spec.default_pipeline_root or default_root
     if not _SCHEME.fullmatch(root):
         raise InvalidInput(f"pipeline_root: expected a URI such as {DEFAULT_ROOT}, not {root!r}")
     if refused := unsupported(spec, request.specification.platform, root):
@@ -84,11 +89,22 @@ def new_run(request: RunRequest, now: datetime) -> Run:
         created_at=now,
         scheduled_at=occasion.scheduled_at if occasion else now,
         storage_state=AVAILABLE,
+        resource_ttl=_resource_ttl(request.specification),
         retry_generation=0,
         state=PENDING,
     )
     advance_run(run, PENDING, now)
     return run
+
+
+def _resource_ttl(specification: Specification) -> Mapping[str, int] | None:
+    """How long the run's resources stay, by the state it ends in; what is not set is for ever."""
+    try:
+        success, failure = pipeline_config(specification.platform).seconds_kept
+    except SpecError as error:
+        raise InvalidInput(f"invalid pipeline spec: {error}") from error
+    kept = {SUCCEEDED: success, FAILED: failure, CANCELED: failure}
+    return {state: seconds for state, seconds in kept.items() if seconds} or None
 
 
 def resource_name(pipeline_name: str, run_id: str) -> str:

@@ -21,6 +21,7 @@ from ketch.pipelines.commands import Command, command_of
 from ketch.pipelines.documents import executor_input, planned_outputs
 from ketch.pipelines.kubernetes import amending as kubernetes
 from ketch.pipelines.layout import artifact_path
+from ketch.pipelines.logs.archiver import keeping
 from ketch.pipelines.mounts import of_objects
 from ketch.pipelines.packages import packages_of
 from ketch.pipelines.placeholders import PlaceholderError, Quote, Scope, expand_text
@@ -46,7 +47,7 @@ ALONE_ANNOTATION: Final = "environment.ketch.dev/packages-without-dependencies"
 INDEXES_ANNOTATION: Final = "environment.ketch.dev/index-urls"
 
 SETTINGS: Final[Sequence[Amendment]] = (kubernetes.amend, workspace.mounted)
-COMPLETIONS: Final[Sequence[Amendment]] = (carried,)
+COMPLETIONS: Final[Sequence[Amendment]] = (carried, keeping)
 
 _VARIABLE = re.compile(r"\$\$+(?:\((\w+)\))?")
 _DOLLARS = re.compile(r"\$+(?=\()|\$\$+")

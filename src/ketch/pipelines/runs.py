@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Select, cast, delete, func, or_, select
+from sqlalchemy import Text as SQLText
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
@@ -37,7 +39,7 @@ _FIELDS: Mapping[str, Field] = {
     "pipeline_version_id": Text(func.coalesce(Run.pipeline_version_id, "")),
     "recurring_run_id": Text(func.coalesce(Run.recurring_run_id, "")),
 }
-_LISTING = Listing(Run, Run.id, _FIELDS)
+_LISTING = Listing(Run, Run.id, _FIELDS, options=(defer(Run.pipeline_spec), defer(Run.platform_spec)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,11 @@ class RunStore:
         async with self.database.session() as session:
             return await session.get(Run, run_id)
 
+    async def exists(self, run_id: str) -> bool:
+        """Whether there is such a run."""
+        async with self.database.session() as session:
+            return await session.scalar(select(Run.id).where(Run.id == run_id)) is not None
+
     async def tasks(self, run_id: str) -> Sequence[Task]:
         """All tasks of a run in the order in which they were created."""
         async with self.database.session() as session:
@@ -81,10 +88,14 @@ class RunStore:
         return found
 
     async def task_of_node(self, run_id: str, node_id: str) -> Task | None:
-        """The run's task with this id, or whose newest pod has this name."""
-        query = select(Task).where(Task.run_id == run_id, or_(Task.id == node_id, Task.pod_name == node_id)).limit(1)
+        """The run's task with this id, or one of whose attempts has a pod of this name."""
+        query = select(Task).where(Task.run_id == run_id)
+        named = query.where(or_(Task.id == node_id, Task.pod_name == node_id)).limit(1)
         async with self.database.session() as session:
-            return await session.scalar(query)
+            if (found := await session.scalar(named)) is not None:
+                return found
+            repeated = await session.scalars(query.where(Task.attempt > 0))
+            return next((task for task in repeated if node_id in task.failed_pods), None)
 
     @asynccontextmanager
     async def change(self, run_id: str) -> AsyncGenerator[RunChange | None]:
@@ -114,10 +125,18 @@ class RunStore:
             return dict((await session.execute(query)).tuples().all())
 
     async def list(self, query: ListQuery, experiment_id: str = "") -> Page[Run]:
-        """One page of runs, of one experiment if it is named."""
+        """One page of runs, of one experiment if it is named; without their specifications."""
         scope = [Run.experiment_id == experiment_id] if experiment_id else []
         async with self.database.session() as session:
             return await _LISTING.page(session, query, *scope)
+
+    async def specifications(self, run_ids: Sequence[str]) -> Mapping[str, tuple[str, str | None]]:
+        """The JSON texts of the runs' specifications and platform settings, as they are stored."""
+        query = select(Run.id, cast(Run.pipeline_spec, SQLText), cast(Run.platform_spec, SQLText)).where(
+            Run.id.in_(run_ids)
+        )
+        async with self.database.session() as session:
+            return {run_id: (spec, platform) for run_id, spec, platform in await session.execute(query)}
 
     async def create(self, run: Run) -> None:
         """Add a run and note the time at its experiment."""

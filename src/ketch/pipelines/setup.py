@@ -15,8 +15,11 @@ from ketch.pipelines.api.application import Backing, Engines, application
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
 from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.logs.archive import LogArchive
+from ketch.pipelines.logs.archiver import LogArchiver
 from ketch.pipelines.native import setup as native
 from ketch.pipelines.reconciler import RunReconciler
+from ketch.pipelines.retention import setup as retention
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.store import RecurringRunStore
@@ -24,13 +27,27 @@ from ketch.pipelines.settings import DEFAULTS, Settings
 from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.steps import OURS
 from ketch.pipelines.tables import Run
+from ketch.pipelines.transfer.sources import Carriage
 from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 MANAGER = "ketch-pipelines"
+LOG_WORKERS = 2
+CARRIAGE = Carriage(keeps_logs=True)
+"""Everything that is not configured is in the store that is here."""
 
 
-async def setup(manager: Manager, database: Database, objects: ObjectStore, settings: Settings = DEFAULTS) -> Starlette:
-    """Open the database, register the engines and return the API. Raises DatabaseUnusable, APIError."""
+async def setup(
+    manager: Manager,
+    database: Database,
+    objects: ObjectStore | None,
+    settings: Settings = DEFAULTS,
+    carriage: Carriage = CARRIAGE,
+) -> Starlette:
+    """Open the database, register the engines and return the API. Raises DatabaseUnusable, APIError.
+
+    ``objects`` is the store that pods can mount, None where there is none. ``carriage`` has the stores of everything
+    that no namespace configures otherwise.
+    """
     await database.open()
     runs, clock = RunStore(database), manager.clock
     await ExperimentStore(database, clock).default()
@@ -40,24 +57,27 @@ async def setup(manager: Manager, database: Database, objects: ObjectStore, sett
     pods = manager.informer(Pod, label_selector=OURS)
     claims = manager.informer(PersistentVolumeClaim, label_selector=OURS)
     configured = manager.informer(ConfigMap, field_selector=SELECTOR)
-    stores = Stores(manager.client, configured, clock, objects)
+    stores = Stores(manager.client, configured, clock, objects, carriage=carriage)
+    archiver = LogArchiver(manager.client, pods, LogArchive(stores), runs.exists, clock)
+    manager.controller("pipeline-logs", archiver, Maps(pods, archiver.keys), workers=LOG_WORKERS)
 
     def ended(run: Run) -> None:
         if run.recurring_run_id:
             schedules.enqueue(recurring_key(run.recurring_run_id))  # it may have waited for this end
+        retained(run)
 
     reconciler = RunReconciler(manager.client, pods, runs, ArtifactStore(database), stores, clock, ended)
     controller = manager.controller(
         "pipeline-runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys)
     )
     schedules = await _schedules(manager, database, settings, controller)
+    retained = await retention.setup(manager, database, settings.retention, pods, controller.enqueue)
     for key in await runs.unfinished():
         controller.enqueue(key)
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
     packages = PackageFetcher(settings.packages)
     await native.setup(manager, database, packages)
-    seen = stores.seen_from(USER_NAMESPACE)
-    return application(Backing(database, seen, manager.client, clock, engines, version("ketch"), packages))
+    return application(Backing(database, stores, manager.client, clock, engines, version("ketch"), packages))
 
 
 async def _schedules(manager: Manager, database: Database, settings: Settings, runs: Controller) -> Controller:

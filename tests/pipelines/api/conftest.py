@@ -13,8 +13,10 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.informer import Informer
 from ketch.kube.meta import ObjectKey
 from ketch.kube.rest import RESTClient
+from ketch.kube.types.core import ConfigMap
 from ketch.local.apiserver.server import APIServer
 from ketch.metadata.database import Database
 from ketch.metadata.objects import LocalObjectStore
@@ -23,6 +25,7 @@ from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.sources.remote import HTTPS_ONLY, PackageFetcher
 from ketch.pipelines.states import advance_run
+from ketch.pipelines.transfer.stores import Stores
 
 T = TypeVar("T")
 
@@ -93,7 +96,9 @@ class _Served(threading.Thread):
         scheduled: list[ObjectKey] = []
         engines = Engines(enqueued.append, scheduled.append)
         objects = LocalObjectStore(path.with_name("objects"))
-        self.app = application(Backing(database, objects, self.client, SYSTEM_CLOCK, engines, "1.2.3", self.packages))
+        nothing = Informer(self.client, ConfigMap, SYSTEM_CLOCK)  # nobody configures stores here
+        stores = Stores(self.client, nothing, SYSTEM_CLOCK, objects)
+        self.app = application(Backing(database, stores, self.client, SYSTEM_CLOCK, engines, "1.2.3", self.packages))
         return Stage(self.loop, self.host, database, enqueued, scheduled)
 
 

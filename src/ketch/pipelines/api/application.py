@@ -13,7 +13,6 @@ from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.metadata.database import Database
 from ketch.metadata.lineage import Lineage
-from ketch.metadata.objects import ObjectStore
 from ketch.pipelines.api.artifacts import ArtifactService
 from ketch.pipelines.api.experiments import ExperimentService
 from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on_internal_error, on_request_error
@@ -30,11 +29,13 @@ from ketch.pipelines.api.v1beta1.service import ReadService
 from ketch.pipelines.errors import RequestError
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.lineage import LineageStore, PipelineDomain
+from ketch.pipelines.logs.archive import LogArchive
 from ketch.pipelines.native.catalogue import NativeCatalogue
 from ketch.pipelines.reporting import ReportStore
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.sources.remote import PackageFetcher
+from ketch.pipelines.transfer.stores import Stores
 
 PREFIXES = ("", "/pipeline")
 
@@ -53,7 +54,7 @@ class Backing:
     """What the API stands on; ``packages`` fetches what pipelines are imported from."""
 
     database: Database
-    objects: ObjectStore
+    stores: Stores
     client: Client
     clock: Clock
     engines: Engines
@@ -97,7 +98,7 @@ def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
     graph = Lineage(database, (PipelineDomain(database),))
     system = (*SystemService(backing.version).routes(), *RefusedService().routes())
     engines, messages = backing.engines, TaskMessages(lineage)
-    run_service = RunService(runs, experiments, pipelines, messages, backing.objects, clock, engines.runs)
+    run_service = RunService(runs, experiments, pipelines, messages, backing.stores, clock, engines.runs)
     recurring = RecurringRunStore(database, clock)
     recurring_service = RecurringRunService(
         recurring,
@@ -118,6 +119,6 @@ def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
         *ArtifactService(lineage, reports, graph).routes(),
         *system,
     )
-    logs = LogService(runs, backing.client).routes()
+    logs = LogService(runs, backing.client, LogArchive(backing.stores)).routes()
     older = (*ReadService(experiments, pipelines, runs, recurring).routes(), *system)
     return {"v2beta1": current, "v1beta1": older, "v1alpha1": logs}

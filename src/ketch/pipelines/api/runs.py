@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Raw
 from starlette.requests import Request
 
 from ketch.kube.clock import Clock
 from ketch.kube.meta import ObjectKey
-from ketch.metadata.objects import KeyOutside, ObjectStore
+from ketch.metadata.objects import KeyOutside, StoreError
 from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.lineage_messages import PipelineTask
@@ -30,13 +31,14 @@ from ketch.pipelines.api.run_messages import ListRunsResponse, ReadArtifactRespo
 from ketch.pipelines.api.tasks import TaskMessages
 from ketch.pipelines.api.wire import instant, query_value, timestamp
 from ketch.pipelines.catalog import PipelineStore
-from ketch.pipelines.creation import RunRequest, new_run
-from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound
+from ketch.pipelines.creation import USER_NAMESPACE, RunRequest, new_run
+from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.plugins import check_plugins
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
 from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING, SUCCEEDED, TERMINABLE, advance_run
+from ketch.pipelines.transfer.stores import Stores
 
 Enqueue = Callable[[ObjectKey], None]
 """Tells the engine that a run has something to do."""
@@ -53,22 +55,28 @@ _VIEW = Query("view", "FULL: with the tasks.", View)
 _RETRIABLE = frozenset({FAILED, CANCELED})
 
 
-def run_message(row: tables.Run, tasks: Sequence[tables.Task] | None = None, full: Sequence[PipelineTask] = ()) -> Run:
-    """The wire form of a run; with its tasks where they are asked for, as KFP 2 tells of them and as KFP 3 does."""
-    reference, spec = None, None
+def run_message(
+    row: tables.Run,
+    spec: Mapping[str, Any] | None,
+    tasks: Sequence[tables.Task] | None = None,
+    full: Sequence[PipelineTask] = (),
+) -> Run:
+    """The wire form of a run; with its tasks where they are asked for, as KFP 2 tells of them and as KFP 3 does.
+
+    ``spec`` is the wire form of the specification of a run that was made from no version.
+    """
+    reference = None
     if row.pipeline_version_id is not None:
         reference = PipelineVersionReference(
             pipeline_id=row.pipeline_id or "", pipeline_version_id=row.pipeline_version_id
         )
-    else:
-        spec = wrapped(row.pipeline_spec, row.platform_spec)
     return Run(
         experiment_id=row.experiment_id,
         run_id=row.id,
         display_name=row.display_name,
         storage_state=row.storage_state,
         description=row.description,
-        pipeline_spec=spec,
+        pipeline_spec=spec if reference is None else None,
         pipeline_version_reference=reference,
         runtime_config=RuntimeConfig(parameters=row.parameters or None, pipeline_root=row.pipeline_root),
         service_account=row.service_account,
@@ -149,7 +157,7 @@ class RunService:
     experiments: ExperimentStore
     pipelines: PipelineStore
     tasks: TaskMessages
-    objects: ObjectStore
+    stores: Stores
     clock: Clock
     enqueue: Enqueue
 
@@ -189,11 +197,18 @@ class RunService:
                 pipeline_version_id=version.id if version else None,
             ),
             self.clock.now(),
+            self._default_root(),
         )
         row.plugins_input = wanted.plugins_input or None
         await self.runs.create(row)
         self.enqueue(ObjectKey(row.namespace, row.id))
-        return run_message(row)
+        return run_message(row, wrapped(row.pipeline_spec, row.platform_spec))
+
+    def _default_root(self) -> str:
+        try:
+            return self.stores.default_root(USER_NAMESPACE)
+        except StoreError as error:
+            raise FailedPrecondition(str(error)) from error
 
     async def _specification(self, wanted: Run) -> tuple[Specification, tables.PipelineVersion | None]:
         reference = wanted.pipeline_version_reference
@@ -213,18 +228,31 @@ class RunService:
         if row is None:
             raise NotFound(f"Run {run_id} not found")
         tasks = await self.runs.tasks(run_id)
-        return run_message(row, tasks, await self.tasks.of(tasks) if _full(request) else ())
+        spec = wrapped(row.pipeline_spec, row.platform_spec)
+        return run_message(row, spec, tasks, await self.tasks.of(tasks) if _full(request) else ())
 
     async def _list(self, request: Request) -> ListRunsResponse:
         query, full = list_query(request.query_params, _SCOPE), _full(request)
         page = await self.runs.list(query, request.query_params.get("experiment_id", ""))
+        specs = await self._specs(page.rows)
+        runs = [run_message(row, specs.get(row.id)) for row in page.rows]
         return ListRunsResponse(
-            runs=await self._with_tasks(page.rows) if full else tuple([run_message(row) for row in page.rows]),
+            runs=await self._with_tasks(page.rows, specs) if full else tuple(runs),
             total_size=page.total,
             next_page_token=next_token(page, query, _SCOPE),
         )
 
-    async def _with_tasks(self, rows: Sequence[tables.Run]) -> Sequence[Run]:
+    async def _specs(self, rows: Sequence[tables.Run]) -> Mapping[str, Any]:
+        """The specifications of the runs that tell of them: they pass as the texts that they are, unread."""
+        texts = await self.runs.specifications([row.id for row in rows if row.pipeline_version_id is None])
+        return {
+            run_id: Raw(
+                f'{{"pipeline_spec":{spec},"platform_spec":{platform}}}'.encode() if platform else spec.encode()
+            )
+            for run_id, (spec, platform) in texts.items()
+        }
+
+    async def _with_tasks(self, rows: Sequence[tables.Run], specs: Mapping[str, Any]) -> Sequence[Run]:
         tasks = await self.runs.tasks_of_all([row.id for row in rows], MAX_TASKS)
         if tasks is None:
             raise InvalidInput(f"view: these runs have more than {MAX_TASKS} tasks; ask for a smaller page, or by run")
@@ -232,7 +260,7 @@ class RunService:
         full: dict[str, list[PipelineTask]] = {}
         for message in messages:
             full.setdefault(message.run_id, []).append(message)
-        return tuple([run_message(row, tasks.get(row.id, ()), full.get(row.id, ())) for row in rows])
+        return tuple([run_message(row, specs.get(row.id), tasks.get(row.id, ()), full.get(row.id, ())) for row in rows])
 
     async def _archive(self, request: Request) -> Empty:
         await self.runs.archive(request.path_params["run_id"], self.clock.now())
@@ -277,7 +305,9 @@ class RunService:
         if artifact is None:
             raise NotFound(f"Step {task.display_name} of run {run_id} has no output artifact {name}")
         try:
-            content = await self.objects.read(artifact.uri, MAX_ARTIFACT + 1)
+            content = await self.stores.seen_from(USER_NAMESPACE).read(artifact.uri, MAX_ARTIFACT + 1)
+        except StoreError as error:
+            raise Unavailable(f"artifact {artifact.id} cannot be read: {error}") from error
         except KeyOutside as error:
             raise FailedPrecondition(f"artifact {artifact.id} cannot be read: {error}") from error
         if content is None:

@@ -9,12 +9,17 @@ from starlette.responses import Response, StreamingResponse
 
 from ketch.kube.client import Client
 from ketch.kube.errors import APIError, TransportError
+from ketch.metadata.objects import StoreError
 from ketch.pipelines.api.http import Declared, Operation, Query, operation_id, route
 from ketch.pipelines.api.messages import Empty, GetHealthzResponse
 from ketch.pipelines.api.wire import Enum, query_value
 from ketch.pipelines.errors import NotFound, Unavailable
+from ketch.pipelines.logs.archive import LogArchive, attempt_of
 from ketch.pipelines.runs import RunStore
+from ketch.pipelines.steps import MAIN, pod_name
+from ketch.pipelines.tables import Run, Task
 
+_TEXT = "text/plain; charset=utf-8"
 AuthorizedResources = Annotated[str, Enum({0: "UNASSIGNED_RESOURCES", 1: "VIEWERS"})]
 AuthorizedVerb = Annotated[str, Enum({0: "UNASSIGNED_VERB", 1: "CREATE", 2: "GET", 3: "DELETE"})]
 
@@ -41,10 +46,11 @@ class SystemService:
 
 @dataclass(frozen=True)
 class LogService:
-    """Logs of a run's steps, read where the pod is."""
+    """Logs of a run's steps: of every attempt, read where the pod is and from the archive when it is gone."""
 
     runs: RunStore
     client: Client
+    archive: LogArchive
 
     def routes(self) -> Sequence[Operation]:
         """Where they are."""
@@ -60,17 +66,27 @@ class LogService:
         if not task.pod_name:
             raise NotFound(f"Step {task.display_name} of run {run_id} has no pod, and so no log")
         follow = query_value(request.query_params, "follow", bool)
-        chunks = self._chunks(task.pod_name, run.namespace, follow=follow)
+        attempt = attempt_of(run, task, node_id)
+        pod = pod_name(run.name, task.name, task.id, attempt)
+        chunks = self._chunks(pod, run.namespace, follow=follow)
         try:
             first = await anext(chunks, b"")  # what goes wrong, does so before the answer's status is sent
-        except APIError as error:
-            raise NotFound(f"The log of {task.pod_name} cannot be read: {error.message}") from error
-        except TransportError as error:
-            raise Unavailable(f"The log of {task.pod_name} cannot be read: {error}") from error
-        return StreamingResponse(_prepended(first, chunks), media_type="text/plain; charset=utf-8")
+        except (APIError, TransportError) as error:
+            if (kept := await self._kept(run, task, attempt)) is not None:
+                return Response(kept, media_type=_TEXT)
+            if isinstance(error, APIError):
+                raise NotFound(f"The log of {pod} cannot be read: {error.message}") from error
+            raise Unavailable(f"The log of {pod} cannot be read: {error}") from error
+        return StreamingResponse(_prepended(first, chunks), media_type=_TEXT)
+
+    async def _kept(self, run: Run, task: Task, attempt: int) -> bytes | None:
+        try:
+            return await self.archive.read(run, task, attempt)
+        except StoreError as error:
+            raise Unavailable(f"The log of {task.display_name} cannot be read: {error}") from error
 
     async def _chunks(self, pod: str, namespace: str, *, follow: bool) -> AsyncIterator[bytes]:
-        async with self.client.logs(pod, namespace, follow=follow) as log:
+        async with self.client.logs(pod, namespace, container=MAIN, follow=follow) as log:
             async for chunk in log:
                 yield chunk
 

@@ -40,11 +40,15 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Carriage(msgspec.Struct, frozen=True, kw_only=True):
-    """How data gets to a step and from it: from which stores, and by which image."""
+    """How data gets to a step and from it: from which stores, and by which image.
+
+    ``keeps_logs``: there is somebody who puts logs away before pods go.
+    """
 
     sources: Sequence[Source] = ()
     image: str = IMAGE
     grace_seconds: int = GRACE_SECONDS
+    keeps_logs: bool = False
 
     @property
     def table(self) -> Table:
