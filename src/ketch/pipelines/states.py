@@ -1,7 +1,7 @@
 """States of runs and tasks by KFP's names, and the one way from a state to the next."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from ketch.kube.codec import format_time
@@ -52,6 +52,8 @@ def advance_run(run: Run, state: str, now: datetime, error: Mapping[str, Any] | 
         return
     run.state, run.error = state, error
     run.finished_at = now if state in FINAL else None
+    kept = (run.resource_ttl or {}).get(state)
+    run.resources_until = None if kept is None else now + timedelta(seconds=kept)
     run.state_history = [*(run.state_history or ()), history_entry(state, now, error)]
 
 

@@ -89,6 +89,7 @@ class Run(Base):
     ``state`` = CANCELING (terminate); ``state`` = PENDING, ``error`` = None, ``finished_at`` = None and
     ``retry_generation`` + 1 (retry). Engine: ``state``, ``finished_at``, ``error`` in every other case, always by
     ``states.advance_run``, which keeps ``state_history``. Retention: ``storage_state`` and ``archived_at``.
+    ``resource_ttl`` tells by final state how many seconds pods and workspace stay, ``resources_until`` until when.
 
     ``name`` is the resource name (``<pipeline>-<suffix>``), a DNS label prefix for pods. ``namespace`` is where its
     pods run. ``pipeline_spec`` is the IR itself, never the wrapped form; ``platform_spec`` the second document.
@@ -117,6 +118,8 @@ class Run(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
     storage_state: Mapped[str] = mapped_column(String(16), default="AVAILABLE")
     archived_at: Mapped[datetime | None] = mapped_column(Moment)
+    resource_ttl: Mapped[Mapping[str, int] | None] = mapped_column(Json)
+    resources_until: Mapped[datetime | None] = mapped_column(Moment, index=True)
     retry_generation: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16), default="PENDING")
     finished_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -15,6 +15,7 @@ from ketch.pipelines.ir.spec import ComponentSpec, JSONObject, Message
 KUBERNETES: Final = "kubernetes"
 _FIELD: Final = "platforms.kubernetes.pipelineConfig"
 _SIZE = re.compile(r"^\d+(?:\.\d+)?(?:Ki|Mi|Gi|Ti|Pi|Ei|K|M|G|T|P|E)?$")
+_MOST_SECONDS: Final = 2**31  # the field is an int32
 _NONE: Mapping[str, Any] = {}
 
 
@@ -47,6 +48,12 @@ class PipelineConfig(Message, frozen=True):
     active_deadline_seconds: int = 0
     workspace: Workspace | None = None
 
+    @property
+    def seconds_kept(self) -> tuple[int, int]:
+        """How long resources stay after success and after failure; the particular setting comes first."""
+        common = self.resource_ttl_on_completion
+        return self.resource_ttl_on_success or common, self.resource_ttl_on_failure or common
+
 
 def pipeline_config(platform: Mapping[str, Any] | None) -> PipelineConfig:
     """The pipeline's part of the document. Raises SpecError, naming the field."""
@@ -77,6 +84,8 @@ def executor_config(platform: Mapping[str, Any] | None, component: ComponentSpec
 def _check_seconds(name: str, value: int) -> None:
     if value < 0:
         raise SpecError(f"{_FIELD}.{name}", f"must not be negative, but is {value}")
+    if value >= _MOST_SECONDS:
+        raise SpecError(f"{_FIELD}.{name}", f"must be less than {_MOST_SECONDS}, but is {value}")
 
 
 def _mapping(value: Any, *keys: str) -> Mapping[str, Any]:

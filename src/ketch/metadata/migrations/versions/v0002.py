@@ -10,6 +10,7 @@ down_revision = "0001"
 def upgrade() -> None:
     """From the first schema."""
     _recurring_runs()
+    _retention()
     _native_pipelines()
     _runs_and_tasks_of_clients()
     _lists_of_runs()
@@ -51,6 +52,12 @@ def _recurring_runs() -> None:
     )
     op.create_index("ix_runs_recurring_run_id_state", "runs", ["recurring_run_id", "state"])
     op.add_column("runs", sa.Column("archived_at", sa.BigInteger(), nullable=True))
+
+
+def _retention() -> None:
+    op.add_column("runs", sa.Column("resource_ttl", sa.JSON(), nullable=True))
+    op.add_column("runs", sa.Column("resources_until", sa.BigInteger(), nullable=True))
+    op.create_index("ix_runs_resources_until", "runs", ["resources_until"])
 
 
 def _native_pipelines() -> None:
