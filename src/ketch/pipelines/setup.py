@@ -1,5 +1,7 @@
 """Puts Kubeflow Pipelines together: stores, reconciler, API."""
 
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 from starlette.applications import Starlette
@@ -20,6 +22,7 @@ from ketch.pipelines.logs.archiver import LogArchiver
 from ketch.pipelines.native import setup as native
 from ketch.pipelines.reconciler import RunReconciler
 from ketch.pipelines.retention import setup as retention
+from ketch.pipelines.roots import default_root
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.store import RecurringRunStore
@@ -70,7 +73,7 @@ async def setup(
     controller = manager.controller(
         "pipeline-runs", reconciler, Maps(pods, reconciler.keys), Maps(claims, reconciler.keys)
     )
-    schedules = await _schedules(manager, database, settings, controller)
+    schedules = await _schedules(manager, database, settings, controller, partial(default_root, stores, USER_NAMESPACE))
     retained = await retention.setup(manager, database, settings.retention, pods, controller.enqueue)
     for key in await runs.unfinished():
         controller.enqueue(key)
@@ -80,12 +83,14 @@ async def setup(
     return application(Backing(database, stores, manager.client, clock, engines, version("ketch"), packages))
 
 
-async def _schedules(manager: Manager, database: Database, settings: Settings, runs: Controller) -> Controller:
+async def _schedules(
+    manager: Manager, database: Database, settings: Settings, runs: Controller, root: Callable[[], str]
+) -> Controller:
     """The controller of recurring runs."""
     clock = manager.clock
     store, pipelines = RecurringRunStore(database, clock), PipelineStore(database, clock)
     experiments = ExperimentStore(database, clock)
-    reconciler = RecurringRunReconciler(store, pipelines, experiments, clock, settings.zone, runs.enqueue)
+    reconciler = RecurringRunReconciler(store, pipelines, experiments, clock, settings.zone, runs.enqueue, root)
     controller = manager.controller("recurring-runs", reconciler)
     for identity in await store.enabled():
         controller.enqueue(recurring_key(identity))

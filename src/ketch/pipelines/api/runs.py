@@ -35,6 +35,7 @@ from ketch.pipelines.creation import USER_NAMESPACE, RunRequest, new_run
 from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.plugins import check_plugins
+from ketch.pipelines.roots import default_root
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
 from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING, SUCCEEDED, TERMINABLE, advance_run
@@ -55,13 +56,24 @@ _VIEW = Query("view", "FULL: with the tasks.", View)
 _RETRIABLE = frozenset({FAILED, CANCELED})
 
 
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The tasks of a run: those that the engine drives, as KFP 2 tells of them, and all of them as KFP 3 does.
+
+    ``count`` is of all, also where there are no ``messages``.
+    """
+
+    driven: Sequence[tables.Task]
+    count: int
+    messages: Sequence[PipelineTask] = ()
+
+
 def run_message(
     row: tables.Run,
     spec: Mapping[str, Any] | None,
-    tasks: Sequence[tables.Task] | None = None,
-    full: Sequence[PipelineTask] = (),
+    tasks: Tasks | None = None,
 ) -> Run:
-    """The wire form of a run; with its tasks where they are asked for, as KFP 2 tells of them and as KFP 3 does.
+    """The wire form of a run, with its tasks where they are asked for.
 
     ``spec`` is the wire form of the specification of a run that was made from no version.
     """
@@ -85,13 +97,13 @@ def run_message(
         finished_at=timestamp(row.finished_at),
         state=row.state,
         error=_status(row.error),
-        run_details=None if tasks is None else RunDetails(task_details=task_details(tasks)),
+        run_details=None if tasks is None else RunDetails(task_details=task_details(tasks.driven)),
         recurring_run_id=row.recurring_run_id or "",
         state_history=_history(row.state_history),
         plugins_input=row.plugins_input,
         pipeline_reference=reference,
-        task_count=len(tasks or ()),
-        tasks=full,
+        task_count=0 if tasks is None else tasks.count,
+        tasks=() if tasks is None else tasks.messages,
     )
 
 
@@ -197,18 +209,12 @@ class RunService:
                 pipeline_version_id=version.id if version else None,
             ),
             self.clock.now(),
-            self._default_root(),
+            default_root(self.stores, USER_NAMESPACE),
         )
         row.plugins_input = wanted.plugins_input or None
         await self.runs.create(row)
         self.enqueue(ObjectKey(row.namespace, row.id))
         return run_message(row, wrapped(row.pipeline_spec, row.platform_spec))
-
-    def _default_root(self) -> str:
-        try:
-            return self.stores.default_root(USER_NAMESPACE)
-        except StoreError as error:
-            raise FailedPrecondition(str(error)) from error
 
     async def _specification(self, wanted: Run) -> tuple[Specification, tables.PipelineVersion | None]:
         reference = wanted.pipeline_version_reference
@@ -227,9 +233,10 @@ class RunService:
         row = await self.runs.get(run_id)
         if row is None:
             raise NotFound(f"Run {run_id} not found")
-        tasks = await self.runs.tasks(run_id)
-        spec = wrapped(row.pipeline_spec, row.platform_spec)
-        return run_message(row, spec, tasks, await self.tasks.of(tasks) if _full(request) else ())
+        driven, reported = await self.runs.tasks(run_id), await self.tasks.reported((run_id,))
+        messages = await self.tasks.of((*driven, *reported)) if _full(request) else ()
+        tasks = Tasks(driven, len(driven) + len(reported), messages)
+        return run_message(row, wrapped(row.pipeline_spec, row.platform_spec), tasks)
 
     async def _list(self, request: Request) -> ListRunsResponse:
         query, full = list_query(request.query_params, _SCOPE), _full(request)
@@ -253,14 +260,16 @@ class RunService:
         }
 
     async def _with_tasks(self, rows: Sequence[tables.Run], specs: Mapping[str, Any]) -> Sequence[Run]:
-        tasks = await self.runs.tasks_of_all([row.id for row in rows], MAX_TASKS)
-        if tasks is None:
+        run_ids = [row.id for row in rows]
+        driven, reported = await self.runs.tasks_of_all(run_ids, MAX_TASKS), await self.tasks.reported(run_ids)
+        if driven is None or sum(map(len, driven.values())) + len(reported) > MAX_TASKS:
             raise InvalidInput(f"view: these runs have more than {MAX_TASKS} tasks; ask for a smaller page, or by run")
-        messages = await self.tasks.of([task for run in tasks.values() for task in run])
-        full: dict[str, list[PipelineTask]] = {}
-        for message in messages:
-            full.setdefault(message.run_id, []).append(message)
-        return tuple([run_message(row, specs.get(row.id), tasks.get(row.id, ()), full.get(row.id, ())) for row in rows])
+        every = [*(task for tasks in driven.values() for task in tasks), *reported]
+        messages: dict[str, list[PipelineTask]] = {}
+        for message in await self.tasks.of(every):
+            messages.setdefault(message.run_id, []).append(message)
+        full = {run_id: Tasks(driven.get(run_id, ()), len(each), each) for run_id, each in messages.items()}
+        return tuple([run_message(row, specs.get(row.id), full.get(row.id, Tasks((), 0))) for row in rows])
 
     async def _archive(self, request: Request) -> Empty:
         await self.runs.archive(request.path_params["run_id"], self.clock.now())

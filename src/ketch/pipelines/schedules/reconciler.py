@@ -8,6 +8,7 @@ from typing import Final
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
+from ketch.metadata.objects import DEFAULT_ROOT
 from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import new_run
 from ketch.pipelines.errors import NotFound, RequestError
@@ -36,7 +37,8 @@ def recurring_key(identity: str) -> ObjectKey:
 class RecurringRunReconciler:
     """Reconciles recurring runs, which are rows; keys are ``recurring_key``. At most one run is made in a pass.
 
-    ``zone`` is where cron expressions' hours are told. ``started`` is told of each new run.
+    ``zone`` is where cron expressions' hours are told. ``started`` is told of each new run,
+    ``root`` tells where the artifacts go of those that name no root; it may raise RequestError.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class RecurringRunReconciler:
         clock: Clock,
         zone: tzinfo,
         started: Callable[[ObjectKey], None],
+        root: Callable[[], str] = lambda: DEFAULT_ROOT,
     ) -> None:
         self._store, self._pipelines, self._experiments = store, pipelines, experiments
-        self._clock, self._zone, self._started = clock, zone, started
+        self._clock, self._zone, self._started, self._root = clock, zone, started, root
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Make the run that is due, if one is."""
@@ -70,7 +73,7 @@ class RecurringRunReconciler:
         try:
             await self._experiments.get(row.experiment_id)
             specification, version_id = await self._specification(row)
-            run = new_run(next_request(row, specification, version_id, due), now)
+            run = new_run(next_request(row, specification, version_id, due), now, self._root())
             run.plugins_input = row.plugins_input
         except RequestError as error:
             if await self._store.note(row.id, {"code": error.code, "message": error.message}):
