@@ -94,7 +94,7 @@ def test_the_deployment_example_decides_by_quality_and_tells(
     assert steps["decide/record"]["outputs"]["Output"] == decision
     assert [step["state"] for path, step in steps.items() if path.count("/") == 2].count("SKIPPED") == 2
     (message,) = (platform.root / "objects").glob(f"**/{run.run_id}/tell/**/message")
-    assert message.read_text() == "decide: SUCCEEDED"
+    assert message.read_text() == "exit-handler-1: SUCCEEDED"
 
 
 def test_the_deployment_example_tells_of_a_failure_too(platform: Platform, kfp_client: kfp.Client):
@@ -104,7 +104,7 @@ def test_the_deployment_example_tells_of_a_failure_too(platform: Platform, kfp_c
     assert "✗ decide/train failed" in result.stderr
     run_id = result.stdout.split()[1]
     (message,) = (platform.root / "objects").glob(f"**/{run_id}/tell/**/message")
-    assert message.read_text().startswith("decide: FAILED")
+    assert message.read_text().startswith("exit-handler-1: FAILED")
 
 
 def test_the_notebook_example_hands_on_what_the_notebook_found(platform: Platform, kfp_client: kfp.Client):

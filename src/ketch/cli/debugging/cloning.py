@@ -27,7 +27,12 @@ LOOK_SECONDS, MOST_LOOKS = 2, 10
 """The pod leaves after so many looks at which nobody was in it."""
 
 _OBJECTS: Final = "objects.ketch.dev"
-_FOREIGN_ANNOTATIONS: Final = ("process.ketch.dev/", "pipelines.kubeflow.org/", "kubectl.kubernetes.io/")
+_FOREIGN_ANNOTATIONS: Final = (
+    "environment.ketch.dev/process",  # the idle process is no such process
+    "pipelines.ketch.dev/",
+    "pipelines.kubeflow.org/",
+    "kubectl.kubernetes.io/",
+)
 _RUNNERS: Final = ("kfp.dsl.executor_main", "ephemeral_component.py")
 _FUNCTION: Final = "--function_to_execute"
 

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
@@ -92,7 +93,7 @@ def _all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
     run_id = str(watched.run["run_id"])
     steps = sorted((step for step in worked(watched.steps) if step.pods), key=_begun)
     if not steps:
-        fail(f"no step of run {run_id} has run yet: it has no logs", FAILED)
+        fail(f"no step of run {run_id} has run: it has no logs (cached and skipped steps write none)", FAILED)
     printer, missing = _Printer([step.path for step in steps]), list[str]()
     for step in steps:
         try:
@@ -174,8 +175,6 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 def _tail(lines: Iterator[bytes], count: int | None) -> Iterator[bytes]:
     if count is None:
         return lines
-    from collections import deque  # noqa: PLC0415
-
     return iter(deque(lines, maxlen=count))
 
 

@@ -71,10 +71,17 @@ def _unknown(name: str, declared: Mapping[str, Mapping[str, Any]]) -> str:
 def _list(declared: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         f"\n  {name}: {KINDS.get(about.get('parameterType', ''), 'a value')}"
-        + (f" (default {json.dumps(about['defaultValue'])})" if "defaultValue" in about else "")
+        + (f" (default {_default(about)})" if "defaultValue" in about else "")
         for name, about in declared.items()
     ]
     return "".join(["\nit takes", *lines])
+
+
+def _default(about: Mapping[str, Any]) -> str:
+    value = about["defaultValue"]
+    if isinstance(value, float) and value.is_integer() and about.get("parameterType") == "NUMBER_INTEGER":
+        value = int(value)  # specifications have no integers
+    return json.dumps(value)
 
 
 def _value(name: str, text: str, about: Mapping[str, Any]) -> Any:
