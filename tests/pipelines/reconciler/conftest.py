@@ -95,8 +95,18 @@ class Player:
         main = pod.spec.containers[0]
         binds: list[str] = []
         sources = {volume.name: volume.csi for volume in pod.spec.volumes}
+        claims = {
+            volume.name: volume.persistent_volume_claim.claim_name
+            for volume in pod.spec.volumes
+            if volume.persistent_volume_claim
+        }
         for mount in main.volume_mounts:
             volume = sources[mount.name]
+            if mount.name in claims:
+                source = self.objects.parent / "claims" / claims[mount.name] / mount.sub_path
+                source.mkdir(parents=True, exist_ok=True)
+                binds += ["--bind", str(source), mount.mount_path]
+                continue
             if volume is None:
                 continue  # the service account's token
             assert volume.driver == "objects.ketch.dev"
@@ -146,6 +156,7 @@ class Stage:
     ) -> str:
         path = self.directory / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
+        specification, *platform = yaml.safe_load_all(path.read_text())
         run_id, now = str(uuid4()), datetime.now(UTC)  # noqa: TID251
         run = Run(
             id=run_id,
@@ -153,7 +164,8 @@ class Stage:
             display_name="a run",
             namespace=NAMESPACE,
             experiment_id="e",
-            pipeline_spec=yaml.safe_load(path.read_text()),
+            pipeline_spec=specification,
+            platform_spec=platform[0] if platform else None,
             parameters=parameters or {},
             pipeline_root=DEFAULT_ROOT,
             service_account=service_account,
@@ -207,6 +219,9 @@ class Stage:
             advance_run(change.run, "PENDING", datetime.now(UTC))  # noqa: TID251
         self.controller.enqueue(ObjectKey(NAMESPACE, run_id))
         return await self.ended(run_id)
+
+    async def delete(self, run_id: str) -> None:
+        self.controller.enqueue(await self.store.delete(run_id))
 
     async def pods(self, run_id: str) -> Sequence[Pod]:
         client = self.manager.client
