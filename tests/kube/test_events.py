@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from ketch.kube.events import EventRecorder
+from ketch.kube.clock import SYSTEM_CLOCK
+from ketch.kube.events import BURST, PER_SECOND, EventRecorder, PacedEvents
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.testing import VirtualClock
 from ketch.kube.types.core import ConfigMap, Event, Namespace, Node
@@ -87,3 +88,52 @@ async def test_telling_never_fails_its_caller(client, recorder):
     await recorder.record(nowhere, "Normal", "Done", "x")
     assert await events(client) == ()
     await client.get(Namespace, "default")
+
+
+async def told(client, count):
+    """The events there are, once they are ``count``."""
+    async with asyncio.timeout(20):
+        while len(found := await events(client)) < count:
+            await SYSTEM_CLOCK.sleep(0.005)
+    return found
+
+
+@pytest.fixture
+async def paced(client, recorder, clock):
+    paced = PacedEvents(recorder, clock)
+    yield paced
+    await paced.close()
+
+
+async def test_some_events_are_told_at_once_and_those_after_them_in_time(client, paced, clock, obj):
+    for number in range(BURST + 3):
+        paced.tell(obj, "Normal", "Done", f"{number}")
+    assert {event.message for event in await told(client, BURST)} == {f"{number}" for number in range(BURST)}
+    for more in (1, 2, 3):
+        await clock.advance(1 / PER_SECOND)
+        assert len(await told(client, BURST + more)) == BURST + more
+
+
+async def test_warnings_do_not_wait(client, paced, obj):
+    for number in range(BURST + 50):
+        paced.tell(obj, "Normal", "Done", f"{number}")
+    await told(client, BURST)
+    paced.tell(obj, "Warning", "Failed", "it broke")
+    assert any(event.type == "Warning" for event in await told(client, BURST + 1))
+
+
+async def test_of_very_many_objects_the_newest_are_told_and_the_oldest_forgotten(client, recorder, clock, obj):
+    paced = PacedEvents(recorder, clock, most=2)
+    for number in range(BURST):
+        paced.tell(obj, "Normal", "Done", f"{number}")
+    await told(client, BURST)
+    for name in "abc":
+        other = ConfigMap(metadata=ObjectMeta(name=f"other-{name}", namespace="default", uid=f"uid-{name}"))
+        for reason in ("Began", "Ended"):
+            paced.tell(other, "Normal", reason, name)
+    for count in range(1, 5):
+        await clock.advance(1 / PER_SECOND)
+        await told(client, BURST + count)
+    found = [(event.reason, event.message) for event in await events(client) if event.message in "abc"]
+    assert found == [("Began", "b"), ("Ended", "b"), ("Began", "c"), ("Ended", "c")]
+    assert not [task for task in asyncio.all_tasks() if "_tell_all" in repr(task) and not task.done()]

@@ -145,8 +145,8 @@ class PacedEvents:
     are told first, and what waits too long is not told.
     """
 
-    def __init__(self, recorder: EventRecorder, clock: Clock) -> None:
-        self._recorder, self._clock = recorder, clock
+    def __init__(self, recorder: EventRecorder, clock: Clock, most: int = MOST_WAITING) -> None:
+        self._recorder, self._clock, self._most = recorder, clock, most
         self._waiting: OrderedDict[str, deque[_News]] = OrderedDict()
         self._tokens, self._filled = float(BURST), clock.monotonic()
         self._telling: asyncio.Task[None] | None = None
@@ -161,7 +161,7 @@ class PacedEvents:
             task.add_done_callback(self._warnings.discard)
             return
         self._waiting.setdefault(obj.metadata.uid, deque()).append(_News(obj, reason, message, moment))
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > self._most:
             self._waiting.popitem(last=False)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_all())
