@@ -155,6 +155,12 @@ class LineageStore:
             driven, reported = Task.run_id == run_id, ReportedTask.run_id == run_id
             return await merged(session, query, (_TASKS, driven), (_REPORTED, reported))
 
+    async def reported(self, run_ids: Collection[str]) -> Sequence[ReportedTask]:
+        """The tasks of these runs that clients have reported, in the order in which they were."""
+        query = select(ReportedTask).where(ReportedTask.run_id.in_(run_ids))
+        async with self._database.session() as session:
+            return (await session.scalars(query.order_by(ReportedTask.created_at, ReportedTask.id))).all()
+
     async def task(self, run_id: str, task_id: str) -> AnyTask:
         """Raises NotFound."""
         async with self._database.session() as session:

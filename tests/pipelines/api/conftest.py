@@ -39,6 +39,7 @@ class Stage:
     database: Database
     enqueued: list[ObjectKey]
     scheduled: list[ObjectKey]
+    objects: LocalObjectStore
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -99,7 +100,7 @@ class _Served(threading.Thread):
         nothing = Informer(self.client, ConfigMap, SYSTEM_CLOCK)  # nobody configures stores here
         stores = Stores(self.client, nothing, SYSTEM_CLOCK, objects)
         self.app = application(Backing(database, stores, self.client, SYSTEM_CLOCK, engines, "1.2.3", self.packages))
-        return Stage(self.loop, self.host, database, enqueued, scheduled)
+        return Stage(self.loop, self.host, database, enqueued, scheduled, objects)
 
 
 @pytest.fixture(scope="session")

@@ -201,6 +201,10 @@ class TaskMessages:
             ]
         )
 
+    async def reported(self, run_ids: Sequence[str]) -> Sequence[tables.ReportedTask]:
+        """The tasks of these runs that clients have reported."""
+        return await self._lineage.reported(run_ids)
+
     async def output(self, task: tables.Task, name: str) -> metadata.Artifact | None:
         """The artifact that the task made as its output ``name``."""
         lists: Mapping[str, Sequence[str]] = task.outputs.get("artifacts") or {}
