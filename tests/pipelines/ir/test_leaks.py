@@ -26,7 +26,7 @@ def tight(text: str = "x"):
         say(text=f"{outer}{text}")
 
 
-def test_an_outer_loop_does_not_ask_for_the_inner_loops_item(tmp_path: Path) -> None:
+def test_items_are_handed_on_inwards_and_not_asked_for_outside(tmp_path: Path) -> None:
     target = tmp_path / "p.yaml"
     compiler.Compiler().compile(leaking, str(target))
     document = plain(yaml.safe_load(target.read_text()))
@@ -37,6 +37,11 @@ def test_an_outer_loop_does_not_ask_for_the_inner_loops_item(tmp_path: Path) -> 
     assert leaked not in spec.root.dag.tasks["for-loop-2"].inputs.parameters
     assert spec.components["comp-for-loop-2"].input_definitions.parameters[leaked].is_optional
     assert not spec.components["comp-for-loop-4"].input_definitions.parameters[leaked].is_optional
+    outer = "pipelinechannel--loop-item-param-1"
+    assert outer in spec.components["comp-for-loop-4"].input_definitions.parameters
+    inner_loop = spec.components["comp-for-loop-2"].dag
+    assert inner_loop
+    assert inner_loop.tasks["for-loop-4"].inputs.parameters[outer].component_input_parameter == outer
 
 
 def test_other_specifications_stay_as_they_are(tmp_path: Path) -> None:

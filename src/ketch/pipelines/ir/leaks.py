@@ -1,65 +1,101 @@
-"""A flaw of the compiler mended: items of an inner loop that leak into the inputs of the loops around it.
+"""A flaw of the compiler mended: items of nested loops that it does not hand on.
 
-An f-string that names the items of two nested loops makes the outer loop ask for the inner one's item, which exists
-only further inside. Such an input is dropped; the inner loop gives its item by itself.
+An f-string that names the items of two nested loops makes the inner loop use the outer one's item without getting it,
+and the outer loop ask for the inner one's, which exists only further inside. What a task may know of the loops around
+it is handed on to it; what exists only further inside is not asked for.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from ketch.pipelines.ir.spec import ComponentSpec, InputDefinitions, PipelineSpec, TaskSpec
+from ketch.pipelines.ir.spec import ComponentSpec, InputParameter, ParameterInput, PipelineSpec, TaskSpec
 
-_ITEM: Final = re.compile(r"(pipelinechannel--)?loop-item-param-\d+(-subvar-.*)?$|.*-loop-item(-subvar-.*)?$")
+_ITEM: Final = re.compile(r"(pipelinechannel--)?(loop-item-param-\d+|.+-loop-item)(-subvar-.*)?")
+_ROOT: Final = ""
 
 
 def without_leaks(spec: PipelineSpec) -> PipelineSpec:
-    """``spec`` without inputs that nothing can give; itself when there is none."""
-    components = {"": spec.root, **spec.components}
-    found = {name: list(_leaks(each)) for name, each in components.items()}
-    if not any(found.values()):
+    """``spec`` with every loop's item where it is used and nowhere else; itself when nothing is to be mended."""
+    components = {_ROOT: spec.root, **spec.components}
+    leaks = [leak for name, component in components.items() for leak in _leaks(name, component)]
+    if not leaks:
         return spec
-    wanted = {(task.component_ref.name, key) for leaks in found.values() for _, task, keys in leaks for key in keys}
-    mended = {name: _mended(name, each, found[name], wanted) for name, each in components.items()}
-    return msgspec.structs.replace(spec, root=mended.pop(""), components=mended)
+    mending = _Mending(components)
+    for leak in leaks:
+        mending.mend(*leak)
+    mended = mending.components()
+    return msgspec.structs.replace(spec, root=mended.pop(_ROOT), components=mended)
 
 
-_Leak = tuple[str, TaskSpec, frozenset[str]]
+def _leaks(name: str, component: ComponentSpec) -> Iterator[tuple[str, str, str, str]]:
+    """Component, task, its input, and the item that it asks for although the component does not have it."""
+    known = component.input_definitions.parameters
+    for task_name, task in component.dag.tasks.items() if component.dag else ():
+        for key, source in task.inputs.parameters.items():
+            asked = source.component_input_parameter
+            if asked is not None and asked not in known and _ITEM.fullmatch(asked):
+                yield name, task_name, key, asked
 
 
-def _leaks(component: ComponentSpec) -> Iterator[_Leak]:
-    """Tasks and those of their inputs that ask for an item which is not there."""
-    for name, task in component.dag.tasks.items() if component.dag else ():
-        keys = frozenset(
-            key
-            for key, source in task.inputs.parameters.items()
-            if (asked := source.component_input_parameter) is not None
-            and asked not in component.input_definitions.parameters
-            and _ITEM.match(asked)
-        )
-        if keys:
-            yield name, task, keys
+class _Mending:
+    """Changes to inputs of components and tasks, collected and then made at once."""
+
+    def __init__(self, components: Mapping[str, ComponentSpec]) -> None:
+        self._components = components
+        self._users: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for name, component in components.items():
+            for task_name, task in component.dag.tasks.items() if component.dag else ():
+                self._users[task.component_ref.name].append((name, task_name))
+        self._declared = {name: dict(each.input_definitions.parameters) for name, each in components.items()}
+        self._sources: dict[tuple[str, str], dict[str, ParameterInput | None]] = defaultdict(dict)
+
+    def mend(self, component: str, task: str, key: str, asked: str) -> None:
+        """Hand the item on to ``component``, or let the task do without."""
+        if self._hand_on(component, asked) is None:
+            self._sources[component, task][key] = None
+            target = self._task(component, task).component_ref.name
+            if key in self._declared[target]:
+                self._declared[target][key] = msgspec.structs.replace(self._declared[target][key], is_optional=True)
+
+    def components(self) -> dict[str, ComponentSpec]:
+        """All components, mended."""
+        return {name: self._mended(name, each) for name, each in self._components.items()}
+
+    def _hand_on(self, component: str, item: str) -> InputParameter | None:
+        """The item's declaration, once ``component`` gets it from wherever it is used; None when it cannot."""
+        declared = self._declared[component]
+        if item in declared:
+            return declared[item]
+        users = self._users[component]
+        found = [self._hand_on(user, item) for user, _ in users]
+        if not found or found[0] is None or None in found:
+            return None
+        declared[item] = found[0]
+        for each in users:
+            self._sources[each][item] = ParameterInput(component_input_parameter=item)
+        return declared[item]
+
+    def _task(self, component: str, task: str) -> TaskSpec:
+        dag = self._components[component].dag
+        assert dag is not None
+        return dag.tasks[task]
+
+    def _mended(self, name: str, component: ComponentSpec) -> ComponentSpec:
+        definitions = msgspec.structs.replace(component.input_definitions, parameters=self._declared[name])
+        component = msgspec.structs.replace(component, input_definitions=definitions)
+        if component.dag is None:
+            return component
+        tasks = {
+            each: _with(task, self._sources[name, each]) if (name, each) in self._sources else task
+            for each, task in component.dag.tasks.items()
+        }
+        return msgspec.structs.replace(component, dag=msgspec.structs.replace(component.dag, tasks=tasks))
 
 
-def _mended(name: str, component: ComponentSpec, leaks: list[_Leak], wanted: set[tuple[str, str]]) -> ComponentSpec:
-    definitions = component.input_definitions
-    optional = {
-        key: msgspec.structs.replace(each, is_optional=True) if (name, key) in wanted else each
-        for key, each in definitions.parameters.items()
-    }
-    definitions = InputDefinitions(parameters=optional, artifacts=definitions.artifacts)
-    if component.dag is None or not leaks:
-        return msgspec.structs.replace(component, input_definitions=definitions)
-    tasks: Mapping[str, TaskSpec] = {
-        **component.dag.tasks,
-        **{each: _without(task, keys) for each, task, keys in leaks},
-    }
-    dag = msgspec.structs.replace(component.dag, tasks=tasks)
-    return msgspec.structs.replace(component, input_definitions=definitions, dag=dag)
-
-
-def _without(task: TaskSpec, keys: frozenset[str]) -> TaskSpec:
-    parameters = {key: source for key, source in task.inputs.parameters.items() if key not in keys}
+def _with(task: TaskSpec, sources: Mapping[str, ParameterInput | None]) -> TaskSpec:
+    parameters = {key: source for key, source in {**task.inputs.parameters, **sources}.items() if source is not None}
     return msgspec.structs.replace(task, inputs=msgspec.structs.replace(task.inputs, parameters=parameters))
