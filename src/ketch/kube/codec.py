@@ -62,8 +62,15 @@ def _decode_struct(kind: type[S]) -> Converter:
     return lambda raw: decode(kind, raw)
 
 
+def _plain(annotation: Any) -> Any:
+    """A type without what it says to schemas."""
+    marked = get_origin(annotation) is Annotated and annotation != MicroTime
+    return get_args(annotation)[0] if marked else annotation
+
+
 def _decoder(annotation: Any) -> Converter | None:
     """The converter from JSON for a field's type; None when the JSON value is already right."""
+    annotation = _plain(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, UnionType):
         inner = [_decoder(argument) for argument in arguments if argument is not NoneType]
@@ -96,6 +103,7 @@ def _encode_value(value: Any) -> Any:
 def _encoder(annotation: Any) -> Converter | None:
     """None for types whose values are JSON already."""
     plain = {str, int, float, bool, NoneType}
+    annotation = _plain(annotation)
     arguments = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}
     if MicroTime in arguments:
         return format_micro_time

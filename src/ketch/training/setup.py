@@ -7,20 +7,24 @@ from ketch.kube.admission import Admission
 from ketch.kube.definitions import AGE, Scale, definition_of
 from ketch.kube.manager import For, Manager, Owns
 from ketch.kube.types.apiextensions import CustomResourceColumn
+from ketch.kube.types.batch import Job
 from ketch.kube.types.core import Service
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.kinds import KINDS
 from ketch.training.jobs.reconciler import JobReconciler
+from ketch.training.jobsets.admission import JobSetAdmission
+from ketch.training.jobsets.reconciler import JobSetReconciler
+from ketch.training.jobsets.types import JobSet
 
 MANAGER: Final = "ketch-training"
 _STATE: Final = CustomResourceColumn(name="State", type="string", json_path=".status.conditions[-1:].type")
 
 
 def admissions() -> Sequence[Admission[Any]]:
-    """What decides about jobs before they are stored."""
-    return [JobAdmission(kind) for kind in KINDS]
+    """What decides about the kinds before they are stored."""
+    return [*map(JobAdmission, KINDS), JobSetAdmission()]
 
 
 def _scale(kind: JobKind[Any]) -> Scale | None:
@@ -42,3 +46,19 @@ async def setup(manager: Manager) -> None:
         reconciler = JobReconciler(kind, manager)
         owned = (Owns(pods, kind.kind), Owns(services, kind.kind))
         manager.controller(f"training-{kind.kind.resource.plural}", reconciler, For(jobs), *owned)
+    await _jobsets(manager)
+
+
+async def _jobsets(manager: Manager) -> None:
+    columns = tuple(
+        CustomResourceColumn(name=name, type=kind, json_path=path)
+        for name, kind, path in (
+            ("TerminalState", "string", ".status.terminalState"),
+            ("Restarts", "string", ".status.restarts"),
+            ("Completed", "string", '.status.conditions[?(@.type=="Completed")].status'),
+            ("Suspended", "string", ".spec.suspend"),
+        )
+    )
+    await manager.client.apply(definition_of(JobSet, columns=(*columns, AGE)), manager=MANAGER)
+    sets, jobs = manager.informer(JobSet), manager.informer(Job)
+    manager.controller("training-jobsets", JobSetReconciler(manager), For(sets), Owns(jobs, JobSet))

@@ -1,7 +1,6 @@
 """JobSet, declared once: schema, definition and clients' fields follow from here."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, field
 
@@ -9,6 +8,7 @@ from ketch.kube.codec import KubeStruct
 from ketch.kube.definitions import ListMap
 from ketch.kube.meta import Condition, KubeObject, ObjectMeta, Resource
 from ketch.kube.types.batch import JobSpec
+from ketch.kube.types.core import ClaimSpec
 
 GROUP, VERSION = "jobset.x-k8s.io", "v1alpha2"
 MANAGED_BY: Final = "jobset.sigs.k8s.io/jobset-controller"
@@ -103,7 +103,7 @@ class ClaimTemplate(KubeStruct, frozen=True, kw_only=True):
     """A PersistentVolumeClaim to make."""
 
     metadata: ObjectMeta = ObjectMeta()
-    spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    spec: ClaimSpec = ClaimSpec()
 
 
 class VolumeClaimPolicy(KubeStruct, frozen=True, kw_only=True):
