@@ -141,35 +141,31 @@ def the_executors_input():
 
 
 def _names(seen: Seen) -> None:
-    found = {key: value for key, value in seen.tasks["give-dict"].parameters()["Output"].items()}
+    found = seen.output("names.Output")
     assert found["job"] == seen.run.display_name, seen.story()
-    assert found["id"] == seen.run.run_id
-    assert found["task"] == "give-dict"
+    assert found["run"] == seen.run.run_id
+    assert found["task"] == "names"
     assert found["resource"].startswith("names-of-run")
     assert found["created"].endswith("Z")
     assert found["scheduled"] >= found["created"]
     assert found["within"] == f"run {seen.run.run_id}!"
-    assert found["taskid"]
+    assert found["number"]
 
 
 @light
-def give_dict(
-    job: str, resource: str, id: str, task: str, taskid: str, created: str, scheduled: str, within: str
-) -> dict:
-    return dict(
-        job=job, resource=resource, id=id, task=task, taskid=taskid, created=created, scheduled=scheduled, within=within
-    )
+def names(job: str, resource: str, run: str, task: str, number: str, created: str, scheduled: str, within: str) -> dict:
+    return dict(locals())
 
 
 @family.case(Expect(check=_names))
 @dsl.pipeline(name="names-of-run-and-task")
 def names_of_run_and_task():
-    give_dict(
+    names(
         job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         resource=dsl.PIPELINE_JOB_RESOURCE_NAME_PLACEHOLDER,
-        id=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+        run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         task=dsl.PIPELINE_TASK_NAME_PLACEHOLDER,
-        taskid=dsl.PIPELINE_TASK_ID_PLACEHOLDER,
+        number=dsl.PIPELINE_TASK_ID_PLACEHOLDER,
         created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
         scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
         within=f"run {dsl.PIPELINE_JOB_ID_PLACEHOLDER}!",
@@ -197,10 +193,10 @@ def the_pods_own_name():
     shell(script='echo "$KFP_POD_NAME $KFP_POD_UID"')
 
 
-@family.case(Expect(outputs={"shell.said": "$HOME `x` $(y) \\n {{$}} {{z}} '\"\n"}))
+@family.case(Expect(outputs={"shell.said": "$HOME `x` $(y) \\n {{$.x}} {{z}} '\"\n"}))
 @dsl.pipeline(name="literal-texts-stay")
 def literal_texts():
-    shell(script="cat <<'E'\n$HOME `x` $(y) \\n {{$}} {{z}} '\"\nE\n".replace("{{$}}", "{{$" + "}}"))
+    shell(script="cat <<'E'\n$HOME `x` $(y) \\n {{$.x}} {{z}} '\"\nE\n")
 
 
 @dsl.container_component
@@ -232,7 +228,7 @@ def images_from_parameters(image: str):
     Expect(
         FAILED,
         states={"shell": FAILED, "shell-2": FAILED, "shell-3": SUCCEEDED},
-        errors={"shell": "exit code 3: not good", "shell-2": "signal"},
+        errors={"shell": "exit code 3: not good", "shell-2": "exit code 137"},
     )
 )
 @dsl.pipeline(name="how-a-process-ends")

@@ -2,9 +2,43 @@
 
 from collections.abc import Sequence
 
-from tests.e2e.pipelines.conformance import artifacts, collecting, conditions, exits, loops, parameters, subdags
+from tests.e2e.pipelines.conformance import (
+    artifacts,
+    caching,
+    collecting,
+    conditions,
+    containers,
+    exits,
+    failures,
+    importers,
+    limits,
+    loops,
+    parameters,
+    resources,
+    retries,
+    settings,
+    sharing,
+    subdags,
+)
 from tests.e2e.pipelines.conformance.cases import Case
 
-_MODULES = (parameters, artifacts, conditions, loops, collecting, subdags, exits)
+_MODULES = (
+    parameters,
+    artifacts,
+    conditions,
+    loops,
+    collecting,
+    subdags,
+    exits,
+    retries,
+    caching,
+    containers,
+    importers,
+    settings,
+    resources,
+    sharing,
+    failures,
+    limits,
+)
 
 CASES: Sequence[Case] = [case for module in _MODULES for case in module.family.cases]

@@ -45,7 +45,7 @@ def last_attempt():
 @dsl.pipeline(name="retries-within-a-loop")
 def within_a_loop():
     with dsl.ParallelFor([10, 20]) as item:
-        made = at_attempt(wanted=1, base=item).set_retry(2, "0.1s", backoff_factor=2.0, backoff_max_duration="1s")
+        made = at_attempt(wanted=1, base=item).set_retry(2, "0s", backoff_factor=2.0, backoff_max_duration="100s")
     total(values=dsl.Collected(made.output))
     total(values=[1])
 
