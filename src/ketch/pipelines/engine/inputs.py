@@ -15,6 +15,7 @@ from ketch.pipelines.states import SKIPPED, SUCCEEDED
 from ketch.pipelines.values import Artifact, ValueProblem, Values, convert, plain, to_text
 
 _CHANNEL = "pipelinechannel--"
+_PART = "-subvar-"
 _FAILURE_CODE = 2  # google.rpc.Code UNKNOWN: a step's failure has no better one
 
 
@@ -125,10 +126,20 @@ def item_alone(task: TaskSpec, item: Any) -> Values:
     return Values({}, {name: (item,)}) if task.artifact_iterator else Values({name: item})
 
 
-def with_item(task: TaskSpec, inputs: Values, item: Any) -> Values:
-    """A loop's inputs as one iteration sees them."""
+def with_item(task: TaskSpec, component: ComponentSpec, inputs: Values, item: Any) -> Values:
+    """A loop's inputs as one iteration sees them: with the item, and those of its parts that the component names.
+
+    The compiler mostly selects parts where they are used, but sometimes only declares them.
+    """
     own = item_alone(task, item)
-    return Values({**inputs.parameters, **own.parameters}, {**inputs.artifacts, **own.artifacts})
+    parts: dict[str, Any] = {}
+    if isinstance(item, Mapping):
+        prefix = f"{_item_input(task)}{_PART}"
+        for name in component.input_definitions.parameters:
+            key = name.removeprefix(prefix)
+            if key != name and key in item and name not in inputs.parameters:
+                parts[name] = item[key]
+    return Values({**inputs.parameters, **parts, **own.parameters}, {**inputs.artifacts, **own.artifacts})
 
 
 def dag_outputs(node: Node) -> Values:

@@ -57,7 +57,7 @@ class Tree:
             raise ValueError(f"task {loop.path} has no iterations")
         path, kind = f"{loop.path}/{index}", self._kind(loop.component)
         node = Node(self._identity(path, loop), path, loop.name, kind, loop.component, loop.spec, loop, index)
-        node.inputs = with_item(loop.spec, loop.inputs, loop.iterations.items[index])
+        node.inputs = with_item(loop.spec, loop.component, loop.inputs, loop.iterations.items[index])
         loop.iterations.children[index] = node
         return self._add(node)
 
