@@ -122,7 +122,7 @@ class RunStore:
         """How many runs are in which state."""
         query = select(Run.state, func.count()).group_by(Run.state)
         async with self.database.session() as session:
-            return dict((await session.execute(query)).tuples().all())
+            return dict((await session.execute(query)).all())
 
     async def list(self, query: ListQuery, experiment_id: str = "") -> Page[Run]:
         """One page of runs, of one experiment if it is named; without their specifications."""
