@@ -1,5 +1,6 @@
 """RecurringRunService."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -32,7 +33,10 @@ from ketch.pipelines.schedules.requests import RecurringRequest, Timing, new_rec
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
 
+log = logging.getLogger(__name__)
+
 _SCOPE = "recurring runs"
+_CRONTAB_FIELDS: Final = 5
 _ENABLE, _DISABLE = "ENABLE", "DISABLE"
 _ENDING: Final = frozenset({"FOREGROUND", "BACKGROUND"})
 """The policies of a deletion that terminate runs. Unless told, work goes on."""
@@ -158,6 +162,10 @@ class RecurringRunService:
         )
         row.plugins_input = wanted.plugins_input or None
         await self.recurring.create(row)
+        if len(row.cron.split()) == _CRONTAB_FIELDS:
+            log.warning(
+                "recurring run %s: the first of the five fields of %r is seconds, as upstream", row.id, row.cron
+            )
         self.schedule(recurring_key(row.id))
         return recurring_run_message(row)
 

@@ -9,10 +9,9 @@ from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
-from ketch.kube.types.core import PersistentVolumeClaim, Pod
 from ketch.metadata.database import Database
+from ketch.pipelines.reconciler import remove_objects
 from ketch.pipelines.states import FINAL
-from ketch.pipelines.steps import OURS, RUN_LABEL
 from ketch.pipelines.tables import Run
 
 LOOK_AGAIN_SECONDS = 60.0
@@ -42,9 +41,7 @@ class RunResourcesReconciler:
         left = (until - self._clock.now()).total_seconds()
         if left > 0:
             return Result(requeue_after=min(left, LOOK_AGAIN_SECONDS))
-        selector = f"{RUN_LABEL}={key.name},{OURS}"
-        await self._client.delete_collection(Pod, key.namespace, label_selector=selector)
-        await self._client.delete_collection(PersistentVolumeClaim, key.namespace, label_selector=selector)
+        await remove_objects(self._client, key)
         async with self._database.transaction() as session:
             # Not if it was retried meanwhile: then there is another end to come.
             done = update(Run).where(Run.id == key.name, Run.resources_until == until)
