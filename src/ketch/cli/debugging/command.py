@@ -59,28 +59,21 @@ def debug(
     directory = data_directory(data_dir)
     if running_platform(directory) is None:
         fail(f"no platform runs on {directory.root}: steps can be entered only where they run", UNAVAILABLE)
-    with pipelines_api("", data_dir) as api:
-        watched = Watched(api, find_run(api, run))
-        watched.look()
-        found = find_step(watched.steps, step)
-    if found.below:
-        inner = ", ".join(below.path for below in found.below[:8])
-        fail(f"{found.path} only holds other steps: name one of {inner}", USAGE)
     try:
-        code = _enter(directory, found, attempt, pdb=pdb, text=command)
+        found, like = _found(directory, run, step, attempt)
+        if pdb and not is_lightweight(like):
+            fail(f"{found.path} runs no Python function of the SDK's: debug it in a shell, without --pdb", USAGE)
+        code = _enter(directory, found, like, pdb=pdb, text=command)
     except StartError as error:
         fail(str(error), error.exit_code)
     except (SandboxError, TransportError) as error:
         fail(str(error), UNAVAILABLE)
     except (pods.DebugPodProblem, APIError) as error:
-        fail(f"no sandbox like that of {found.path} can be made: {error}", FAILED)
+        fail(f"no sandbox like that of {step} can be made: {error}", FAILED)
     raise typer.Exit(code)
 
 
-def _enter(directory: DataDirectory, step: Step, attempt: int | None, *, pdb: bool, text: str) -> int:
-    like = _pod_of(directory.kubeconfig, step, attempt)
-    if pdb and not is_lightweight(like):
-        fail(f"{step.path} runs no Python function of the SDK's: debug it in a shell, without --pdb", USAGE)
+def _enter(directory: DataDirectory, step: Step, like: Mapping[str, Any], *, pdb: bool, text: str) -> int:
     name = f"{like['metadata']['name'][:LONGEST_NAME]}-debug-{secrets.token_hex(3)}"
     pod = debug_pod(like, name, step.id)
     with _ended_by_signals():
@@ -94,19 +87,20 @@ def _enter(directory: DataDirectory, step: Step, attempt: int | None, *, pdb: bo
                 asyncio.run(pods.remove(directory.kubeconfig, pod))
 
 
-def _pod_of(kubeconfig: Path, step: Step, attempt: int | None) -> Mapping[str, Any]:
-    if attempt is not None and attempt > step.attempts:
-        fail(f"step {step.path} has had {step.attempts} attempts: there is no attempt {attempt}", USAGE)
-    wanted = step.pods[attempt - 1 if attempt else -1] if step.pods else ""
-    there = {pod["metadata"]["name"]: pod for pod in asyncio.run(pods.pods_of(kubeconfig, step.id))}
-    if wanted in there:
-        return there[wanted]
-    if not step.pods:
-        fail(
-            f"step {step.path} is {step.state.lower()} and has run nowhere: there is no pod like which to make one",
-            FAILED,
-        )
-    return fail(f"the pod of {step.path} ({wanted}) is not there any more", FAILED)
+def _found(directory: DataDirectory, run: str, step: str, attempt: int | None) -> tuple[Step, Mapping[str, Any]]:
+    """The step and the pod of its attempt; where that is gone, or never was, the API tells what it was like."""
+    with pipelines_api("", directory.root) as api:
+        watched = Watched(api, find_run(api, run))
+        watched.look()
+        found = find_step(watched.steps, step)
+        if found.below:
+            inner = ", ".join(below.path for below in found.below[:8])
+            fail(f"{found.path} only holds other steps: name one of {inner}", USAGE)
+        if attempt is not None and attempt > max(1, found.attempts):
+            fail(f"step {found.path} has had {found.attempts} attempts: there is no attempt {attempt}", USAGE)
+        wanted = found.pods[attempt - 1 if attempt else -1] if found.pods else ""
+        there = {pod["metadata"]["name"]: pod for pod in asyncio.run(pods.pods_of(directory.kubeconfig, found.id))}
+        return found, there[wanted] if wanted in there else api.pod(str(watched.run["run_id"]), wanted or found.id)
 
 
 def _argv(step: Step, *, pdb: bool, text: str) -> list[str]:

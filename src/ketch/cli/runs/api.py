@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 API = "/apis/v2beta1"
-LOGS = "/apis/v1alpha1"
+NODES = "/apis/v1alpha1"
 FINISHED = frozenset({"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"})
 PAGE_SIZE = 200
 TIMEOUT = 60.0
@@ -91,11 +91,16 @@ class PipelinesAPI:
                 return
 
     def call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        version: str = API,
     ) -> dict[str, Any]:
         """One call; its answer."""
         content = None if body is None else json.dumps(body).encode()
-        response = self._request(self._connection, method, API + path, query, content)
+        response = self._request(self._connection, method, version + path, query, content)
         try:
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
@@ -109,11 +114,15 @@ class PipelinesAPI:
             raise APIUnreachable(f"what answers at {self.host} is no platform: its answer is not JSON") from error
         return found
 
+    def pod(self, run_id: str, node: str) -> dict[str, Any]:
+        """The pod of a step's attempt, as it was made or would be; by its task's id or the pod's name."""
+        return self.call("GET", f"/runs/{quote(run_id, safe='')}/nodes/{quote(node, safe='')}/pod", version=NODES)
+
     @contextmanager
     def log(self, run_id: str, node: str, *, follow: bool) -> Generator[Iterator[bytes]]:
         """The log of a step, by its task's id or its pod's name; on a connection of its own."""
         connection = self._connect(None if follow else TIMEOUT)
-        path = f"{LOGS}/runs/{quote(run_id, safe='')}/nodes/{quote(node, safe='')}/log"
+        path = f"{NODES}/runs/{quote(run_id, safe='')}/nodes/{quote(node, safe='')}/log"
         try:
             response = self._request(connection, "GET", path, {"follow": "true"} if follow else None, None)
             if response.status >= http.HTTPStatus.BAD_REQUEST:

@@ -11,6 +11,7 @@ from starlette.routing import Mount
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
+from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.lineage import Lineage
 from ketch.pipelines.api.artifacts import ArtifactService
@@ -19,6 +20,7 @@ from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on
 from ketch.pipelines.api.metrics import Measured, Metrics
 from ketch.pipelines.api.openapi import described, served
 from ketch.pipelines.api.pipelines import PipelineService
+from ketch.pipelines.api.pods import PodService
 from ketch.pipelines.api.recurring import RecurringRunService
 from ketch.pipelines.api.refused import RefusedService
 from ketch.pipelines.api.runs import Enqueue, RunService
@@ -32,6 +34,7 @@ from ketch.pipelines.lineage import LineageStore, PipelineDomain
 from ketch.pipelines.logs.archive import LogArchive
 from ketch.pipelines.native.catalogue import NativeCatalogue
 from ketch.pipelines.reporting import ReportStore
+from ketch.pipelines.running.rebuilding import Rebuilder
 from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.sources.remote import PackageFetcher
@@ -119,6 +122,10 @@ def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
         *ArtifactService(lineage, reports, graph).routes(),
         *system,
     )
-    logs = LogService(runs, backing.client, LogArchive(backing.stores)).routes()
+    rebuilder = Rebuilder(runs, ArtifactStore(database), backing.stores)
+    logs = (
+        *LogService(runs, backing.client, LogArchive(backing.stores)).routes(),
+        *PodService(runs, rebuilder).routes(),
+    )
     older = (*ReadService(experiments, pipelines, runs, recurring).routes(), *system)
     return {"v2beta1": current, "v1beta1": older, "v1alpha1": logs}
