@@ -11,13 +11,14 @@ import typer
 
 from ketch.cli.composition import end_pods, open_addresses, platform_processes
 from ketch.cli.degradation import degradation
-from ketch.cli.messages import UNAVAILABLE, fail
+from ketch.cli.messages import UNAVAILABLE, USAGE, fail
 from ketch.cli.options import DataDir, data_directory
 from ketch.local.platform.directory import DataDirectory, DirectoryError
 from ketch.local.platform.gateway import GatewayMissing
 from ketch.local.platform.record import end_leftovers, running_platform, stop_platform
 from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartError, Supervisor, lock_directory
 from ketch.local.processes import start_ticks
+from ketch.pipelines.settings import SettingsError, read_settings
 
 READY_WITHIN = 60.0
 MARGIN = 5.0
@@ -53,6 +54,7 @@ def up(
     """Start the platform: Kubeflow's APIs on one address, the Kubernetes API on another."""
     directory, began = data_directory(data_dir), command_started()
     try:
+        read_settings(os.environ)  # refused here, not in a process behind that cannot start
         directory.prepare()
         if detach:
             _detach(directory)
@@ -60,6 +62,8 @@ def up(
         end_leftovers(directory)
         addresses = open_addresses(port, api_port)
         specs = platform_processes(directory, addresses)
+    except SettingsError as error:
+        fail(str(error), USAGE)
     except (DirectoryError, StartError, GatewayMissing) as error:
         fail(str(error), UNAVAILABLE)
     supervisor = Supervisor(directory, specs, addresses.endpoints)

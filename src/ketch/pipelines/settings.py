@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from ketch.pipelines.durations import parse_duration
-from ketch.pipelines.sources.remote import HTTPS_ONLY, Rules
+from ketch.pipelines.sources.rules import HTTPS_ONLY, Rules
 
 TIME_ZONE: Final = "CRON_SCHEDULE_TIMEZONE"
 RUNS_RETENTION: Final = "RUNS_RETENTION_TIME"

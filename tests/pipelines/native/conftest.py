@@ -26,7 +26,8 @@ from ketch.pipelines.native.types import (
     PipelineVersionObject,
     PipelineVersionObjectSpec,
 )
-from ketch.pipelines.sources.remote import PackageFetcher, Rules
+from ketch.pipelines.sources.remote import PackageFetcher
+from ketch.pipelines.sources.rules import Rules
 from ketch.pipelines.tables import Pipeline, PipelineVersion
 
 

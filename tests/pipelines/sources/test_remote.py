@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.sources.remote import MAX_REDIRECTS, PackageFetcher, Rules, public
+from ketch.pipelines.sources.remote import MAX_REDIRECTS, PackageFetcher, public
+from ketch.pipelines.sources.rules import Rules
 
 PACKAGE = b"pipelineInfo: {name: p}\n"
 LOCAL = Rules(domains=("127.0.0.1",), http=True)

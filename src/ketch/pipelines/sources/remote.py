@@ -1,19 +1,9 @@
-"""A package at an address that a user names, fetched without lending the user this machine's place in the network.
-
-What may be fetched is configured where Kubeflow Pipelines looks for it, in the environment:
-
-``PIPELINE_URL_ALLOWED_DOMAINS``  names, ``*.name`` for all below one; empty: every public host. A host that is named
-                                  in full is the operator's choice and may have any address, others only public ones.
-``PIPELINE_URL_ALLOW_HTTP``       ``true``: http too, not https alone.
-``PIPELINE_URL_FILE_ROOTS``       directories below which ``file://`` may be read, as in PATH; none unless told.
-"""
+"""A package at an address that a user names, fetched without lending the user this machine's place in the network."""
 
 import asyncio
 import errno
 import os
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -26,6 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.sources.archives import MAX_FILE
+from ketch.pipelines.sources.rules import Rules
 
 MAX_REDIRECTS: Final = 5
 _TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10, sock_read=20)
@@ -34,40 +25,6 @@ _FIELD: Final = "package_url.pipeline_url"
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 # Addresses that carry another one: what they lead to is for a translator to decide, not for us to guess.
 _CARRIERS: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What may be fetched."""
-
-    domains: tuple[str, ...] = ()
-    http: bool = False
-    roots: tuple[Path, ...] = ()
-
-    @classmethod
-    def of_environment(cls, environment: Mapping[str, str]) -> "Rules":
-        """The rules that an operator has set."""
-        domains = environment.get("PIPELINE_URL_ALLOWED_DOMAINS", "").replace(",", " ").split()
-        roots = environment.get("PIPELINE_URL_FILE_ROOTS", "").split(os.pathsep)
-        return cls(
-            tuple(domain.lower().rstrip(".") for domain in domains),
-            environment.get("PIPELINE_URL_ALLOW_HTTP", "").lower() in ("1", "true"),
-            tuple(Path(root).resolve() for root in roots if root),
-        )
-
-    def trusts(self, host: str) -> bool:
-        """Whether the host is named in full, whatever its address."""
-        return host in self.domains
-
-    def allows(self, host: str) -> bool:
-        """Whether the host may be asked at all."""
-        if not self.domains or self.trusts(host):
-            return True
-        return any(domain.startswith("*.") and host.endswith(domain[1:]) for domain in self.domains)
-
-
-HTTPS_ONLY: Final = Rules()
-"""Any public host by https: what holds unless an operator says otherwise."""
 
 
 class PackageFetcher:
