@@ -27,7 +27,8 @@ NAMESPACE = "kubeflow"
 def stored(seaweed: Seaweed) -> Iterator[Platform]:
     """A platform whose pods may reach the store."""
     root = Path(tempfile.mkdtemp(prefix="ke-", dir="/tmp"))
-    allowed = [f"KETCH_HOST_SERVICES=127.0.0.1:{seaweed.ports[3]}", f"KETCH_HOST_PATHS={root}-open"]
+    services = f"127.0.0.1:{seaweed.ports[3]},127.0.0.1:{seaweed.ports[2]}"
+    allowed = [f"KETCH_HOST_SERVICES={services}", f"KETCH_HOST_PATHS={root}-open"]
     Path(f"{root}-open").mkdir()
     platform = start_platform(root, lambda command: ["env", *allowed, *command])
     providers = f"""
@@ -80,34 +81,44 @@ def store(seaweed: Seaweed) -> RemoteObjectStore:
     return RemoteObjectStore((Place(scheme="s3", connection=connection, credentials=credentials),))
 
 
-def run(client: kfp.Client, pipeline: Any, root: str | None = None, **arguments: Any) -> Any:
+def start(client: kfp.Client, pipeline: Any, root: str | None = None, **arguments: Any) -> str:
+    """The new run's id."""
+    cached = bool(arguments.pop("cached", False))
+    return client.create_run_from_pipeline_func(
+        pipeline, arguments=arguments, pipeline_root=root, enable_caching=cached
+    ).run_id
+
+
+def ended(client: kfp.Client, run_id: str) -> Any:
     """The run, ended, and its tasks by name."""
-    made = client.create_run_from_pipeline_func(
-        pipeline, arguments=arguments, pipeline_root=root, enable_caching=bool(arguments.pop("cached", False))
-    )
-    ended = client.wait_for_run_completion(made.run_id, timeout=120, sleep_duration=0.2)
-    return ended, {task.display_name: task for task in ended.run_details.task_details}
+    run = client.wait_for_run_completion(run_id, timeout=120, sleep_duration=0.2)
+    return run, {task.display_name: task for task in run.run_details.task_details}
+
+
+def run(client: kfp.Client, pipeline: Any, root: str | None = None, **arguments: Any) -> Any:
+    """Both."""
+    return ended(client, start(client, pipeline, root, **arguments))
 
 
 @dsl.component(base_image="python:3.11")
 def make(model: Output[Model], data: Output[Dataset], lines: int) -> str:
-    import os
+    import os  # noqa: PLC0415  # the function travels alone
+    from pathlib import Path  # noqa: PLC0415
 
     assert not any("KETCH" in name or "AWS" in name for name in os.environ)
-    os.makedirs(model.path)
-    with open(os.path.join(model.path, "wéights"), "w") as file:
-        file.write("w" * lines)
-    with open(data.path, "w") as file:
-        file.write("x\n" * lines)
+    Path(model.path).mkdir(parents=True)
+    (Path(model.path) / "wéights").write_text("w" * lines)
+    Path(data.path).write_text("x\n" * lines)
     model.metadata["lines"] = lines
     return model.uri
 
 
 @dsl.component(base_image="python:3.11")
 def use(model: Input[Model], data: Input[Dataset]) -> int:
-    import os
+    from pathlib import Path  # noqa: PLC0415  # the function travels alone
 
-    return len(open(data.path).readlines()) + os.path.getsize(os.path.join(model.path, "wéights"))
+    assert model.metadata["lines"] == (Path(model.path) / "wéights").stat().st_size
+    return len(Path(data.path).read_text().splitlines())
 
 
 @dsl.pipeline(name="carried")
@@ -118,11 +129,116 @@ def carried(lines: int = 3):
 
 async def test_a_root_in_s3(client: kfp.Client, stored: Platform, store: RemoteObjectStore):
     root = f"s3://artifacts/{uuid4()}"
-    ended, tasks = run(client, carried, root, lines=4)
-    assert ended.state == "SUCCEEDED", ended.error
-    assert await store.exists(f"{root}/carried/{ended.run_id}/make")
-    pods = stored.get("pods", "-n", NAMESPACE, "-l", f"pipelines.kubeflow.org/run-id={ended.run_id}")["items"]
+    made, _ = run(client, carried, root, lines=4)
+    assert made.state == "SUCCEEDED", made.error
+    assert await store.exists(f"{root}/carried/{made.run_id}/make")
+    pods = stored.get("pods", "-n", NAMESPACE, "-l", f"pipelines.kubeflow.org/run-id={made.run_id}")["items"]
     by_task = {pod["metadata"]["annotations"]["pipelines.kubeflow.org/task-path"]: pod for pod in pods}
     assert [each["name"] for each in by_task["root/make"]["spec"]["initContainers"]] == ["ketch-deliver"]
     assert [each["name"] for each in by_task["root/use"]["spec"]["initContainers"]] == ["ketch-fetch", "ketch-deliver"]
     assert not (stored.root / "objects" / "artifacts").exists()
+
+
+async def test_the_default_root_is_the_config_maps_and_caching_asks_the_store(
+    client: kfp.Client, store: RemoteObjectStore
+):
+    first, _ = run(client, carried, lines=7, cached=True)
+    assert first.runtime_config.pipeline_root == "s3://artifacts/default"
+    assert first.state == "SUCCEEDED", first.error
+    again, tasks = run(client, carried, lines=7, cached=True)
+    assert {task.state for task in tasks.values()} <= {"SUCCEEDED", "SKIPPED", "CACHED"}
+    assert not await store.exists(f"s3://artifacts/default/carried/{again.run_id}/make")
+    await store.remove(f"s3://artifacts/default/carried/{first.run_id}/make")
+    last, _ = run(client, carried, lines=7, cached=True)
+    assert last.state == "SUCCEEDED", last.error
+    assert await store.exists(f"s3://artifacts/default/carried/{last.run_id}/make")
+
+
+@dsl.component(base_image="python:3.11")
+def fails(data: Output[Dataset]):
+    from pathlib import Path  # noqa: PLC0415  # the function travels alone
+
+    Path(data.path).write_text("x")
+    raise ValueError("the step's own reason")
+
+
+@dsl.component(base_image="python:3.11")
+def reads(data: Input[Artifact], expected: str):
+    from pathlib import Path  # noqa: PLC0415  # the function travels alone
+
+    assert Path(data.path).read_text() == expected
+    assert "://" in data.uri
+
+
+@dsl.container_component
+def shell(data: Input[Artifact], out: Output[Dataset], text: dsl.OutputPath(str)):
+    command = 'cp "$0" "$1" && cat "$0" > "$2"'
+    return dsl.ContainerSpec(image="alpine", command=["sh", "-c", command], args=[data.path, out.path, text])
+
+
+@dsl.pipeline(name="failing")
+def failing():
+    fails()
+
+
+@dsl.pipeline(name="writing")
+def writing():
+    make(lines=1)
+
+
+@dsl.pipeline(name="reading")
+def reading(uri: str, expected: str = ""):
+    imported = dsl.importer(artifact_uri=uri, artifact_class=Dataset, reimport=False).output
+    reads(data=imported, expected=expected)
+    copied = shell(data=imported)
+    reads(data=copied.outputs["out"], expected=expected)
+
+
+def failed_with(tasks: dict[str, Any], name: str) -> str:
+    assert tasks[name].state == "FAILED"
+    return tasks[name].error.message
+
+
+def test_failures_are_told_in_words(client: kfp.Client):
+    closed = start(client, reading, uri="file:///etc/hostname")  # may heal, and takes the longest
+    _, tasks = run(client, failing, f"s3://artifacts/{uuid4()}")
+    assert "ValueError: the step's own reason" in failed_with(tasks, "fails")
+    _, tasks = run(client, writing, "s3://closed/root")
+    message = failed_with(tasks, "make")
+    assert "could not be uploaded: " in message
+    assert "s3://closed/root/writing" in message
+    assert "access denied" in message
+    _, tasks = run(client, reading, uri="s3://closed/data.csv")
+    assert "could not be fetched: fetching s3://closed/data.csv: access denied" in failed_with(tasks, "reads")
+    _, tasks = run(client, reading, uri="oci://registry/model:1")
+    assert "models in images (oci://) cannot be read here" in failed_with(tasks, "reads")
+    _, tasks = run(client, reading, uri="s3://artifacts/never-there")
+    assert "No such file" in failed_with(tasks, "reads")
+    _, tasks = ended(client, closed)
+    assert 'host path "/etc/hostname" is not open to pods' in failed_with(tasks, "reads")
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http", "file", "minio"])
+@pytest.mark.parametrize("root", ["s3://artifacts/imports", "minio://mlpipeline/imports"])
+async def test_imported_data_is_where_the_step_looks(
+    client: kfp.Client, stored: Platform, store: RemoteObjectStore, seaweed: Seaweed, scheme: str, root: str
+):
+    name = f"data-{uuid4()}.csv"
+    match scheme:
+        case "s3":
+            uri = f"s3://artifacts/{name}"
+            await store.write(uri, scheme.encode())
+        case "http":
+            await store.write(f"s3://artifacts/{name}", scheme.encode())
+            uri = f"http://host.ketch.internal:{seaweed.ports[2]}/buckets/artifacts/{name}"
+        case "file":
+            path = Path(f"{stored.root}-open") / name
+            path.write_text(scheme)
+            uri = f"file://{path}"
+        case _:
+            uri = f"minio://mlpipeline/{name}"
+            path = stored.root / "objects/mlpipeline" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(scheme)
+    done, tasks = run(client, reading, root, uri=uri, expected=scheme)
+    assert done.state == "SUCCEEDED", {name: task.error for name, task in tasks.items()}

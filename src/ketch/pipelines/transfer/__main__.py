@@ -31,5 +31,18 @@ def main() -> None:
         sys.exit(str(error))
 
 
+def leave(code: int) -> None:
+    """End at once: threads of the stores' client may still run, and abort an interpreter that takes itself apart."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)  # noqa: T201  # the container's last words
+        leave(1)
+    leave(0)
