@@ -216,6 +216,7 @@ class Stage:
     async def retry(self, run_id: str) -> Run:
         async with self.store.change(run_id) as change:
             assert change is not None
+            change.run.retry_generation += 1
             advance_run(change.run, "PENDING", datetime.now(UTC))  # noqa: TID251
         self.controller.enqueue(ObjectKey(NAMESPACE, run_id))
         return await self.ended(run_id)

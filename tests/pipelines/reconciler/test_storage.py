@@ -176,29 +176,43 @@ async def test_claims_that_cannot_be_made(stage: Stage, arguments: dict[str, Any
     assert message in run.error["message"]
 
 
-async def test_a_crash_between_claim_and_row_makes_no_second_claim(open_stage: Any) -> None:
-    """The row of the task is as a crash after the creation leaves it: not yet ended."""
+class Dying:
+    """A client whose ``nth`` write is done, and then everything ends as if killed."""
 
-    class Shaky:
-        """Fails once, right after a claim was made."""
+    def __init__(self, real: Any, nth: int) -> None:
+        self.real, self.left = real, nth
 
-        def __init__(self, real: Any) -> None:
-            self.real, self.crashed = real, False
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.real, name)
+        if name not in ("create", "delete"):
+            return method
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.real, name)
-
-        async def create(self, obj: Any, **options: Any) -> Any:
-            made = await self.real.create(obj, **options)
-            if isinstance(obj, PersistentVolumeClaim) and not self.crashed:
-                self.crashed = True
+        async def dying(*arguments: Any, **options: Any) -> Any:
+            done = await method(*arguments, **options)
+            self.left -= 1
+            if self.left == 0:
                 raise ConnectionError("as if killed")
-            return made
+            return done
 
-    async with open_stage(shaky=Shaky) as stage:
-        run, tasks = await stage.run(claiming)
+        return dying
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+async def test_a_crash_after_any_write_to_the_cluster_repeats_nothing(open_stage: Any, nth: int) -> None:
+    @dsl.pipeline(name="crashing", pipeline_config=WORKSPACE)
+    def crashing() -> str:
+        made = kubernetes.CreatePVC(access_modes=["ReadWriteOnce"], size="1Gi", pvc_name="data")
+        written = write(path=f"{dsl.WORKSPACE_PATH_PLACEHOLDER}/x", text="x").after(made)
+        deleted = kubernetes.DeletePVC(pvc_name=made.outputs["name"]).after(written)
+        return read(path=written.output).after(deleted).output
+
+    async with open_stage(shaky=lambda real: Dying(real, nth)) as stage:
+        run, tasks = await stage.run(crashing)
         assert run.error is None
-        assert tasks["root"].outputs["parameters"] == {"Output": "on the claim"}
+        assert tasks["root"].outputs["parameters"] == {"Output": "x"}
+        assert len(stage.player.played) == len(set(stage.player.played)) == 2
+        assert {task.attempt for task in tasks.values()} == {0}
+        assert [claim.metadata.name for claim in await claims(stage)] == [f"workspace-{run.id}"]
 
 
 @dsl.component(

@@ -229,6 +229,51 @@ async def test_a_retried_run_repeats_only_what_failed(stage: Stage) -> None:
     assert [entry["state"] for entry in run.state_history][-4:] == ["FAILED", "PENDING", "RUNNING", "SUCCEEDED"]
 
 
+@dsl.pipeline(name="twofold")
+def twofold(number: int) -> int:
+    return double(number=make(rows=number).output).output
+
+
+async def test_a_pipeline_in_a_pipeline_is_tried_again_as_its_policy_says(stage: Stage) -> None:
+    @dsl.pipeline(name="again")
+    def again() -> int:
+        return twofold(number=4).set_retry(2).output
+
+    tried: list[str] = []
+
+    def fail_twice(pod: Pod) -> Mapping[str, Any] | None:
+        path = pod.metadata.annotations["pipelines.kubeflow.org/task-path"]
+        tried.append(path)
+        return failed("not yet") if path.endswith("double") and tried.count(path) < 3 else None
+
+    stage.player.behaviour = fail_twice
+    run, tasks = await stage.run(again)
+    assert run.error is None
+    assert tasks["root"].outputs["parameters"] == {"Output": 8}
+    assert tried == ["root/twofold/make", *["root/twofold/double"] * 3]
+    assert len(tasks["root/twofold/double"].failed_pods) == 2
+    assert tasks["root/twofold"].attempt == 2
+
+
+async def test_after_a_retry_the_exit_task_hears_how_it_ended_in_the_end(stage: Stage) -> None:
+    @dsl.pipeline(name="leaving")
+    def leaving() -> None:
+        with dsl.ExitHandler(report()):
+            double(number=3)
+
+    broken = True
+    stage.player.behaviour = lambda pod: (
+        failed("no") if broken and "double" in pod.metadata.annotations["pipelines.kubeflow.org/task-path"] else None
+    )
+    run, tasks = await stage.run(leaving)
+    assert tasks["root/report"].outputs["parameters"]["Output"].startswith("FAILED: exit-handler-1: ")
+    broken = False
+    run = await stage.retry(run.id)
+    assert run.error is None
+    tasks = await stage.tasks(run.id)
+    assert tasks["root/report"].outputs["parameters"] == {"Output": "SUCCEEDED: exit-handler-1: None"}
+
+
 async def test_an_image_that_cannot_be_had_is_given_up_on(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ketch.pipelines.reconciler.TROUBLE_SECONDS", 0.05)
     stage.player.behaviour = lambda pod: waiting("ImagePullBackOff", "no image x:1 here; map it")
