@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from ketch.kube.admission import Admission
 from ketch.kube.definitions import AGE, Scale, definition_of
-from ketch.kube.manager import For, Manager, Owns
+from ketch.kube.manager import For, Manager, Maps, Owns
+from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.apiextensions import CustomResourceColumn
 from ketch.kube.types.batch import Job
-from ketch.kube.types.core import Service
+from ketch.kube.types.core import ConfigMap, Namespace, Service
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.framework import JobKind
@@ -17,14 +18,23 @@ from ketch.training.jobs.reconciler import JobReconciler
 from ketch.training.jobsets.admission import JobSetAdmission
 from ketch.training.jobsets.reconciler import JobSetReconciler
 from ketch.training.jobsets.types import JobSet
+from ketch.training.trainjobs.admission import RuntimeAdmission, TrainJobAdmission
+from ketch.training.trainjobs.reconciler import TrainJobReconciler
+from ketch.training.trainjobs.runtimes import shipped
+from ketch.training.trainjobs.types import ClusterTrainingRuntime, TrainingRuntime, TrainJob
 
 MANAGER: Final = "ketch-training"
+SYSTEM_NAMESPACE: Final = "kubeflow-system"
+TRAINER_VERSION: Final = "v2.3.0"
+"""The version of upstream's Trainer whose semantics are served."""
+
 _STATE: Final = CustomResourceColumn(name="State", type="string", json_path=".status.conditions[-1:].type")
 
 
 def admissions() -> Sequence[Admission[Any]]:
     """What decides about the kinds before they are stored."""
-    return [*map(JobAdmission, KINDS), JobSetAdmission()]
+    runtimes = (RuntimeAdmission(TrainingRuntime), RuntimeAdmission(ClusterTrainingRuntime))
+    return [*map(JobAdmission, KINDS), JobSetAdmission(), TrainJobAdmission(), *runtimes]
 
 
 def _scale(kind: JobKind[Any]) -> Scale | None:
@@ -47,6 +57,35 @@ async def setup(manager: Manager) -> None:
         owned = (Owns(pods, kind.kind), Owns(services, kind.kind))
         manager.controller(f"training-{kind.kind.resource.plural}", reconciler, For(jobs), *owned)
     await _jobsets(manager)
+    await _trainjobs(manager)
+
+
+async def _trainjobs(manager: Manager) -> None:
+    state = CustomResourceColumn(name="State", type="string", json_path='.status.conditions[?(@.status=="True")].type')
+    for definition in (
+        definition_of(TrainJob, columns=(state, AGE)),
+        definition_of(TrainingRuntime),
+        definition_of(ClusterTrainingRuntime),
+    ):
+        await manager.client.apply(definition, manager=MANAGER)
+    for runtime in shipped():
+        await manager.client.apply(runtime, manager=MANAGER, force=False)
+    await _announce(manager)
+    jobs, sets = manager.informer(TrainJob), manager.informer(JobSet)
+    runtimes, of_cluster = manager.informer(TrainingRuntime), manager.informer(ClusterTrainingRuntime)
+    reconciler = TrainJobReconciler(manager)
+    made_from = (Maps(runtimes, reconciler.waiting_for), Maps(of_cluster, reconciler.waiting_for))
+    manager.controller("training-trainjobs", reconciler, For(jobs), Owns(sets, TrainJob), *made_from)
+
+
+async def _announce(manager: Manager) -> None:
+    """What clients look up to learn which Trainer they talk to."""
+    await manager.client.apply(Namespace(metadata=ObjectMeta(name=SYSTEM_NAMESPACE)), manager=MANAGER)
+    public = ConfigMap(
+        metadata=ObjectMeta(name="kubeflow-trainer-public", namespace=SYSTEM_NAMESPACE),
+        data={"kubeflow_trainer_version": TRAINER_VERSION},
+    )
+    await manager.client.apply(public, manager=MANAGER)
 
 
 async def _jobsets(manager: Manager) -> None:

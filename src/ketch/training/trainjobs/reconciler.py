@@ -1,0 +1,128 @@
+"""The reconciler of TrainJobs: keeps what the runtime said when the job began, makes the JobSet, reports its end."""
+
+from typing import Final
+
+import msgspec
+import orjson
+
+from ketch.kube.client import DeleteOptions
+from ketch.kube.codec import decode, encode
+from ketch.kube.controller import Result
+from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
+from ketch.kube.events import EventRecorder
+from ketch.kube.manager import Manager
+from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
+from ketch.kube.owners import controlled_by
+from ketch.kube.types.core import ConfigMap
+from ketch.training.jobsets.types import JobSet
+from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of
+from ketch.training.trainjobs.decisions import is_finished, verdict
+from ketch.training.trainjobs.types import (
+    MANAGED_BY,
+    RUNTIME,
+    ClusterTrainingRuntime,
+    TrainingRuntime,
+    TrainingRuntimeSpec,
+    TrainJob,
+    TrainJobStatus,
+)
+
+MANAGER: Final = "trainer"
+SNAPSHOT: Final = "runtime-snapshot"
+_SPEC: Final = "spec.json"
+_FAILED: Final = "TrainJobResourcesCreationFailed"
+
+
+class TrainJobReconciler:
+    """Reconciles TrainJobs."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._client, self._clock = manager.client, manager.clock
+        self._jobs, self._sets = manager.informer(TrainJob), manager.informer(JobSet)
+        self._runtimes = manager.informer(TrainingRuntime)
+        self._cluster_runtimes = manager.informer(ClusterTrainingRuntime)
+        self._events = EventRecorder(manager.client, "trainjob-controller", manager.clock)
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """One pass."""
+        job = self._jobs.get(key)
+        if job is None or job.metadata.deletion_timestamp is not None or is_finished(job):
+            return Result()  # what it owns goes with it, or stays for its logs
+        if job.spec.managed_by not in (None, "", MANAGED_BY):
+            return Result()
+        jobset = self._sets.get(key)
+        if jobset is None or jobset.spec.suspend:
+            jobset = await self._make(job) or jobset
+        outcome = verdict(job, jobset, self._clock.now())
+        if outcome.end and jobset is not None:
+            await self._end(jobset)
+        if outcome.status != job.status:
+            await self._report(job, outcome.status)
+        return Result(requeue_after=outcome.look_again)
+
+    def waiting_for(self, runtime: KubeObject) -> list[ObjectKey]:
+        """Jobs of this runtime that have no JobSet yet."""
+        return [
+            job.key
+            for job in self._jobs.list(runtime.metadata.namespace)
+            if job.spec.runtime_ref.name == runtime.metadata.name and self._sets.get(job.key) is None
+        ]
+
+    async def _make(self, job: TrainJob) -> JobSet | None:
+        """The JobSet as it should be now; None, and an event, when it cannot be made."""
+        runtime = await self._runtime(job)
+        if runtime is None:
+            reference = job.spec.runtime_ref
+            message = f'{reference.kind} "{reference.name}" is not there'
+            await self._events.record(job, "Warning", _FAILED, message)
+            return None
+        try:
+            return await self._client.apply(jobset_of(job, runtime), manager=MANAGER)
+        except AssemblyProblem as problem:
+            await self._events.record(job, "Warning", _FAILED, str(problem))
+            return None
+        except APIError as error:
+            await self._events.record(job, "Warning", _FAILED, str(error))
+            raise
+
+    async def _runtime(self, job: TrainJob) -> TrainingRuntimeSpec | None:
+        """What the runtime said when the job began: later edits are for later jobs."""
+        name, namespace = f"{job.metadata.name}-{SNAPSHOT}", job.metadata.namespace
+        try:
+            kept = await self._client.get(ConfigMap, name, namespace)
+        except NotFound:
+            pass
+        else:
+            return decode(TrainingRuntimeSpec, orjson.loads(kept.data[_SPEC]))
+        reference = job.spec.runtime_ref
+        found: TrainingRuntime | ClusterTrainingRuntime | None
+        if reference.kind == RUNTIME:
+            found = self._runtimes.get(ObjectKey(namespace, reference.name))
+        else:
+            found = self._cluster_runtimes.get(ObjectKey("", reference.name))
+        if found is None:
+            return None
+        spec = found.spec
+        data = {_SPEC: orjson.dumps(encode(spec)).decode()}
+        snapshot = ConfigMap(metadata=ObjectMeta(name=name, namespace=namespace), data=data)
+        try:
+            await self._client.create(controlled_by(job, snapshot), manager=MANAGER)
+        except AlreadyExists:
+            return await self._runtime(job)
+        return spec
+
+    async def _end(self, jobset: JobSet) -> None:
+        meta = jobset.metadata
+        try:
+            await self._client.delete(JobSet, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
+        except (NotFound, Conflict):
+            return
+
+    async def _report(self, job: TrainJob, status: TrainJobStatus) -> None:
+        meta = ObjectMeta(
+            name=job.metadata.name, namespace=job.metadata.namespace, resource_version=job.metadata.resource_version
+        )
+        try:
+            await self._client.update_status(msgspec.structs.replace(job, metadata=meta, status=status))
+        except NotFound:
+            return
