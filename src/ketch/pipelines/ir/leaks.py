@@ -1,8 +1,9 @@
-"""A flaw of the compiler mended: items of nested loops that it does not hand on.
+"""Flaws of the compiler mended: values that it does not hand on into sub-DAGs.
 
-An f-string that names the items of two nested loops makes the inner loop use the outer one's item without getting it,
-and the outer loop ask for the inner one's, which exists only further inside. What a task may know of the loops around
-it is handed on to it; what exists only further inside is not asked for.
+A task within a loop or condition may use a parameter from outside for its resources, and the compiler forgets to pass
+it through; an f-string that names the items of two nested loops makes the inner loop use the outer one's item without
+getting it, and the outer loop ask for the inner one's. What a task may know from around it is handed on to it; an item
+that exists only further inside is not asked for.
 """
 
 import re
@@ -12,14 +13,21 @@ from typing import Final
 
 import msgspec
 
-from ketch.pipelines.ir.spec import ComponentSpec, InputParameter, ParameterInput, PipelineSpec, TaskSpec
+from ketch.pipelines.ir.spec import (
+    ComponentSpec,
+    InputParameter,
+    ParameterInput,
+    PipelineSpec,
+    TaskSpec,
+)
 
-_ITEM: Final = re.compile(r"(pipelinechannel--)?(loop-item-param-\d+|.+-loop-item)(-subvar-.*)?")
+_PREFIX: Final = "pipelinechannel--"
+_ITEM: Final = re.compile(rf"({_PREFIX})?(loop-item-param-\d+|.+-loop-item)(-subvar-.*)?")
 _ROOT: Final = ""
 
 
 def without_leaks(spec: PipelineSpec) -> PipelineSpec:
-    """``spec`` with every loop's item where it is used and nowhere else; itself when nothing is to be mended."""
+    """``spec`` with every value where it is used; itself when nothing is to be mended."""
     components = {_ROOT: spec.root, **spec.components}
     leaks = [leak for name, component in components.items() for leak in _leaks(name, component)]
     if not leaks:
@@ -32,12 +40,12 @@ def without_leaks(spec: PipelineSpec) -> PipelineSpec:
 
 
 def _leaks(name: str, component: ComponentSpec) -> Iterator[tuple[str, str, str, str]]:
-    """Component, task, its input, and the item that it asks for although the component does not have it."""
+    """Component, task, its input, and what it asks for although the component does not have it."""
     known = component.input_definitions.parameters
     for task_name, task in component.dag.tasks.items() if component.dag else ():
         for key, source in task.inputs.parameters.items():
             asked = source.component_input_parameter
-            if asked is not None and asked not in known and _ITEM.fullmatch(asked):
+            if asked is not None and asked not in known and (asked.startswith(_PREFIX) or _ITEM.fullmatch(asked)):
                 yield name, task_name, key, asked
 
 
@@ -54,8 +62,8 @@ class _Mending:
         self._sources: dict[tuple[str, str], dict[str, ParameterInput | None]] = defaultdict(dict)
 
     def mend(self, component: str, task: str, key: str, asked: str) -> None:
-        """Hand the item on to ``component``, or let the task do without."""
-        if self._hand_on(component, asked) is None:
+        """Hand the value on to ``component``, or let the task do without an item that is none of its business."""
+        if self._hand_on(component, asked) is None and _ITEM.fullmatch(asked):
             self._sources[component, task][key] = None
             target = self._task(component, task).component_ref.name
             if key in self._declared[target]:
@@ -65,19 +73,29 @@ class _Mending:
         """All components, mended."""
         return {name: self._mended(name, each) for name, each in self._components.items()}
 
-    def _hand_on(self, component: str, item: str) -> InputParameter | None:
-        """The item's declaration, once ``component`` gets it from wherever it is used; None when it cannot."""
+    def _hand_on(self, component: str, asked: str) -> InputParameter | None:
+        """The value's declaration, once ``component`` gets it from wherever it is used; None when it cannot."""
         declared = self._declared[component]
-        if item in declared:
-            return declared[item]
+        if asked in declared:
+            return declared[asked]
         users = self._users[component]
-        found = [self._hand_on(user, item) for user, _ in users]
-        if not found or found[0] is None or None in found:
+        found = [self._source(user, asked) for user, _ in users]
+        given = [each for each in found if each is not None]
+        if not given or len(given) < len(users):
             return None
-        declared[item] = found[0]
-        for each in users:
-            self._sources[each][item] = ParameterInput(component_input_parameter=item)
-        return declared[item]
+        for user, (source, _) in zip(users, given, strict=True):
+            self._sources[user][asked] = source
+        declared[asked] = given[0][1]
+        return declared[asked]
+
+    def _source(self, component: str, asked: str) -> tuple[ParameterInput, InputParameter] | None:
+        """Where the value comes from inside ``component``, and what it is."""
+        bare = asked.removeprefix(_PREFIX)
+        for name in (asked, bare):
+            if name in self._declared[component]:
+                return ParameterInput(component_input_parameter=name), self._declared[component][name]
+        handed = self._hand_on(component, asked)
+        return None if handed is None else (ParameterInput(component_input_parameter=asked), handed)
 
     def _task(self, component: str, task: str) -> TaskSpec:
         dag = self._components[component].dag

@@ -76,7 +76,7 @@ def wrong_type() -> int:
     return "three"
 
 
-@family.case(Expect(FAILED, states={"wrong-type": FAILED}, errors={"wrong-type": "want <class 'int'>"}))
+@family.case(Expect(FAILED, states={"wrong-type": FAILED}, errors={"wrong-type": "want type <class 'int'>"}))
 @dsl.pipeline(name="a-value-of-another-type")
 def another_type():
     wrong_type()
@@ -87,7 +87,7 @@ def partly() -> NamedTuple("Partly", [("one", int), ("two", int)]):
     return (1,)
 
 
-@family.case(Expect(FAILED, states={"partly": FAILED}, errors={"partly": "Partly"}))
+@family.case(Expect(FAILED, states={"partly": FAILED}, errors={"partly": "Expected 2 return values"}))
 @dsl.pipeline(name="fewer-outputs-than-declared")
 def fewer_outputs():
     partly()

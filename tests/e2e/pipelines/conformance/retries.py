@@ -41,7 +41,7 @@ def last_attempt():
     say(text="x").after(failed)
 
 
-@family.case(Expect(outputs={"total.Output": 33}))
+@family.case(Expect(outputs={"total.Output": 32}))
 @dsl.pipeline(name="retries-within-a-loop")
 def within_a_loop():
     with dsl.ParallelFor([10, 20]) as item:

@@ -155,7 +155,7 @@ def linger() -> str:
     return "late"
 
 
-@family.case(Expect(FAILED, absent=("say",), run_error="deadline"))
+@family.case(Expect(FAILED, absent=("say",), run_error="DeadlineExceeded"))
 @dsl.pipeline(name="a-deadline-for-the-run", pipeline_config=dsl.PipelineConfig(active_deadline_seconds=2))
 def a_deadline():
     say(text=linger().output)

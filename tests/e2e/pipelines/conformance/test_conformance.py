@@ -12,6 +12,7 @@ from pathlib import Path
 
 import kfp
 import pytest
+from tests.e2e.pipelines.conformance import settings
 from tests.e2e.pipelines.conformance.cases import Case
 from tests.e2e.pipelines.conformance.driving import Driver, Suite
 from tests.e2e.pipelines.conformance.families import CASES
@@ -48,6 +49,7 @@ def suite(mode: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
             warnings.simplefilter("ignore", FutureWarning)  # the client warns of servers older than KFP 2
             client = kfp.Client(host=platform.address)
         driver = Driver(platform, client, tmp_path_factory.mktemp(mode))
+        settings.prepare(driver)
         suite = Suite(driver, chosen)
         yield suite
         suite.close()
