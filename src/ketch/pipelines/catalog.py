@@ -60,6 +60,8 @@ class Label:
         name, display_name = self.name or self.display_name, self.display_name or self.name
         if not name or max(len(name), len(display_name)) > limit:
             raise InvalidInput(f"a {what} needs a name of 1 to {limit} characters")
+        if "\0" in name + display_name + self.description:
+            raise InvalidInput(f"a {what}'s name and description hold no NUL character")
         check_tags(self.tags)
         return Label(name, display_name, self.description, self.tags)
 

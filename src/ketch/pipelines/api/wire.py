@@ -181,6 +181,8 @@ def _enum_reader(names: Mapping[int, str]) -> Reader:
 def _text(raw: Any, where: str) -> str:
     if not isinstance(raw, str):
         raise InvalidInput(f'field "{where}": expected a text')
+    if "\0" in raw:  # no database keeps it
+        raise InvalidInput(f'field "{where}": holds a NUL character')
     return raw
 
 
