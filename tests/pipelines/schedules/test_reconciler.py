@@ -8,9 +8,10 @@ from sqlalchemy import text
 from tests.pipelines.schedules.conftest import START, Stage, asking, compiled
 
 from ketch.pipelines.catalog import Label, Source
+from ketch.pipelines.creation import new_run
 from ketch.pipelines.errors import FailedPrecondition
 from ketch.pipelines.schedules.reconciler import LOOK_AGAIN_SECONDS, RecurringRunReconciler, recurring_key
-from ketch.pipelines.schedules.requests import Timing
+from ketch.pipelines.schedules.requests import Timing, next_request
 
 HOUR, MINUTE = 3600, 60
 HOURLY = Timing(cron="0 0 * * * *")
@@ -182,3 +183,13 @@ async def test_a_deleted_schedule_leaves_its_runs(stage: Stage, end_runs: bool, 
 async def test_far_times_are_looked_for_again_and_again(stage: Stage):
     row = await stage.schedule(Timing(cron="@yearly"))
     assert await stage.look(row) == LOOK_AGAIN_SECONDS
+
+
+async def test_one_that_is_disabled_at_the_last_moment_runs_no_more(stage: Stage):
+    row = await stage.schedule(HOURLY)
+    await stage.clock.advance(HOUR)
+    seen = await stage.store.get(row.id)
+    request = next_request(seen, stage.specification, None, START)
+    await stage.store.enable(row.id, enabled=False)
+    assert not await stage.store.add_run(seen, new_run(request, START), START)
+    assert await stage.made() == []
