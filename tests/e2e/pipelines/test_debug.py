@@ -182,6 +182,28 @@ def test_a_killed_command_leaves_no_process_behind(platform: Platform, run_id: s
     assert debug_pods(platform) == []
 
 
+def test_a_step_whose_pod_is_gone_can_be_entered(platform: Platform, run_id: str):
+    selector = f"pipelines.kubeflow.org/run-id={run_id}"
+    platform.kubectl("delete", "pods", "-A", "-l", selector, "--wait=true")
+    assert platform.get("pods", "-A", "-l", selector)["items"] == []
+    text = "/tmp/ketch-debug/step 2>&1 | tail -n 1; cat $(find /minio -name report)"
+    result = platform.ketch("runs", "debug", run_id, "check", "--command", text, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == ["ValueError: 29 is more than 3", "it has 29 characters"]
+
+
+def test_a_cached_step_can_be_entered_though_it_never_ran(platform: Platform, tmp_path: Path):
+    package = tmp_path / "debugged.yaml"
+    compiler.Compiler().compile(debugged, str(package))
+    for _ in range(2):
+        result = platform.ketch("run", str(package), "-p", "text=again")
+    assert "measure  CACHED" in result.stdout
+    text = "/tmp/ketch-debug/step >/dev/null 2>&1 && cat $(find /minio -name report)"
+    run = result.stdout.split()[1]
+    result = platform.ketch("runs", "debug", run, "measure", "--command", text, stdin=subprocess.DEVNULL)
+    assert result.stdout == "it has 5 characters", result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

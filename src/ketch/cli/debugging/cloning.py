@@ -64,11 +64,14 @@ done
 """
 
 
-def debug_pod(step: Pod, name: str, task_id: str) -> dict[str, Any]:
-    """The pod to create for the step whose pod is ``step``; ``name`` is the new one's."""
+def debug_pod(step: Pod, name: str, task_id: str, *, ran: bool) -> dict[str, Any]:
+    """The pod to create for the step whose pod is ``step``; ``name`` is the new one's.
+
+    Only a step that ``ran`` has left outputs which can be mounted.
+    """
     metadata, spec = step["metadata"], copy.deepcopy(dict(step["spec"]))
     main = next(item for item in spec["containers"] if item["name"] == MAIN)
-    outputs = _own_outputs(spec, main)
+    outputs = _own_outputs(spec, main, ran=ran)
     for field in ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "ports", "args"):
         argument = main.pop(field, None)
         if field == "args":
@@ -146,7 +149,7 @@ def first_line(source: str, function: str) -> int:
     return 0
 
 
-def _own_outputs(spec: Mapping[str, Any], main: dict[str, Any]) -> list[dict[str, Any]]:
+def _own_outputs(spec: Mapping[str, Any], main: dict[str, Any], *, ran: bool) -> list[dict[str, Any]]:
     """Empty directories instead of the store's that the step writes to; these are mounted elsewhere, to be read."""
     written = [v for v in spec.get("volumes", ()) if _is_output(v)]
     recorded: list[dict[str, Any]] = []
@@ -154,7 +157,10 @@ def _own_outputs(spec: Mapping[str, Any], main: dict[str, Any]) -> list[dict[str
     for number, volume in enumerate(written):
         name = f"recorded-{number}"
         csi = {**volume["csi"], "readOnly": True}
-        recorded += [{"name": volume["name"], "emptyDir": {}}, {"name": name, "csi": csi}]
+        recorded.append({"name": volume["name"], "emptyDir": {}})
+        if not ran:
+            continue
+        recorded.append({"name": name, "csi": csi})
         mounts.append({"name": name, "mountPath": RECORDED + (f"-{number}" if number else ""), "readOnly": True})
     main["volumeMounts"] = [*main.get("volumeMounts", ()), *mounts]
     return recorded

@@ -75,10 +75,10 @@ def debug(
 
 def _enter(directory: DataDirectory, step: Step, like: Mapping[str, Any], *, pdb: bool, text: str) -> int:
     name = f"{like['metadata']['name'][:LONGEST_NAME]}-debug-{secrets.token_hex(3)}"
-    pod = debug_pod(like, name, step.id)
+    pod = debug_pod(like, name, step.id, ran=bool(step.pods))
     with _ended_by_signals():
         try:
-            running = asyncio.run(pods.start(directory.kubeconfig, pod))
+            running = asyncio.run(pods.start(directory.kubeconfig, pod, _say))
             _greet(step, is_lightweight(like), quiet=pdb or bool(text))
             argv = _argv(step, pdb=pdb, text=text)
             return terminal.run(directory.run / KEEPER, _container(directory, running), argv)
@@ -103,6 +103,10 @@ def _found(directory: DataDirectory, run: str, step: str, attempt: int | None) -
         return found, there[wanted] if wanted in there else api.pod(str(watched.run["run_id"]), wanted or found.id)
 
 
+def _say(reason: str) -> None:
+    typer.echo(f"waiting: {reason}", err=True)
+
+
 def _argv(step: Step, *, pdb: bool, text: str) -> list[str]:
     inner = ["sh", "-c", text or (_SHELL if sys.stdin.isatty() else _SHELL_OF_PIPES)]
     if pdb:
@@ -115,9 +119,11 @@ def _greet(step: Step, lightweight: bool, *, quiet: bool) -> None:
     if quiet or not sys.stdin.isatty():
         return
     lines = [
-        f"A sandbox like that of {step.path}; what the step left is untouched, and can be read in {RECORDED}.",
+        f"A sandbox like that of {step.path}; nothing done here touches what the run has recorded.",
         f"  {STEP_SCRIPT}   runs the step as the platform does",
     ]
+    if step.pods:
+        lines.append(f"  {RECORDED}   is what the step left")
     if lightweight:
         lines.append(f"  {PDB_SCRIPT}    runs its function under Python's debugger")
     typer.echo("\n".join([*lines, "It ends with this shell."]))

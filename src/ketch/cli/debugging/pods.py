@@ -1,6 +1,6 @@
 """The calls of the Kubernetes API that debugging makes: find a step's pod, make one like it, take that away again."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from ketch.kube.rest import RESTClient
 TASK_LABEL: Final = "pipelines.kubeflow.org/task-id"
 LOOK_AGAIN_AFTER: Final = 0.05
 START_SECONDS: Final = 300
+QUIET_SECONDS: Final = 2
 
 _ENDED: Final = ("Succeeded", "Failed")
 _HOPELESS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError")
@@ -44,13 +45,17 @@ async def pods_of(kubeconfig: Path, task_id: str) -> Sequence[Mapping[str, Any]]
     return found["items"]
 
 
-async def start(kubeconfig: Path, pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Make the pod and wait until it runs: the pod as it is then. Raises DebugPodProblem."""
+async def start(kubeconfig: Path, pod: Mapping[str, Any], tell: Callable[[str], None]) -> Mapping[str, Any]:
+    """Make the pod and wait until it runs: the pod as it is then. ``tell`` hears why that takes longer.
+
+    Raises DebugPodProblem.
+    """
     async with cluster(kubeconfig) as client:
         namespace = pod["metadata"]["namespace"]
         made = await client.request("POST", f"/api/v1/namespaces/{namespace}/pods", body=pod)
         path = _path(made)
-        deadline = SYSTEM_CLOCK.now() + timedelta(seconds=START_SECONDS)
+        now = SYSTEM_CLOCK.now()
+        deadline, patience, told = now + timedelta(seconds=START_SECONDS), now + timedelta(seconds=QUIET_SECONDS), ""
         while True:
             try:
                 seen = await client.request("GET", path)
@@ -62,6 +67,9 @@ async def start(kubeconfig: Path, pod: Mapping[str, Any]) -> Mapping[str, Any]:
             reason, hopeless = _waits_for(status)
             if hopeless or SYSTEM_CLOCK.now() >= deadline:
                 raise DebugPodProblem(reason or f"the pod does not start: {status.get('phase', 'no phase')}")
+            if reason not in ("", told) and SYSTEM_CLOCK.now() >= patience:
+                told = reason
+                tell(reason)
             await SYSTEM_CLOCK.sleep(LOOK_AGAIN_AFTER)
 
 

@@ -39,8 +39,12 @@ class PipelinesAPI:
 
     def __init__(self, host: str) -> None:
         self.host = host.rstrip("/")
-        parts = urlsplit(self.host if "://" in self.host else f"http://{self.host}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = urlsplit(host if "://" in host else f"http://{host}")
+        try:
+            usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
+        except ValueError:  # the port is no number
+            usable = False
+        if not usable:
             raise APIUnreachable(f"{host!r} is no address of a platform: give one like http://localhost:8080")
         self._secure, self._address, self._prefix = parts.scheme == "https", parts.netloc, parts.path.rstrip("/")
         self._connection = self._connect()
