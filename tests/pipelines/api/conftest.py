@@ -23,7 +23,8 @@ from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.api.application import Backing, Engines, application
 from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.runs import RunStore
-from ketch.pipelines.sources.remote import HTTPS_ONLY, PackageFetcher
+from ketch.pipelines.sources.remote import PackageFetcher
+from ketch.pipelines.sources.rules import HTTPS_ONLY
 from ketch.pipelines.states import advance_run
 from ketch.pipelines.transfer.stores import Stores
 
