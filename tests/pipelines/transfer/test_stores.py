@@ -14,8 +14,10 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import ConfigMap, Namespace, Secret
 from ketch.metadata.objects import AccessDenied, KeyOutside, LocalObjectStore
+from ketch.metadata.stores.table import Connection, Kind, Place
 from ketch.pipelines.transfer import stores as under_test
 from ketch.pipelines.transfer.providers import ConfigurationProblem
+from ketch.pipelines.transfer.sources import Carriage, SecretKey, Source
 from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 NAMESPACE = "team"
@@ -90,6 +92,23 @@ async def test_what_is_missing_is_named(client: Any, stores: Stores, seaweed: Se
     await client.update(config_map({"providers": "s3: 1"}))
     with pytest.raises(ConfigurationProblem, match="ConfigMap kfp-launcher: providers: Expected"):
         await eventually(lambda: not stores.carriage(NAMESPACE).sources)
+
+
+async def test_a_platform_without_a_store_of_its_own_uses_the_one_for_all(
+    client: Any, stores: Stores, seaweed: Seaweed
+):
+    """As a real cluster does, where minio:// is Kubeflow's own store."""
+    await client.create(keys())
+    connection = Connection(kind=Kind.S3, endpoint=seaweed.endpoint, path_style=True)
+    secrets = {"access_key": SecretKey("keys", "access"), "secret_key": SecretKey("keys", "secret")}
+    everywhere = Carriage(sources=(Source(Place(scheme="minio", connection=connection), secrets),))
+    elsewhere = Stores(client, stores._config_maps, SYSTEM_CLOCK, None, carriage=everywhere)
+    store = elsewhere.seen_from(NAMESPACE)
+    await store.write("minio://artifacts/for-all", b"3")
+    assert await store.read("minio://artifacts/for-all") == b"3"
+    assert elsewhere.carriage(NAMESPACE).is_remote("minio://mlpipeline/v2/artifacts")
+    with pytest.raises(KeyOutside, match="in no object store that is configured"):
+        await store.read("s3://artifacts/for-all")
 
 
 async def test_new_credentials_are_taken_up(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
@@ -127,7 +128,7 @@ class RemoteObjectStore:
     async def _get(self, bucket: Bucket, key: str, path: Path) -> None:
         answer = await obstore.get_async(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name[:_NAME_ROOM]}.partial")
+        partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # others may fetch the same to a shared place
         with partial.open("wb") as file:
             async for piece in answer.stream(_CHUNK):
                 await asyncio.to_thread(file.write, piece)
@@ -154,9 +155,6 @@ class RemoteObjectStore:
         connection = place.connection
         host = urlsplit(address(connection)).hostname if connection.endpoint else None
         return self._proxy if host in _LOOPBACK else ""
-
-
-_NAME_ROOM = 200  # of 255 bytes, also where a name's letters take more than one
 
 
 def regular(path: str, flags: int) -> int:

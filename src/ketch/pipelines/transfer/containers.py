@@ -24,7 +24,7 @@ from ketch.kube.types.containers import (
 )
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.volumes import EmptyDirVolume, HostPathVolume, Volume
-from ketch.pipelines.layout import data_path, in_workspace
+from ketch.pipelines.layout import WORKSPACE_PATH, data_path, in_workspace
 from ketch.pipelines.steps import PodProblem, Step
 from ketch.pipelines.transfer.sources import FILE, READY, STORES, Carriage, Source
 
@@ -52,13 +52,17 @@ def carried(step: Step, pod: Pod) -> Pod:
     if not fetched and not delivers:
         return _with(pod, *_of_files(files)) if files else pod
     involved = [step.place.uri, *fetched] if delivers else fetched
-    volumes, mounts = _directories(involved)
+    workspace = next((each for each in pod.spec.containers[0].volume_mounts if each.mount_path == WORKSPACE_PATH), None)
+    tops = list(dict.fromkeys(_top(data_path(uri)) for uri in involved))
+    own = [top for top in tops if workspace is None or not top.startswith(WORKSPACE_PATH)]
+    volumes, mounts = _directories(own)
+    carriers = (*mounts, workspace) if workspace is not None and own != tops else mounts
     env = _stores(carriage.sources) if carriage.sources else ()
     containers: list[Container] = []
     if fetched:
-        containers.append(_container(FETCH, carriage, ("fetch", *fetched), env, mounts))
+        containers.append(_container(FETCH, carriage, ("fetch", *fetched), env, carriers))
     if delivers:
-        containers.append(_deliverer(carriage, (step.place.uri, *fetched), env, mounts))
+        containers.append(_deliverer(carriage, (step.place.uri, *fetched), env, carriers))
     pod = _with(pod, volumes, mounts)
     pod = _with(pod, *_of_files(files))
     spec = msgspec.structs.replace(pod.spec, init_containers=(*containers, *pod.spec.init_containers))
@@ -99,9 +103,8 @@ def _with(pod: Pod, volumes: Sequence[Volume], mounts: Sequence[VolumeMount]) ->
     return msgspec.structs.replace(pod, spec=spec)
 
 
-def _directories(uris: Sequence[str]) -> tuple[Sequence[Volume], Sequence[VolumeMount]]:
-    """An empty directory for each of the SDK's prefixes that occurs."""
-    tops = dict.fromkeys(_top(data_path(uri)) for uri in uris)
+def _directories(tops: Sequence[str]) -> tuple[Sequence[Volume], Sequence[VolumeMount]]:
+    """An empty directory for each of the SDK's prefixes that occurs and is not in the workspace."""
     names = {top: f"carried-{posixpath.basename(top).strip(':')}" for top in tops}
     volumes = [Volume(name=name, empty_dir=EmptyDirVolume()) for name in names.values()]
     return volumes, [VolumeMount(name=name, mount_path=top) for top, name in names.items()]

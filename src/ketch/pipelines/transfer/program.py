@@ -7,6 +7,7 @@ links that lead out of the step's own directory: what they lead to would be this
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import urllib.error
 import urllib.request
@@ -166,7 +167,7 @@ def _artifact_uris(document: Path) -> Iterator[str]:
 
 def _from_web(url: str, path: Path) -> None:
     """What cannot be had stays away, as from a store: a step may use the address alone."""
-    partial = path.with_name(f".{path.name[:200]}.partial")
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with urllib.request.urlopen(url, timeout=_WEB_SECONDS) as answer:  # noqa: S310  # http and https alone come here
             size = int(answer.headers.get("Content-Length") or 0)

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ketch.metadata.stores.table import Place, Table, place_of
+from ketch.metadata.stores.table import Connection, Kind, Place, Table, place_of
 
 IMAGE: Final = "ketch.dev/transfer"
 """What the carrying containers run in: ``python3 -m ketch.pipelines.transfer`` must work there."""
@@ -63,6 +63,20 @@ class Carriage(msgspec.Struct, frozen=True, kw_only=True):
         """Whether a step that reads the URI has its data brought by an init container."""
         return uri.partition("://")[0] in WEB or self.is_remote(uri)
 
+
+KUBEFLOW_MINIO: Final = Source(
+    Place(
+        scheme="minio",
+        connection=Connection(
+            kind=Kind.S3, endpoint="minio-service.kubeflow:9000", region="minio", plain_http=True, path_style=True
+        ),
+    ),
+    {
+        "access_key": SecretKey("mlpipeline-minio-artifact", "accesskey"),
+        "secret_key": SecretKey("mlpipeline-minio-artifact", "secretkey"),
+    },
+)
+"""Where Kubeflow's own manifests put what is configured nowhere: for clusters, which have no store that is here."""
 
 HERE: Final = Carriage()
 """Nothing remote is configured."""
