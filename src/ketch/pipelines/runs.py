@@ -165,9 +165,7 @@ class RunStore:
         async with self.change(run_id) as change:
             if change is None:
                 raise NotFound(f"Run {run_id} not found")
-            await change.session.execute(delete(Task).where(Task.run_id == run_id))
-            await change.session.execute(delete(ReportedTask).where(ReportedTask.run_id == run_id))
-            await change.session.delete(change.run)
+            await delete_runs(change.session, [run_id])
             return ObjectKey(change.run.namespace, change.run.id)
 
 
@@ -177,6 +175,13 @@ async def add_run(session: AsyncSession, run: Run) -> None:
     experiment = await session.get(Experiment, run.experiment_id)
     if experiment is not None:
         experiment.last_run_created_at = run.created_at
+
+
+async def delete_runs(session: AsyncSession, run_ids: Sequence[str]) -> None:
+    """Remove runs and their tasks within a transaction."""
+    await session.execute(delete(Task).where(Task.run_id.in_(run_ids)))
+    await session.execute(delete(ReportedTask).where(ReportedTask.run_id.in_(run_ids)))
+    await session.execute(delete(Run).where(Run.id.in_(run_ids)))
 
 
 def _tasks_of(run_id: str) -> Select[Task]:

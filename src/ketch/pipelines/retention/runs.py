@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
+from ketch.pipelines.runs import delete_runs
 from ketch.pipelines.settings import Retention
 from ketch.pipelines.states import ARCHIVED, FINAL
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.tables import Run
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,5 @@ class RunCollector:
         )
         async with self._database.transaction() as session:
             keys = [ObjectKey(namespace, run_id) for namespace, run_id in (await session.execute(old))]
-            ids = [key.name for key in keys]
-            await session.execute(delete(Task).where(Task.run_id.in_(ids)))
-            await session.execute(delete(Run).where(Run.id.in_(ids)))
+            await delete_runs(session, [key.name for key in keys])
         return keys
