@@ -31,17 +31,6 @@ class ArtifactStore:
                 found |= {row.id: row for row in rows}
         return found
 
-    async def newest_with_uri(self, uri: str, type_: str, namespace: str) -> Artifact | None:
-        """The artifact an importer may reuse: same address, same type."""
-        query = (
-            select(Artifact)
-            .where(Artifact.uri == uri, Artifact.type == type_, Artifact.namespace == namespace)
-            .order_by(Artifact.created_at.desc(), Artifact.id)
-            .limit(1)
-        )
-        async with self.database.session() as session:
-            return await session.scalar(query)
-
     async def of_run(self, run_id: str) -> Sequence[tuple[ArtifactTask, Artifact]]:
         """Every link of the run's tasks with its artifact."""
         query = (

@@ -189,14 +189,13 @@ class RunReconciler:
         if row.state == RUNNING:
             active.running.add(row.id)
         if row.retry_at:
-            active.due[row.id] = row.retry_at
+            active.due.enter(row.id, row.retry_at)
         active.since[row.id] = row.created_at
 
     def _concerned(self, active: Active, changed: set[str]) -> Sequence[str]:
         """The tasks to look at: their pods changed, or their time has come."""
         tasks = [active.pods[name] for name in changed if name in active.pods]
-        now = self._now()
-        return [*tasks, *(identity for identity, due in active.due.items() if due <= now)]
+        return [*tasks, *active.due.ripe(self._now())]
 
     async def _look(self, active: Active, tasks: Iterable[str], entries: list[Entry]) -> list[Event]:
         """What the pods of ``tasks`` say; what is only worth noting goes to ``entries``."""
@@ -204,7 +203,7 @@ class RunReconciler:
         for identity in dict.fromkeys(tasks):
             node = active.machine.in_flight.get(identity)
             if node is None:
-                active.due.pop(identity, None)
+                active.due.strike(identity)
                 continue
             pod = self._pods.get(active.pod_key(node))
             if pod is not None:
@@ -220,7 +219,7 @@ class RunReconciler:
 
     async def _heard(self, active: Active, node: Node, pod: Pod, entries: list[Entry]) -> Event | None:
         seen = observe(pod)
-        active.due.pop(node.id, None)
+        active.due.strike(node.id)
         if seen.phase in (Phase.RUNNING, Phase.SUCCEEDED) and node.id not in active.running:
             active.running.add(node.id)  # a short step may never be seen running
             entries.append(Started(node.id))
@@ -237,7 +236,7 @@ class RunReconciler:
             if seen.hopeless or now >= end:
                 await self._delete_pod(active, node)
                 return Failed(node.id, seen.message)
-            active.due[node.id] = end
+            active.due.enter(node.id, end)
         if seen.message and active.reasons.get(node.id) != seen.message:
             active.reasons[node.id] = seen.message
             entries.append(Waits(node.id, seen.message))
@@ -253,7 +252,7 @@ class RunReconciler:
             now, message = self._now(), f"the step's outputs cannot be read: {error}"
             if now >= (ended_at(pod) or now) + timedelta(seconds=STORE_SECONDS):
                 return Failed(node.id, message)
-            active.due[node.id] = now + timedelta(seconds=_STORE_PAUSE)
+            active.due.enter(node.id, now + timedelta(seconds=_STORE_PAUSE))
             if node.id not in active.reasons:
                 active.reasons[node.id] = message
                 entries.append(Waits(node.id, message))
@@ -348,12 +347,12 @@ class RunReconciler:
             if order.attempt and order.error:
                 active.running.discard(node.id)
                 active.reasons.pop(node.id, None)
-                active.due[node.id] = self._now() + timedelta(seconds=order.delay)
+                active.due.enter(node.id, self._now() + timedelta(seconds=order.delay))
             exists = self._pods.get(ObjectKey(active.run.namespace, name)) is not None or node.id in active.running
             if order.in_pod and exists:
                 active.window.come(node.id, node.component_name)
                 known.append(node.id)
-            elif active.due.get(node.id, self._now()) <= self._now():
+            elif (active.due.get(node.id) or self._now()) <= self._now():
                 active.window.offer(node.id, node.component_name)
         events = await self._look(active, known, entries)
         in_flight = active.machine.in_flight
@@ -374,7 +373,7 @@ class RunReconciler:
         operation = claim_operation(active.machine.spec.executor(node.component))
         if not operation:
             return await self._make_pod(active, node)
-        active.due.pop(node.id, None)
+        active.due.strike(node.id)
         entries.append(Started(node.id))
         try:
             outputs = await self._claims.perform(operation, active.run.namespace, node.id, node.inputs.parameters)
@@ -384,7 +383,7 @@ class RunReconciler:
 
     async def _make_pod(self, active: Active, node: Node) -> Event | None:
         """Create the pod of the node's attempt, unless it is there already. A refusal is the task's failure."""
-        active.due.pop(node.id, None)
+        active.due.strike(node.id)
         try:
             carriage = self._stores.carriage(active.run.namespace)
             step = msgspec.structs.replace(active.step(node), carriage=carriage)
@@ -430,7 +429,7 @@ class RunReconciler:
         return self._clock.now()
 
     def _until_due(self, active: Active) -> float | None:
-        moments = [*active.due.values(), *([active.deadline] if active.deadline else [])]
+        moments = [moment for moment in (active.due.earliest(), active.deadline) if moment is not None]
         return max(0.0, (min(moments) - self._now()).total_seconds()) if moments else None
 
 

@@ -18,8 +18,9 @@ from ketch.pipelines.kubernetes.settings import claim_names
 from ketch.pipelines.layout import TaskPlace, place_of
 from ketch.pipelines.placeholders import Names
 from ketch.pipelines.running.downloads import download
+from ketch.pipelines.running.timetable import Timetable
 from ketch.pipelines.running.window import Window
-from ketch.pipelines.states import RUNNING
+from ketch.pipelines.states import PENDING, RUNNING
 from ketch.pipelines.steps import PodProblem, Step, pod_name
 from ketch.pipelines.tables import Run
 from ketch.pipelines.workspace import claim_name
@@ -39,7 +40,7 @@ class Active:
     running: set[str] = field(default_factory=set[str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
     keyed: set[str] = field(default_factory=set[str])
-    due: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    due: Timetable = field(default_factory=Timetable)
     since: dict[str, datetime] = field(default_factory=dict[str, datetime])
     window: Window = field(default_factory=Window)
 
@@ -50,7 +51,7 @@ class Active:
             return None
         started = self.run.created_at
         for entry in self.run.state_history:
-            if entry["state"] == RUNNING:
+            if entry["state"] in (PENDING, RUNNING):
                 started = datetime.fromisoformat(entry["update_time"])
         return started + timedelta(seconds=self.config.active_deadline_seconds)
 
