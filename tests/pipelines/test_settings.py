@@ -38,6 +38,7 @@ def test_all_is_set():
         ("RUNS_GC_INTERVAL", "often"),
         ("RUNS_GC_BATCH_SIZE", "0"),
         ("RUNS_GC_BATCH_SIZE", "many"),
+        ("RUNS_GC_BATCH_SIZE", "10001"),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, value: str):

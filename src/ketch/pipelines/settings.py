@@ -14,6 +14,8 @@ RUNS_RETENTION: Final = "RUNS_RETENTION_TIME"
 ARCHIVED_RETENTION: Final = "ARCHIVED_RUNS_RETENTION_TIME"
 GC_INTERVAL: Final = "RUNS_GC_INTERVAL"
 GC_BATCH: Final = "RUNS_GC_BATCH_SIZE"
+MOST_AT_ONCE: Final = 10_000
+"""Of runs in one transaction: a database's statements have so many parameters, and others wait."""
 
 
 class SettingsError(Exception):
@@ -86,6 +88,6 @@ def _count(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= 10**6:
-        raise SettingsError(f"{name}: expected a number from 1 to 1000000, not {text!r}")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:10]) <= MOST_AT_ONCE:
+        raise SettingsError(f"{name}: expected a number from 1 to {MOST_AT_ONCE}, not {text!r}")
     return int(text)
