@@ -242,3 +242,29 @@ async def test_imported_data_is_where_the_step_looks(
             path.write_text(scheme)
     done, tasks = run(client, reading, root, uri=uri, expected=scheme)
     assert done.state == "SUCCEEDED", {name: task.error for name, task in tasks.items()}
+
+
+@dsl.component(base_image="python:3.11")
+def in_workspace(data: Input[Artifact], expected: str):
+    from pathlib import Path  # noqa: PLC0415  # the function travels alone
+
+    assert data.path.startswith("/kfp-workspace/.artifacts/")
+    assert Path(data.path).read_text() == expected
+
+
+@dsl.pipeline(name="shared", pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="1Gi")))
+def shared(web: str, bucket: str):
+    for uri, expected in ((web, "from the web"), (bucket, "from a bucket")):
+        imported = dsl.importer(
+            artifact_uri=uri, artifact_class=Dataset, reimport=True, download_to_workspace=True
+        ).output
+        in_workspace(data=imported, expected=expected)
+
+
+async def test_imports_into_the_workspace(client: kfp.Client, store: RemoteObjectStore, seaweed: Seaweed):
+    name = uuid4()
+    await store.write(f"s3://artifacts/{name}", b"from a bucket")
+    await store.write(f"s3://artifacts/web-{name}", b"from the web")
+    web = f"http://host.ketch.internal:{seaweed.ports[2]}/buckets/artifacts/web-{name}"
+    done, tasks = run(client, shared, web=web, bucket=f"s3://artifacts/{name}")
+    assert done.state == "SUCCEEDED", {name: task.error for name, task in tasks.items()}
