@@ -117,7 +117,9 @@ class StepOutput:
         for name, plan in planned_outputs(self._component, self._place).items():
             listed = self._document.artifacts.get(name, _ArtifactList()).artifacts
             written = listed or (_ArtifactDocument(uri=plan.uri),)
-            artifacts[name] = tuple(_merge(plan, each, new_id(name, position)) for position, each in enumerate(written))
+            artifacts[name] = tuple(
+                _merge(self._place, plan, each, new_id(name, position)) for position, each in enumerate(written)
+            )
         return Values(parameters, artifacts)
 
 
@@ -143,12 +145,12 @@ def _text(name: str, place: TaskPlace, content: bytes | None) -> str:
         raise OutputProblem(f'output parameter "{name}" is not UTF-8 text') from error
 
 
-def _merge(plan: Artifact, written: _ArtifactDocument, artifact_id: str) -> Artifact:
+def _merge(place: TaskPlace, plan: Artifact, written: _ArtifactDocument, artifact_id: str) -> Artifact:
     uri = remote_uri(written.uri) or written.uri or plan.uri
     custom = written.custom_path or written.custom_path_camel
     if custom:
         kept = remote_uri(custom)
-        if kept is None:
+        if kept is None or not kept.startswith(f"{place.uri}/"):
             raise OutputProblem(
                 f'output artifact "{plan.name}" was written to {custom}, which is gone with the step; '
                 f"write it below the artifact's own path"
