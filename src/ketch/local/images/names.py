@@ -9,6 +9,9 @@ from typing import Any
 KFP = "kfp==2.17.3"
 """What lightweight components of the Pipelines SDK expect beside the interpreter."""
 
+TORCH = ("torch==2.13.0", "numpy")
+"""What training images of PyTorch stand for; where it comes from is the index's to say (a CPU build, say)."""
+
 _PYTHON_TAG = re.compile(r"^(3\.\d+)(?:\.\d+)?(?:[-.].*)?$")
 
 
@@ -70,6 +73,10 @@ class MappingInvalid(Exception):
 SYSTEM_IMAGES = frozenset({"alpine", "bash", "busybox", "debian", "ubuntu"})
 DEFAULT_RULES = (
     Rule("ketch.dev/*", Recipe(argv=("python3",), own=True)),
+    Rule("pytorch/pytorch", Recipe("", TORCH, argv=("python3",))),
+    Rule("tensorflow/tensorflow", Recipe("", ("tensorflow-cpu",), argv=("python3",))),
+    Rule("*/nvidia/jax", Recipe("", ("jax", "numpy"), argv=("python3",))),
+    Rule("*/kubeflow/trainer/xgboost-runtime", Recipe("", ("xgboost", "scikit-learn"), argv=("python3",))),
     Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
     Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )

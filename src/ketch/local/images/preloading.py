@@ -35,7 +35,10 @@ PRELOADS = (
     Preload(
         module="kfp.dsl.executor_main",
         project="kfp",
-        imports=("argparse", "json", "logging", "kfp.dsl.executor", "kfp.dsl.kfp_config", "kfp.dsl.utils"),
+        imports=(
+            *("argparse", "json", "locale", "logging", "shutil"),
+            *("kfp.dsl.executor", "kfp.dsl.kfp_config", "kfp.dsl.utils"),
+        ),
         env={"_KFP_RUNTIME": "true"},
     ),
 )

@@ -76,7 +76,7 @@ class Warming:
             return spec
         extras = not any(name.startswith(LOADING) for name in spec.env)
         found = self._template(image, preload, extras=extras)
-        return spec if found is None else replace(spec, warm=warm_start(process, spec, found.socket))
+        return spec if found is None else replace(spec, warm=warm_start(process, found.socket))
 
     def missed(self, warm: WarmStart) -> None:
         """A container did not come from its template: the next one asks anew whether there is one."""
@@ -117,7 +117,6 @@ class Warming:
 
     async def _begin(self, image: Image, chosen: Plan) -> _Ready | None:
         assert image.environment is not None
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         place = self._folder / chosen.key
         self._used[place] = None
         self._make_room()
@@ -168,15 +167,14 @@ def fits(process: Process, spec: ContainerSpec, image: Image) -> bool:
     return not any(PurePosixPath(mount.target).is_relative_to(place) for mount in own for place in programs)
 
 
-def warm_start(process: Process, spec: ContainerSpec, place: Path) -> WarmStart:
+def warm_start(process: Process, place: Path) -> WarmStart:
     """The process as the sandbox wants it."""
-    env = {**process.env, "PWD": spec.cwd} if process.below_shell else process.env
     return WarmStart(
         template=place,
         program=process.program,
         module=process.module,
         arguments=process.arguments,
-        env=env,
+        env=process.env,
         text=process.text,
         text_name=process.text_name,
         text_at=process.text_at,

@@ -95,7 +95,7 @@ class Container:
     def _exit(self) -> Exit:
         try:
             record = read_record(str(self.directory / EXIT))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # not there, or lost with the machine's last moments
             # Nobody saw the end: the time is that of the discovery.
             return Exit(KILLED, signal.SIGKILL, False, UNKNOWN, LOST, self.started.started_at, SYSTEM_CLOCK.now())
         reason = OUT_OF_MEMORY if record["oom_killed"] else FAILED if record["code"] else COMPLETED

@@ -23,11 +23,14 @@ PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
 CLONE, CLOEXEC = 1, os.O_CLOEXEC
-FROM_AND_TO_DESCRIPTORS = 0x04 | 0x40
+FROM_DESCRIPTOR, TO_DESCRIPTOR = 0x04, 0x40
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 1, 2, 4, 8
 RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS = 0x08, 0x02
 MS_PRIVATE, MS_SLAVE, MS_REC, MNT_DETACH = 1 << 18, 1 << 19, 1 << 14, 2
+
+CLOSED, OPEN = 0o700, 0o755
+"""Modes of directories on the way to a mount that nobody asked for: bubblewrap's."""
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 DEVICE_LINKS = (
@@ -36,8 +39,11 @@ DEVICE_LINKS = (
     ("ptmx", "pts/ptmx"),
     *((name, f"/proc/self/fd/{number}") for number, name in enumerate(("stdin", "stdout", "stderr"))),
 )
-COVERED = ("sys", "sysrq-trigger", "irq", "bus")
-"""Places in /proc that belong to the machine: read-only, where this user could write to them at all."""
+COVERED = ("sys", "sysrq-trigger")
+"""Places in /proc that belong to the machine. They are root's by number, so root without any right could write there."""
+
+COVERED_IF_OPEN = ("irq", "bus")
+"""More of them, which bubblewrap leaves alone where they cannot be written to anyway."""
 
 _NULL = ctypes.c_void_p(None)
 _ZERO = ctypes.c_long(0)
@@ -98,8 +104,9 @@ class Root:
         checked(libc.mount(None, b"/", None, MS_SLAVE | MS_REC, None))
         root = new_file_system("tmpfs", (("mode", "0755"),))
         spot = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._attach_at(root, spot)
+        _attach_at(root, spot)
         self._root = root
+        self._folders = {"": root}
 
     def enter(self) -> None:
         """Make it the root of this process: what was there before is gone."""
@@ -109,13 +116,30 @@ class Root:
         checked(libc.mount(None, b".", None, MS_SLAVE | MS_REC, None))
         checked(libc.umount2(b".", MNT_DETACH))
         os.chdir("/")
-        os.close(self._root)
+        for folder in self._folders.values():
+            os.close(folder)
 
-    def attach(self, tree: int, target: str) -> None:
-        """Put a mount in place, at a place that is made if it is not there."""
-        spot = self.spot(target, directory=stat.S_ISDIR(os.fstat(tree).st_mode))
-        self._attach_at(tree, spot)
+    def attach(self, tree: int, target: str, parents: int = CLOSED) -> None:
+        """Put a mount in place, at a place that is made if it is not there, with its ``parents`` of that mode."""
+        path = target.strip("/")
+        folder, _, name = path.rpartition("/")
+        parent = self._folder(folder, parents, parents)
+        try:
+            if stat.S_ISDIR(os.fstat(tree).st_mode):
+                os.mkdir(name, dir_fd=parent)
+            else:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
+        except FileExistsError:
+            spot = self._open(path)
+        else:
+            spot = None
+        if spot is None:
+            _call(MOVE_MOUNT, tree, b"", parent, _bytes(name), FROM_DESCRIPTOR)
+        else:
+            _attach_at(tree, spot)
         os.close(tree)
+        for known in [each for each in self._folders if each == path or each.startswith(f"{path}/")]:
+            os.close(self._folders.pop(known))
 
     def bind(self, source: str, target: str, attributes: int) -> None:
         """Show what stands at ``source``, with all that is mounted below it."""
@@ -125,44 +149,38 @@ class Root:
 
     def directory(self, target: str, mode: int) -> None:
         """An empty directory."""
-        os.close(self.spot(target, directory=True, mode=mode))
+        self._folder(target.strip("/"), mode, OPEN)
 
     def link(self, target: str, says: str) -> None:
         """A symbolic link."""
         folder, _, name = target.strip("/").rpartition("/")
-        parent = self.spot(folder, directory=True)
-        try:
-            os.symlink(says, name, dir_fd=parent)
-        finally:
-            os.close(parent)
+        os.symlink(says, name, dir_fd=self._folder(folder, CLOSED, CLOSED))
 
-    def spot(self, target: str, *, directory: bool, mode: int = 0o755) -> int:
-        """A descriptor of the place, made if it is not there; the caller closes it."""
-        path = target.strip("/") or "."
+    def _folder(self, path: str, mode: int, parents: int) -> int:
+        """A descriptor of the directory, made if it is not there; it stays open."""
+        if path in self._folders:
+            return self._folders[path]
+        above, _, name = path.rpartition("/")
+        parent = self._folder(above, parents, parents)
         try:
-            return self._open(path)
-        except FileNotFoundError:
-            folder, _, name = path.rpartition("/")
-            parent = self.spot(folder, directory=True)
-            try:
-                if directory:
-                    os.mkdir(name, mode, dir_fd=parent)
-                else:
-                    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=parent))
-            finally:
-                os.close(parent)
-            return self._open(path)
+            os.mkdir(name, mode, dir_fd=parent)
+        except FileExistsError:
+            found = self._open(path)
+        else:
+            found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        self._folders[path] = found
+        return found
 
     def _open(self, path: str) -> int:
         how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
         return _call(OPENAT2, self._root, _bytes(path), how, ctypes.c_long(ctypes.sizeof(how)))
 
-    @staticmethod
-    def _attach_at(tree: int, spot: int) -> None:
-        try:
-            _call(MOVE_MOUNT, tree, b"", spot, b"", FROM_AND_TO_DESCRIPTORS)
-        finally:
-            os.close(spot)
+
+def _attach_at(tree: int, spot: int) -> None:
+    try:
+        _call(MOVE_MOUNT, tree, b"", spot, b"", FROM_DESCRIPTOR | TO_DESCRIPTOR)
+    finally:
+        os.close(spot)
 
 
 def furnish(root: Root, mounts: "Iterable[MountRequest]", scratch: str) -> None:
@@ -179,9 +197,10 @@ def furnish(root: Root, mounts: "Iterable[MountRequest]", scratch: str) -> None:
 
 def _processes(root: Root) -> None:
     root.attach(new_file_system("proc", (), NO_SUID | NO_DEV | NO_EXEC), "/proc")
-    for name in COVERED:
-        if os.access(f"/proc/{name}", os.W_OK):
-            root.bind(f"/proc/{name}", f"/proc/{name}", READ_ONLY | NO_SUID | NO_DEV)
+    for names, access, attributes in ((COVERED, os.F_OK, 0), (COVERED_IF_OPEN, os.W_OK, NO_EXEC)):
+        for path in (f"/proc/{name}" for name in names):
+            if os.access(path, access):
+                root.bind(path, path, READ_ONLY | NO_SUID | NO_DEV | attributes)
 
 
 def _devices(root: Root) -> None:
@@ -197,6 +216,8 @@ def _devices(root: Root) -> None:
 
 def _make(root: Root, mount: "MountRequest", layer: str) -> None:
     kind, source, target, mode = mount["kind"], mount["source"], mount["target"], mount["mode"]
+    if not target.startswith("/"):
+        raise OSError(errno.EINVAL, "a relative place")
     match kind:
         case "bind":
             root.bind(source, target, NO_SUID | NO_DEV)
@@ -210,12 +231,13 @@ def _make(root: Root, mount: "MountRequest", layer: str) -> None:
             upper, work = overlay_layers(layer, mode)
             if any(sign in path for path in (source, upper) for sign in ":\\"):
                 raise OSError(errno.EINVAL, "a path that overlay takes for several")
-            options = (("lowerdir", source), ("upperdir", upper), ("workdir", work), ("userxattr", None))
-            root.attach(new_file_system("overlay", options), target)
+            layers = (("lowerdir", source), ("upperdir", upper), ("workdir", work))
+            # Volatile: what ends with the container need not be on disk, so its end need not wait for that.
+            root.attach(new_file_system("overlay", (*layers, ("userxattr", None), ("volatile", None)), 0), target)
         case "tmpfs":
             size = () if mount["size"] is None else (("size", str(mount["size"])),)
             options = (("mode", f"{0o777 if mode is None else mode:o}"), *size)
-            root.attach(new_file_system("tmpfs", options), target)
+            root.attach(new_file_system("tmpfs", options), target, OPEN)
         case "directory":
             root.directory(target, 0o755 if mode is None else mode)
         case "symlink":

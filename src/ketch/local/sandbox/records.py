@@ -25,11 +25,21 @@ def write_record(path: str, record: "Mapping[str, Any]", *, durable: bool = True
         os.close(descriptor)
     os.rename(temporary, path)  # noqa: PTH104
     if durable:
-        parent = os.open(path.rpartition("/")[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        _sync(path.rpartition("/")[0])
+
+
+def make_durable(path: str) -> None:
+    """See to it that a record that was put in place is on disk."""
+    _sync(path)
+    _sync(path.rpartition("/")[0])
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_record(path: str) -> "Any":

@@ -9,8 +9,12 @@ child that enters the container's other namespaces, forks again and ends: so the
 the container's process, and who dies here later harms nobody.
 """
 
+import atexit
+import gc
+import io
 import os
 import sys
+from _weakref import ref
 
 LISTENER, REPORT = 3, 4
 """Descriptors that this program is started with: where keepers write, and where it tells that it is ready."""
@@ -24,6 +28,7 @@ REPORT_SUFFIX = ".json"
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 1 << 30
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, LAST_CAPABILITY, CAPABILITY_VERSION_3 = 24, 38, 40, 0x20080522
 CLOSE_RANGE = 436
+INTERRUPTED = 130
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 OWN_MODULES = ("array", "ctypes", "signal", "socket", "time")
 
@@ -115,6 +120,7 @@ class Template:
         self.libc = self.ctypes.CDLL(None, use_errno=True)
         unsigned = self.ctypes.c_uint32
         self.nobody = (unsigned * 2)(CAPABILITY_VERSION_3, 0), (unsigned * 6)()
+        self.before = frozenset((*kept, *sys.modules))
         self.names = frozenset(name.partition(".")[0] for name in sys.modules)
 
     def settle(self):
@@ -123,8 +129,10 @@ class Template:
             self.libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
         self.checked(self.libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         self.signal.signal(self.signal.SIGCHLD, self.signal.SIG_IGN)
-        import gc
-
+        if forked() == 0:  # some libraries end their threads before a fork, and begin them anew when they need them
+            os._exit(0)
+        if len(os.listdir("/proc/self/task")) > 1:
+            raise SystemExit("a module that was imported ahead has started threads")
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -172,10 +180,9 @@ class Template:
         kinds = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if with_network else 0)
         if os.read(stands, 1) != READY or self.libc.setns(init, kinds) == -1 or forked() != 0:
             os._exit(0)
-        os.write(born, os.getpid().to_bytes(4, "big"))
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-        return request, keeper
+        return request, keeper, born
 
     def prepare(self, request):
         """Make this process what ``python -m`` makes of one. Raises OSError where it cannot be like it."""
@@ -197,8 +204,12 @@ class Template:
         if sys.version_info >= (3, 10):
             sys.orig_argv = [request["program"], "-m", request["module"], *arguments]
         self.refresh_modules(request["env"])
+
+    def wait_for_init(self, born):
+        """Until the container's init is the parent of this process; then tell it who is its child."""
         while os.getppid() != 1:
             self.time.sleep(0.00002)
+        os.write(born, os.getpid().to_bytes(4, "big"))
 
     def look_for_others(self, folder):
         """Raise FileExistsError when a module of this name would be found in the working directory first."""
@@ -240,8 +251,6 @@ def forked():
 
 def unbuffered(number, stream):
     """The stream as an interpreter makes it that is told not to buffer."""
-    import io
-
     raw = open(number, "wb", buffering=0, closefd=False)
     lines = number == 2
     made = io.TextIOWrapper(raw, stream.encoding, stream.errors, "\n", line_buffering=lines, write_through=True)
@@ -268,39 +277,110 @@ def begin(template, place):
     """In the container's process: everything up to its first line. Returns the module to run."""
     import json
 
-    descriptor, keeper = place
+    descriptor, keeper, born = place
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             request = json.loads(file.read().decode("utf-8", "surrogateescape"))
         template.prepare(request)
+        template.wait_for_init(born)
         word = READY
-    except OSError:
-        word = COLD
+    except OSError as error:
+        word = COLD + str(error).encode("utf-8", "replace")
     os.write(keeper, word)
     if os.read(keeper, 1) != READY:
         os._exit(0)
     template.libc.syscall(CLOSE_RANGE, 3, 0x7FFFFFFF, 0)
-    import gc
-
     gc.enable()
     return request["module"]
 
 
 def run(template, module):
-    """What ``python -m`` does after it has started, with its traces free of this program's."""
+    """What ``python -m`` does after it has started, with its traces free of this program's, and its end."""
     sys.modules["__main__"] = type(sys)("__main__")
     sys.modules["__main__"].__builtins__ = __builtins__
     try:
         template.runpy._run_module_as_main(module)
-    except (SystemExit, KeyboardInterrupt):
-        raise
+        code = 0
+    except SystemExit as asked:
+        if asked.code is not None and not isinstance(asked.code, int):
+            raise  # a message: the interpreter knows how to say it
+        code = int(asked.code or 0)
     except BaseException as error:
         trace = error.__traceback__.tb_next
         error.__traceback__ = trace
         sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
+        if sys.version_info >= (3, 12):
+            sys.last_exc = error
         sys.excepthook(type(error), error, trace)
-        raise SystemExit(1)
+        code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+    end(template, code)
+
+
+def end(template, code):
+    """End as an interpreter ends, but leave alone what was here before: to take it apart would copy all of it.
+
+    Threads and exit handlers have their turn, then every module that was imported since is taken apart in the order in
+    which an interpreter does that, so that all that it held is closed. Where somebody else still runs, or could not
+    say all, the interpreter itself takes over.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+        if threading.active_count() > 1:
+            raise SystemExit(code)  # 130 for who was interrupted, where a shell would say the same
+    atexit._run_exitfuncs()
+    try:
+        flush_standard()
+        take_apart(template.before)
+        flush_standard()
+    except BaseException:
+        raise SystemExit(code) from None
+    if code == INTERRUPTED:
+        template.signal.signal(template.signal.SIGINT, template.signal.SIG_DFL)
+        os.kill(os.getpid(), template.signal.SIGINT)
+    template.libc.exit(code & 0xFF)
+
+
+def flush_standard():
+    """Write what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def take_apart(before):
+    """Take apart the modules that are not in ``before``."""
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    modules = []
+    for name in reversed(tuple(sys.modules)):
+        if name not in before and name != "__main__":
+            modules.append(ref(sys.modules.pop(name)))
+    modules.append(ref(sys.modules.pop("__main__")))
+    gc.collect()
+    for reference in modules:
+        module = reference()
+        if module is not None:
+            clear_names(module.__dict__)
+        del module
+    gc.collect()
+    for kind in ("TextIOWrapper", "BufferedWriter", "BufferedRandom"):
+        for each in gc.get_objects():
+            if type(each).__name__ == kind and not each.closed:
+                each.flush()
+
+
+def clear_names(names):
+    """Let go of a module's names, those first that begin with one underscore."""
+    for name in tuple(names):
+        if name[:1] == "_" and name[1:2] != "_":
+            names[name] = None
+    for name in tuple(names):
+        if name != "__builtins__":
+            names[name] = None
 
 
 def main():

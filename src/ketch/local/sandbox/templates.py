@@ -33,6 +33,7 @@ def sustain(connection: socket.socket, request: "TemplateRequest") -> None:
     """Start a template, answer when it is ready, and stay until it ends."""
     die_with_parent()
     place = request["socket"]
+    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  # pathlib is not loaded here
     lock = os.open(f"{place}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

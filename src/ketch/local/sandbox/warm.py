@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 
-from ketch.local.processes import children
+from ketch.local.processes import children, send_signal
 from ketch.local.sandbox.bubblewrap import Refused
 from ketch.local.sandbox.mounting import Root, furnish
 from ketch.local.sandbox.namespaces import (
@@ -24,8 +24,8 @@ from ketch.local.sandbox.namespaces import (
     set_namespace,
     unshare,
 )
-from ketch.local.sandbox.records import SCRATCH, remove_tree
-from ketch.local.sandbox.template import READY, WITH_NETWORK, WITHOUT_NETWORK
+from ketch.local.sandbox.records import SCRATCH, read_record, remove_tree
+from ketch.local.sandbox.template import READY, REPORT_SUFFIX, WITH_NETWORK, WITHOUT_NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from ketch.local.sandbox.wire import StartRequest, WarmRequest
 
-PATIENCE = 10.0
-"""Seconds until a container that does not begin is begun the ordinary way."""
+PATIENCE = 5.0
+"""Seconds until a container that does not begin is begun the ordinary way, and its template is given up."""
 
-FAILED = 125
+FAILED, LONGEST_WORD = 125, 4096
 QUIET_ENDS = (signal.SIGINT, signal.SIGPIPE)
 """Signals of whose victims a shell does not speak."""
 
@@ -65,8 +65,8 @@ class WarmProgram:
                 os.close(number)
             given.clear()
             ours.settimeout(PATIENCE)
-            if ours.recv(1) != READY:
-                raise Unwarmed("the template would rather not")
+            if (word := ours.recv(LONGEST_WORD)) != READY:
+                raise Unwarmed(word.decode(errors="replace"))
             self.user_pid = children(self.init)[0]
             ours.send(READY)
         except (OSError, IndexError, Unwarmed) as error:
@@ -74,6 +74,8 @@ class WarmProgram:
                 os.close(number)
             self.kill()
             self.reap()
+            if isinstance(error, TimeoutError):
+                _end_template(warm["template"])
             raise Unwarmed(str(error)) from error
         finally:
             ours.close()
@@ -117,7 +119,8 @@ def _fork_into_namespace() -> int:
 def _in_memory(request: "StartRequest", warm: "WarmRequest") -> int:
     """A descriptor from which the template's child reads who it is."""
     told = {name: warm[name] for name in ("program", "module", "arguments", "text", "text_name", "text_at")}
-    told |= {"cwd": request["cwd"], "env": {**request["env"], **warm["env"]}}
+    # PWD: as bubblewrap sets it.
+    told |= {"cwd": request["cwd"], "env": {**request["env"], "PWD": request["cwd"], **warm["env"]}}
     descriptor = os.memfd_create("process")
     os.write(descriptor, json.dumps(told).encode("utf-8", "surrogateescape"))
     return descriptor
@@ -131,6 +134,15 @@ def _ask(template: str, word: bytes, descriptors: "Sequence[int]") -> None:
         way.sendmsg([word], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
 
 
+def _end_template(template: str) -> None:
+    """End a template that does not answer: the next one will."""
+    try:
+        report = read_record(f"{template}{REPORT_SUFFIX}")
+    except (OSError, ValueError):
+        return
+    send_signal(report["pid"], report["ticks"], signal.SIGKILL)
+
+
 def _be_init(request: "StartRequest", warm: "WarmRequest", descriptors: "Sequence[int]") -> "NoReturn":
     """The container's first process: furnish it, then wait for the end of the one that matters.
 
@@ -139,7 +151,7 @@ def _be_init(request: "StartRequest", warm: "WarmRequest", descriptors: "Sequenc
     code = FAILED
     try:
         die_with_parent()
-        for number in range(3):
+        for number in range(2):
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
         standing, born, stderr = _in_order(descriptors)
         unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
@@ -156,8 +168,8 @@ def _be_init(request: "StartRequest", warm: "WarmRequest", descriptors: "Sequenc
         os.close(born)
         if pid:
             code = _outlive(pid, stderr, speak=warm["below_shell"])
-    except (OSError, Refused):
-        code = FAILED
+    except (OSError, Refused) as error:
+        os.write(2, f"keeper: not from a template: {error}\n".encode())
     finally:
         os._exit(code)
 
