@@ -169,6 +169,8 @@ def _constrained(schema: Schema, marks: Iterable[object]) -> Schema:
     for mark in marks:
         if isinstance(mark, ListMap):
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(mark.keys)}
+        elif mark == "quantity":
+            schema = {"x-kubernetes-int-or-string": True}
         elif isinstance(mark, msgspec.Meta):
             schema |= {word: value for name, word in _KEYWORDS.items() if (value := getattr(mark, name)) is not None}
             unit = {"string": "Length", "array": "Items", "object": "Properties"}.get(schema.get("type", ""), "")

@@ -6,11 +6,15 @@ Source: k8s.io/apimachinery resource.Quantity. Values are Fractions of the base 
 import re
 from fractions import Fraction
 from functools import lru_cache
+from typing import Annotated
 
 _PATTERN = re.compile(r"^([+-]?)(\d+\.?\d*|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 MESSAGE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+
+Quantity = Annotated[str, "quantity"]
+"""A quantity as it is written: text, or a plain number."""
 
 
 class QuantityError(ValueError):

@@ -7,17 +7,18 @@ from typing import Any
 from msgspec import field
 
 from ketch.kube.codec import KubeStruct
+from ketch.kube.quantities import Quantity
 
 IntOrString = int | str
 NOTHING: Mapping[str, Any] = {}
-NO_QUANTITIES: Mapping[str, str] = {}
+NO_QUANTITIES: Mapping[str, Quantity] = {}
 
 
 class ResourceRequirements(KubeStruct, frozen=True, kw_only=True):
     """What a container asks for and may use at most; quantities as text."""
 
-    limits: Mapping[str, str] = NO_QUANTITIES
-    requests: Mapping[str, str] = NO_QUANTITIES
+    limits: Mapping[str, Quantity] = NO_QUANTITIES
+    requests: Mapping[str, Quantity] = NO_QUANTITIES
 
 
 class ObjectFieldSelector(KubeStruct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from msgspec import field
 
 from ketch.kube.codec import KubeStruct, MicroTime
 from ketch.kube.meta import NO_LABELS, Condition, KubeObject, Resource
+from ketch.kube.quantities import Quantity
 from ketch.kube.types.containers import NO_QUANTITIES, NOTHING, LocalReference
 from ketch.kube.types.pods import Pod, PodSpec, PodStatus, PodTemplateSpec, Toleration
 from ketch.kube.types.services import Endpoints, ObjectReference, Service
@@ -176,8 +177,8 @@ class NodeSystemInfo(KubeStruct, frozen=True, kw_only=True):
 class NodeStatus(KubeStruct, frozen=True, kw_only=True):
     """What the node agent says of its node; quantities as text."""
 
-    capacity: Mapping[str, str] = NO_QUANTITIES
-    allocatable: Mapping[str, str] = NO_QUANTITIES
+    capacity: Mapping[str, Quantity] = NO_QUANTITIES
+    allocatable: Mapping[str, Quantity] = NO_QUANTITIES
     conditions: tuple[NodeCondition, ...] = ()
     addresses: tuple[NodeAddress, ...] = ()
     daemon_endpoints: Mapping[str, Any] = NOTHING
@@ -198,7 +199,7 @@ class PersistentVolumeClaimStatus(KubeStruct, frozen=True, kw_only=True):
 
     phase: str = ""
     access_modes: tuple[str, ...] = ()
-    capacity: Mapping[str, str] = NO_QUANTITIES
+    capacity: Mapping[str, Quantity] = NO_QUANTITIES
     conditions: tuple[Condition, ...] = ()
 
 
@@ -224,7 +225,7 @@ class PersistentCSIVolume(KubeStruct, frozen=True, kw_only=True):
 class PersistentVolumeSpec(KubeStruct, frozen=True, kw_only=True):
     """A piece of storage, and the claim it is bound to."""
 
-    capacity: Mapping[str, str] = NO_QUANTITIES
+    capacity: Mapping[str, Quantity] = NO_QUANTITIES
     access_modes: tuple[str, ...] = ()
     csi: PersistentCSIVolume | None = None
     claim_ref: ObjectReference | None = None

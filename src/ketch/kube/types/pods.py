@@ -8,6 +8,7 @@ from msgspec import field
 
 from ketch.kube.codec import KubeStruct
 from ketch.kube.meta import NO_LABELS, Condition, KubeObject, ObjectMeta, Resource
+from ketch.kube.quantities import Quantity
 from ketch.kube.types.containers import NO_QUANTITIES, NOTHING, Container, ContainerStatus, LocalReference
 from ketch.kube.types.volumes import Volume
 
@@ -95,7 +96,7 @@ class PodSpec(KubeStruct, frozen=True, kw_only=True):
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     runtime_class_name: str | None = None
     enable_service_links: bool | None = None
-    overhead: Mapping[str, str] = NO_QUANTITIES
+    overhead: Mapping[str, Quantity] = NO_QUANTITIES
     topology_spread_constraints: tuple[Mapping[str, Any], ...] = ()
     scheduling_gates: tuple[Mapping[str, Any], ...] = ()
 

@@ -7,6 +7,7 @@ from msgspec import field
 
 from ketch.kube.codec import KubeStruct
 from ketch.kube.meta import NO_LABELS, ObjectMeta
+from ketch.kube.quantities import Quantity
 from ketch.kube.types.containers import (
     NOTHING,
     ObjectFieldSelector,
@@ -27,7 +28,7 @@ class EmptyDirVolume(KubeStruct, frozen=True, kw_only=True):
     """A directory that lives as long as the pod; ``medium`` "Memory" makes it a tmpfs."""
 
     medium: str = ""
-    size_limit: str | None = None
+    size_limit: Quantity | None = None
 
 
 class ConfigMapVolume(KubeStruct, frozen=True, kw_only=True):
