@@ -46,6 +46,13 @@ def test_forms(text: str, result: str) -> None:
     assert expand_text(text, SCOPE) == result
 
 
+@pytest.mark.parametrize(
+    "text", ["{{$}}", "a {{$}} b", "{{$.outputs.output_file}}", "{{$.outputs.artifacts['m'].uri}}"]
+)
+def test_what_only_a_container_knows_stays_where_there_is_none(text: str) -> None:
+    assert expand_text(text, Scope(names=SCOPE.names)) == text
+
+
 def test_the_executor_input_is_json_whatever_is_in_it() -> None:
     assert json.loads(expand_text("{{$}}", SCOPE)) == {"inputs": {"parameterValues": {"t": 'a "b"', "n": 3}}}
 

@@ -1,5 +1,6 @@
 """A step's pod: names, command, mounts, resources, annotations."""
 
+import json
 from typing import Any
 
 import pytest
@@ -171,3 +172,11 @@ def test_packages_are_announced() -> None:
 def test_what_cannot_be_a_pod_is_said(container: dict[str, Any]) -> None:
     with pytest.raises(PodProblem, match=r"nothing|'much'"):
         made(a_step(**container))
+
+
+def test_an_input_may_be_the_executors_input_or_the_place_of_its_output() -> None:
+    words = ["{{$.inputs.parameters['s']}}", "{{$.inputs.parameters['t']}}", "{{$.inputs.parameters['u']}}"]
+    step = a_step(Values({"s": "{{$}}", "t": "{{$.outputs.output_file}}", "u": "a {{$}}"}), args=words)
+    document, output, text = made(step).spec.containers[0].args
+    assert json.loads(document)["outputs"]["outputFile"] == step.place.output_file == output
+    assert text == "a {{$}}"

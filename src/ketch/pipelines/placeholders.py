@@ -17,6 +17,7 @@ from ketch.pipelines.values import Artifact, to_json, to_text
 _TOKEN = re.compile(r"\{\{\$(?P<body>(?:\.[^{}]*?)?)\}\}")
 _STEP = re.compile(r"\.([A-Za-z_]+)|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
 _OURS = re.compile(r"$|\.(inputs|outputs|outputMetadataUri|pipeline_\w+|workspace_path)\b")
+_OF_CONTAINERS = re.compile(r"$|\.(outputs|outputMetadataUri)\b")
 _STRUCTURES = ('{"Concat":', '{"IfPresent":')
 
 Quote = tuple[Callable[[str], str], Callable[[str], str]]
@@ -48,7 +49,8 @@ def _address(artifact: Artifact) -> str:
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a container's texts may refer to; ``executor_input`` is None where ``{{$}}`` has no meaning yet."""
+    """Everything a container's texts may refer to; ``executor_input`` is None where ``{{$}}`` and
+    the outputs have no meaning yet: they stay as they are."""
 
     names: Names
     parameters: Mapping[str, Any] = {}
@@ -84,7 +86,7 @@ def expand_text(text: str, scope: Scope, quote: Quote | None = None) -> str:
     parts: list[str] = []
     position = 0
     for found in _TOKEN.finditer(text):
-        if not _OURS.match(found["body"]):
+        if not _OURS.match(found["body"]) or (scope.executor_input is None and _OF_CONTAINERS.match(found["body"])):
             continue
         parts += [literal(text[position : found.start()]), data(_replacement(found["body"], scope))]
         position = found.end()
@@ -133,8 +135,6 @@ def _resolve_structure(node: Any, scope: Scope) -> str | list[str]:
 
 def _replacement(body: str, scope: Scope) -> str:
     if not body:
-        if scope.executor_input is None:
-            raise PlaceholderError("{{$}} stands for the executor's input, which only a container has")
         return to_json(scope.executor_input)
     steps = [next(part for part in found.groups() if part is not None) for found in _STEP.finditer(body)]
     if "".join(found[0] for found in _STEP.finditer(body)) != body or not steps:

@@ -53,6 +53,8 @@ _VARIABLE = re.compile(r"\$\$+(?:\((\w+)\))?")
 _DOLLARS = re.compile(r"\$+(?=\()|\$\$+")
 _OWN_VARIABLES = ("KFP_POD_NAME", "KFP_POD_UID", "KFP_RUN_ID")
 _RETRY_VARIABLE = "KFP_RETRY_INDEX"
+_EXECUTOR_INPUT = "{{$}}"
+_OWN_PLACEHOLDERS = frozenset({_EXECUTOR_INPUT, "{{$.outputs.output_file}}"})
 _ARGUMENTS = "long arguments"  # no component's input is called that
 
 
@@ -70,6 +72,7 @@ def pod_of(step: Step, present: Collection[str]) -> Pod:
 
 def made(step: Step, present: Collection[str]) -> Made:
     """The pod with the files that it needs. Raises PodProblem."""
+    step = _told(step)
     try:
         pod = _asked_for(step)
         for amend in SETTINGS:
@@ -92,6 +95,19 @@ def made(step: Step, present: Collection[str]) -> Made:
     for amend in COMPLETIONS:
         pod = amend(step, pod)
     return Made(pod, command.files)
+
+
+def _told(step: Step) -> Step:
+    """The step with those of its inputs that are nothing but a placeholder of its executor's input or output file."""
+    values = step.inputs.parameters
+    if not any(value in _OWN_PLACEHOLDERS for value in values.values() if isinstance(value, str)):
+        return step
+    document = to_json(executor_input(step.component, step.inputs, step.place))
+    meant = dict.fromkeys(_OWN_PLACEHOLDERS, step.place.output_file) | {_EXECUTOR_INPUT: document}
+    parameters = {
+        name: meant[value] if isinstance(value, str) and value in meant else value for name, value in values.items()
+    }
+    return msgspec.structs.replace(step, inputs=Values(parameters, step.inputs.artifacts))
 
 
 def _asked_for(step: Step) -> Pod:
