@@ -63,7 +63,8 @@ def _type_of(value: Any) -> str:
 
 def _fits(node: Node, value: Any) -> bool:
     if node.int_or_string:
-        return isinstance(value, str | int) and not isinstance(value, bool)
+        whole = isinstance(value, str | int) or (isinstance(value, float) and value.is_integer())
+        return whole and not isinstance(value, bool)
     if node.quantity:
         return isinstance(value, str | int | float) and not isinstance(value, bool)
     if not node.type:
