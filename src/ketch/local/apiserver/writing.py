@@ -41,6 +41,9 @@ ATTEMPTS = 8
 LARGEST_OBJECT = 3 * 1024 * 1024
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+COUNTS_FOR_STATUS = frozenset({"apiVersion", "kind", "metadata", "status"})
+"""What a write of the status looks at; the rest stays as it is."""
+
 CRD_STORAGE = "apiextensions.k8s.io/customresourcedefinitions"
 
 
@@ -197,6 +200,8 @@ class WriteHandlers:
         def change(newest: Mapping[str, Any]) -> Obj:
             nonlocal warnings
             told = newest["metadata"]["resourceVersion"]
+            if target.subresource == "status" and content_type in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
+                newest = {name: item for name, item in newest.items() if name in COUNTS_FOR_STATUS}
             try:
                 patched = fresh(patches.patched(content_type, newest, call.body, resource.schema))
             except (AttributeError, KeyError, TypeError) as error:
@@ -285,7 +290,8 @@ class WriteHandlers:
         elif resource.has_status:
             _take(obj, old, "status")
         with _well_formed(resource, obj):
-            resource.schema.default(obj)
+            if target.subresource != "status" or resource.custom:
+                resource.schema.default(obj)
             metadata.keep(obj, old)
             strategy.prepare_update(obj, old, context)
         if call.content_type != APPLY_PATCH:
@@ -362,7 +368,7 @@ class WriteHandlers:
     def _check(
         self, resource: ServedResource, strategy: Strategy, obj: Obj, old: Mapping[str, Any] | None, context: Context
     ) -> None:
-        found = resource.schema.validate(obj)
+        found = resource.schema.validate(obj, old)
         if not found:  # the rules of the kind expect an object of the right shape
             found = strategy.validate(obj, old, context)
         if found := [*metadata.causes(resource, obj), *found]:

@@ -46,9 +46,12 @@ class Schema:
         if not self.builtin:
             complete(self.node, obj)
 
-    def validate(self, obj: Mapping[str, Any]) -> list[Cause]:
-        """What is wrong with the object."""
+    def validate(self, obj: Mapping[str, Any], old: Mapping[str, Any] | None = None) -> list[Cause]:
+        """What is wrong with the object; what it shares with ``old``, which was right, is not looked at again."""
         causes: list[Cause] = []
+        if old is not None and self.builtin:
+            required = self.node.required
+            obj = {name: item for name, item in obj.items() if item is not old.get(name) or name in required}
         check(self.node, obj, "", causes)
         return causes
 
