@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.playing import World, a_pod, a_world
 
 from ketch.kube.manager import Manager
@@ -13,6 +14,7 @@ from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import PersistentVolumeClaim, Pod
 from ketch.kube.types.volumes import ClaimSpec
 from ketch.metadata.database import Database
+from ketch.pipelines.retention.pods import AGAIN_SECONDS, AT_WORST, QUIET_SECONDS
 from ketch.pipelines.retention.resources import RunResourcesReconciler
 from ketch.pipelines.retention.setup import setup
 from ketch.pipelines.runs import RunStore
@@ -152,16 +154,28 @@ async def test_times_that_ran_out_while_nobody_looked(stage: Stage):
     assert await stage.names() == []
 
 
-async def test_of_pods_that_have_ended_the_newest_stay(stage: Stage):
-    left = []
+async def an_end(stage: Stage, name: str, state: str = "SUCCEEDED") -> None:
+    """A step's pod that ends; ``state`` is what the engine knows of its task."""
+    await stage.task(name, state)
+    await stage.pod(name, "r")
+    await stage.world.play_all("Succeeded")
+    await stage.world.pass_time(1)
+
+
+async def test_of_pods_that_have_ended_the_newest_stay_once_it_is_quiet(stage: Stage):
     for number in range(6):
-        name = f"p{number}"
-        await stage.task(name, "SUCCEEDED" if number != 1 else "RUNNING")
-        await stage.pod(name, "r")
-        await stage.world.play_all("Succeeded")
-        await stage.world.pass_time(1)
-        left.append(await stage.names())
-    assert left[2] == ["p0", "p1", "p2"]
-    assert left[3] == ["p1", "p2", "p3"]
-    assert left[4] == ["p1", "p2", "p3", "p4"]  # the engine has not read what p1 had to say
-    assert left[5] == ["p1", "p3", "p4", "p5"]
+        await an_end(stage, f"p{number}", "RUNNING" if number == 1 else "SUCCEEDED")
+    assert len(await stage.names()) == 6
+    await stage.world.pass_time(QUIET_SECONDS)
+    assert await stage.names() == ["p1", "p3", "p4", "p5"]  # the engine has not read what p1 had to say
+    async with stage.database.transaction() as session:
+        await session.execute(update(Task).values(state="SUCCEEDED"))
+    await stage.world.pass_time(AGAIN_SECONDS)
+    assert await stage.names() == ["p3", "p4", "p5"]
+
+
+async def test_however_busy_it_is_there_is_an_end_to_it(stage: Stage):
+    for number in range(10, 45):
+        await an_end(stage, f"p{number}")
+        assert len(await stage.names()) <= MOST * AT_WORST + QUIET_SECONDS
+    assert "p44" in await stage.names()

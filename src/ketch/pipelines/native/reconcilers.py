@@ -55,7 +55,6 @@ class PipelineObjectReconciler:
         try:
             await self._store.keep_pipeline(pipeline_row(obj))
         except AlreadyExists as error:
-            await self._store.forget_pipeline(origin_of(key))
             await tell(self._client, self._clock, obj, _not_ready("NameTaken", error.message))
             return Result(requeue_after=AGAIN_SECONDS)
         await tell(self._client, self._clock, obj, _READY)

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import select
 
 from ketch.kube.client import Client, DeleteOptions
+from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.errors import Conflict, NotFound
 from ketch.kube.informer import Informer
@@ -23,8 +24,13 @@ from ketch.pipelines.tables import Task
 
 MOST_ENDED: Final = 1_000
 """So many pods of steps that are over are kept."""
+AT_WORST: Final = 10
+"""So many times that are let be while steps go on ending: deleting would take from them what they need."""
+QUIET_SECONDS: Final = 5.0
+"""After so long without an end, steps are taken to have stopped ending."""
 ALL_PODS: Final = ObjectKey("", "pods")
 """The one key."""
+AGAIN_SECONDS: Final = 60.0
 _BATCH: Final = 200
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,15 +39,15 @@ _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class EndedPods:
     """Counts pods that have ended and deletes the oldest of too many. Register ``seen`` as the handler of ``pods``."""
 
-    def __init__(self, client: Client, pods: Informer[Pod], database: Database, most: int = MOST_ENDED) -> None:
-        self._client, self._pods, self._database, self._most = client, pods, database, most
+    def __init__(
+        self, client: Client, pods: Informer[Pod], database: Database, clock: Clock, most: int = MOST_ENDED
+    ) -> None:
+        self._client, self._pods, self._database, self._clock, self._most = client, pods, database, clock, most
         self._ended: set[str] = set()
-        self._slack = max(1, most // 5)
-        self._too_many = most + self._slack
-        """So many are worth a pass; it grows with those that a pass had to leave."""
+        self._last = 0.0
 
     def seen(self, old: Pod | None, new: Pod | None) -> bool:
-        """Take note of a change; whether there are too many now, by as many as are worth a pass."""
+        """Take note of a change; whether a pod has ended that makes too many."""
         if new is None:
             if old is not None:
                 self._ended.discard(old.metadata.uid)
@@ -49,23 +55,25 @@ class EndedPods:
         if not _is_over(new) or new.metadata.uid in self._ended:
             return False
         self._ended.add(new.metadata.uid)
-        if len(self._ended) < self._too_many:
-            return False
-        self._too_many = len(self._ended) + self._slack
-        return True
+        self._last = self._clock.monotonic()
+        return len(self._ended) > self._most
 
     async def reconcile(self, key: ObjectKey) -> Result:  # noqa: ARG002  # there is only the one
-        """Delete the oldest of too many that the engine has read."""
+        """Delete the oldest of too many that the engine has read, in a quiet moment."""
+        if len(self._ended) <= self._most:
+            return Result()
+        quiet = self._last + QUIET_SECONDS - self._clock.monotonic()
+        at_worst = self._most * AT_WORST
+        if quiet > 0 and len(self._ended) <= at_worst:
+            return Result(requeue_after=quiet)
+        keep = self._most if quiet <= 0 else at_worst * 9 // 10
         ended = [pod for pod in self._pods.list() if _is_over(pod) and pod.metadata.deletion_timestamp is None]
         ended.sort(key=lambda pod: (pod.metadata.creation_timestamp or _BEGINNING, pod.metadata.name))
-        surplus = ended[: max(0, len(ended) - self._most)]
-        left = len(ended)
+        surplus = ended[: max(0, len(ended) - keep)]
         for start in range(0, len(surplus), _BATCH):
             for pod in await self._read(surplus[start : start + _BATCH]):
                 await self._delete(pod)
-                left -= 1
-        self._too_many = left + self._slack
-        return Result()
+        return Result(requeue_after=AGAIN_SECONDS)  # for those that had to be left
 
     async def _read(self, pods: Sequence[Pod]) -> Sequence[Pod]:
         """Those whose tasks are over, or gone."""

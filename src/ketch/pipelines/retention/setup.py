@@ -7,7 +7,7 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
 from ketch.metadata.database import Database
-from ketch.pipelines.retention.pods import ALL_PODS, MOST_ENDED, EndedPods
+from ketch.pipelines.retention.pods import ALL_PODS, MOST_ENDED, QUIET_SECONDS, EndedPods
 from ketch.pipelines.retention.resources import RunResourcesReconciler
 from ketch.pipelines.retention.runs import ALL_RUNS, RunCollector
 from ketch.pipelines.settings import Retention
@@ -29,12 +29,12 @@ async def setup(
     for key in await resources.waiting():
         of_resources.enqueue(key)
 
-    ended_pods = EndedPods(manager.client, pods, database, most_ended)
+    ended_pods = EndedPods(manager.client, pods, database, manager.clock, most_ended)
     of_pods = manager.controller("ended-step-pods", ended_pods, workers=1)
 
     def pod_changed(old: Pod | None, new: Pod | None) -> None:
         if ended_pods.seen(old, new):
-            of_pods.enqueue(ALL_PODS)
+            of_pods.enqueue_after(ALL_PODS, QUIET_SECONDS)
 
     pods.add_handler(pod_changed)
     collector = RunCollector(database, retention, manager.clock, deleted)
