@@ -75,7 +75,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def good(platform: Platform, file: Path) -> str:
     result = platform.ketch("run", str(file), "-p", "word=10", "--name", "good coins", "--experiment", "coins")
     assert result.returncode == 0, result.stderr
-    for words in ("for-loop-2", "✓ for-loop-2/[1]/flip", "flaky", "attempt 2", "succeeded"):
+    for words in ("for-loop-1", "✓ for-loop-1/[1]/flip", "flaky", "attempt 2", "succeeded"):
         assert words in result.stdout
     return result.stdout.split()[1]
 
@@ -145,9 +145,9 @@ def test_logs_are_of_one_step_one_attempt_or_all(platform: Platform, good: str):
         assert "try 0\n" in text
         assert "not yet" in text
     text = shown(platform, "runs", "logs", good)
-    assert re.search(r"^for-loop-2/\[0\]/flip +│ flipping 1$", text, re.MULTILINE)
+    assert re.search(r"^for-loop-1/\[0\]/flip +│ flipping 1$", text, re.MULTILINE)
     assert re.search(r"^doze +│ dozing$", text, re.MULTILINE)
-    assert len(shown(platform, "runs", "logs", good, "for-loop-2/[2]/flip", "--tail", "1").splitlines()) == 1
+    assert len(shown(platform, "runs", "logs", good, "for-loop-1/[2]/flip", "--tail", "1").splitlines()) == 1
 
 
 def test_logs_are_followed_until_the_run_has_ended(platform: Platform, file: Path):
@@ -163,7 +163,7 @@ def test_logs_are_followed_until_the_run_has_ended(platform: Platform, file: Pat
         pytest.param(("runs", "show", "nothing"), 2, "there is no run 'nothing'", id="no such run"),
         pytest.param(("runs", "logs", "GOOD", "flapy"), 2, "no step 'flapy': there are", id="no such step"),
         pytest.param(("runs", "logs", "GOOD", "flip"), 2, "several steps are called 'flip'", id="several steps"),
-        pytest.param(("runs", "logs", "GOOD", "for-loop-2"), 2, "only holds other steps", id="a loop"),
+        pytest.param(("runs", "logs", "GOOD", "for-loop-1"), 2, "only holds other steps", id="a loop"),
         pytest.param(("runs", "logs", "GOOD", "doze", "--previous"), 2, "begun only once", id="no earlier attempt"),
         pytest.param(("runs", "logs", "GOOD", "--previous"), 2, "name it", id="an attempt of everything"),
         pytest.param(("runs", "logs", "GOOD", "flaky", "--attempt", "9"), 2, "no attempt 9", id="no such attempt"),
@@ -209,7 +209,7 @@ def test_json_is_all_that_stdout_gets(platform: Platform, file: Path):
     document = json.loads(result.stdout)
     assert document["state"] == "FAILED"
     assert document["parameters"] == {"word": "bad"}
-    assert {step["path"] for step in document["steps"]} == {"for-loop-2", "flaky", "doze", "fail-for"}
+    assert {step["path"] for step in document["steps"]} == {"for-loop-1", "flaky", "doze", "fail-for"}
     assert "✗ fail-for failed" in result.stderr
 
 
@@ -294,7 +294,7 @@ def test_watching_submits_again_when_the_file_changes(platform: Platform, tmp_pa
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
     try:
         eventually(lambda: output.read_text().count("waiting for") == 1, what="the first run ends")
-        path.write_text("this is not Python")
+        path.write_text("def broken(:")
         eventually(lambda: "SyntaxError" in output.read_text(), what="the mistake is told")
         path.write_text(PIPELINE.replace("flipping", "throwing"))
         eventually(lambda: output.read_text().count(" succeeded") == 2, what="the second run ends")

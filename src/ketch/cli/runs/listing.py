@@ -15,7 +15,7 @@ from ketch.cli.options import DataDir
 from ketch.cli.runs.api import PAGE_SIZE, PipelinesAPI, predicates
 from ketch.cli.runs.following import Host, pipelines_api
 from ketch.cli.runs.references import SHORT
-from ketch.cli.runs.steps import message_of, moment
+from ketch.cli.runs.steps import in_one_line, message_of, moment
 from ketch.cli.runs.table import age, table
 from ketch.cli.runs.tree import SIGNS, took
 
@@ -113,6 +113,6 @@ def rows(
             took(created, ended or now),
         ]
         if wide:
-            row += [experiments.get(run.get("experiment_id", ""), ""), message_of(run).partition("\n")[0]]
+            row += [experiments.get(run.get("experiment_id", ""), ""), in_one_line(message_of(run))]
         cells.append(row)
     return table(headings, cells, width)

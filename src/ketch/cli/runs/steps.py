@@ -50,9 +50,8 @@ class Step:
 
     @property
     def reason(self) -> str:
-        """Its error in one line: the exception, where there is one in it."""
-        exceptions = _EXCEPTION.findall(self.error)
-        return exceptions[-1] if exceptions else self.error.partition("\n")[0].removesuffix(":")
+        """Its error in one line."""
+        return in_one_line(self.error)
 
     def every(self) -> Iterator["Step"]:
         """This step and all below it."""
@@ -112,6 +111,12 @@ def counts(steps: Iterable[Step]) -> str:
     number = Counter(step.state for step in steps)
     words = [f"{number[state]} {state.lower()}" for state in _URGENCY[::-1] if number[state]]
     return ", ".join(words)
+
+
+def in_one_line(error: str) -> str:
+    """What an error comes to: the exception, where there is one in it."""
+    exceptions = _EXCEPTION.findall(error)
+    return exceptions[-1] if exceptions else error.partition("\n")[0].removesuffix(":")
 
 
 def span_of(run: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
