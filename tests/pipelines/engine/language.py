@@ -57,7 +57,13 @@ def given(**sources: Any) -> dict[str, Any]:
 REGARDLESS = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
-def a_spec(tasks: Tasks, root: Mapping[str, Any] | None = None, outputs: Any = None, **components: Any) -> Any:
+def a_spec(
+    tasks: Tasks,
+    root: Mapping[str, Any] | None = None,
+    outputs: Any = None,
+    executors: Mapping[str, Any] | None = None,
+    **components: Any,
+) -> Any:
     dag = {"tasks": tasks, **({"outputs": outputs} if outputs else {})}
     document = {
         "schemaVersion": "2.1.0",
@@ -66,6 +72,7 @@ def a_spec(tasks: Tasks, root: Mapping[str, Any] | None = None, outputs: Any = N
             "executors": {
                 "e": {"container": {"image": "i"}},
                 "i": {"importer": {"artifactUri": {"runtimeParameter": "uri"}, "metadata": {"n": 1.0}}},
+                **(executors or {}),
             }
         },
         "components": {"step": STEP, "import": IMPORT, **components},
@@ -139,7 +146,9 @@ class Driver:
                 )
                 return f"{order.state.lower()} {self.path(order.id)}" if order.state in ("SKIPPED", "FAILED") else ""
             case Launch():
-                self.change(order.task_id, attempt=order.attempt, launched=True)
+                self.change(order.task_id, attempt=order.attempt, launched=order.in_pod)
+                if not order.in_pod:
+                    return f"do {self.path(order.task_id)}"
                 again = f" again after {order.delay:g} s" if order.error else ""
                 return f"launch {self.path(order.task_id)}{again}"
             case Finish():
