@@ -1,4 +1,4 @@
-"""A container's file system made by the kernel's mount calls, as bubblewrap would make it, in a mount namespace of ours.
+"""A container's file system made by the kernel's mount calls, as bubblewrap would make it.
 
 What may go wrong in ways of its own (links inside volumes, say) raises OSError: bubblewrap then finds the words.
 """
@@ -40,7 +40,7 @@ DEVICE_LINKS = (
     *((name, f"/proc/self/fd/{number}") for number, name in enumerate(("stdin", "stdout", "stderr"))),
 )
 COVERED = ("sys", "sysrq-trigger")
-"""Places in /proc that belong to the machine. They are root's by number, so root without any right could write there."""
+"""Places in /proc that belong to the machine. They are root's by number: root could write there without any right."""
 
 COVERED_IF_OPEN = ("irq", "bus")
 """More of them, which bubblewrap leaves alone where they cannot be written to anyway."""
@@ -183,10 +183,16 @@ def _attach_at(tree: int, spot: int) -> None:
         os.close(spot)
 
 
-def furnish(root: Root, mounts: "Iterable[MountRequest]", scratch: str) -> None:
-    """All that every container has, then ``mounts``; writable layers are made below ``scratch``."""
+def furnish(root: Root, mounts: "Iterable[MountRequest]", scratch: str, *, init: bool = True) -> None:
+    """All that every container has, then ``mounts``; writable layers are made below ``scratch``.
+
+    ``init``: this process is in a PID namespace of its own, which /proc is to show.
+    """
     umask = os.umask(0)
-    _processes(root)
+    if init:
+        _processes(root)
+    else:
+        root.bind("/proc", "/proc", NO_SUID | NO_DEV | NO_EXEC)
     _devices(root)
     if os.path.exists("/sys/devices/system"):  # noqa: PTH110  # pathlib is not loaded in keepers
         root.bind("/sys/devices/system", "/sys/devices/system", READ_ONLY | NO_SUID | NO_DEV)

@@ -14,10 +14,14 @@ CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 CAP_SYS_ADMIN, LAST_CAPABILITY = 21, 40
 CAPABILITY_VERSION_3 = 0x20080522
-CLOSE_RANGE, ALL_NUMBERS = 436, 0x7FFFFFFF
+CLONE3, CLOSE_RANGE, ALL_NUMBERS = 435, 436, 0x7FFFFFFF
 
 libc = ctypes.CDLL(None, use_errno=True)
 """The C library, for calls that have no name here."""
+
+
+_held = ctypes.PyDLL(None, use_errno=True)
+"""The same, called without letting other threads run."""
 
 
 def checked(result: int) -> None:
@@ -35,6 +39,20 @@ def set_namespace(descriptor: int, kinds: int) -> None:
 def unshare(kinds: int) -> None:
     """unshare(2)."""
     checked(libc.unshare(kinds))
+
+
+def fork_into_pid_namespace() -> int:
+    """fork(2), with the child as init of a new PID namespace. For processes of one thread.
+
+    unshare(2) would do it too, but its caller's other children would be in that namespace as well, and an ordinary
+    user could not go back.
+    """
+    arguments = (ctypes.c_uint64 * 8)(CLONE_NEWPID, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
+    pid = _held.syscall(CLONE3, arguments, ctypes.c_long(ctypes.sizeof(arguments)))
+    checked(pid)
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    return pid
 
 
 def die_with_parent() -> None:

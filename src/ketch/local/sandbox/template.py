@@ -154,7 +154,6 @@ class Template:
         listener = self.socket.socket(fileno=LISTENER)
         seconds = self.array.array("l", (idle, 0))
         listener.setsockopt(self.socket.SOL_SOCKET, self.socket.SO_RCVTIMEO, seconds)
-        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         space = self.socket.CMSG_SPACE(DESCRIPTORS * 4)
         while True:
             try:
@@ -170,7 +169,6 @@ class Template:
                 if forked() == 0:
                     listener.detach()
                     return self.enter(word == WITH_NETWORK, numbers)
-                self.libc.setns(home, CLONE_NEWPID)
             for number in numbers:
                 os.close(number)
 

@@ -111,7 +111,7 @@ def _become(request: "TemplateRequest", listener: int, tell: int) -> "NoReturn":
         remove_tree(place)
         os.mkdir(place, 0o700)  # noqa: PTH102
         root = Root(place)
-        furnish(root, request["mounts"], place)
+        furnish(root, request["mounts"], place, init=False)
         root.enter()
         config = {name: request[name] for name in ("imports", "extras", "env", "idle")}
         os.execve(request["argv"][0], [*request["argv"], json.dumps(config)], request["env"])  # noqa: S606

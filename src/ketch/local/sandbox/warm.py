@@ -17,11 +17,10 @@ from ketch.local.sandbox.mounting import Root, furnish
 from ketch.local.sandbox.namespaces import (
     CLONE_NEWIPC,
     CLONE_NEWNS,
-    CLONE_NEWPID,
     CLONE_NEWUTS,
     close_from,
     die_with_parent,
-    set_namespace,
+    fork_into_pid_namespace,
     unshare,
 )
 from ketch.local.sandbox.records import SCRATCH, read_record, remove_tree
@@ -55,7 +54,7 @@ class WarmProgram:
         ours, theirs = socket.socketpair()
         self.early_stderr = b""
         self.user_pid = 0
-        self.pid = self.init = _fork_into_namespace()
+        self.pid = self.init = fork_into_pid_namespace()
         if self.pid == 0:
             _be_init(request, warm, (standing, born, stderr))
         given = [os.pidfd_open(self.pid), _in_memory(request, warm), stdout, stderr, stands, theirs.detach(), bearing]
@@ -103,17 +102,6 @@ def begin(request: "StartRequest", *, network: bool) -> WarmProgram | None:
     except (OSError, Unwarmed):
         remove_tree(f"{request['directory']}/{SCRATCH}")
         return None
-
-
-def _fork_into_namespace() -> int:
-    """fork(2), the child as init of a new PID namespace; other children of this process stay where it is itself."""
-    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    unshare(CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        set_namespace(home, CLONE_NEWPID)
-    os.close(home)
-    return pid
 
 
 def _in_memory(request: "StartRequest", warm: "WarmRequest") -> int:
