@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Text as SQLText
+from sqlalchemy import cast, delete, func, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +21,9 @@ MAX_PIPELINE_NAME: Final = 128
 MAX_VERSION_NAME: Final = 127
 MAX_TAGS: Final = 20
 MAX_TAG: Final = 63
+
+READY: Final = "READY"
+"""The status of every version: one that cannot be used is refused when it is made."""
 
 _PIPELINES = Listing(
     Pipeline,
@@ -42,6 +46,8 @@ _VERSION_FIELDS: Mapping[str, Field] = {
     "display_name": Text(PipelineVersion.display_name),
     "created_at": Time(PipelineVersion.created_at),
     "description": Text(PipelineVersion.description),
+    "status": Text(literal(READY)),
+    "pipeline_spec": Text(cast(PipelineVersion.pipeline_spec, SQLText)),
 }
 _VERSIONS = Listing(PipelineVersion, PipelineVersion.id, _VERSION_FIELDS, PipelineVersion.tags.expression)
 

@@ -4,7 +4,8 @@ A page is found by the position of the last row of the page before, never by cou
 come and go, and the last page costs what the first does. Ties are broken by id, so that the order is total.
 """
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -60,7 +61,7 @@ class Predicate:
 class Position:
     """Where a page ended: the sort field's value there, and the row's id."""
 
-    value: str | int
+    value: str | int | float
     id: str
 
 
@@ -144,7 +145,23 @@ class Time:
         return and_(self.sort_key >= second * _SECOND, self.sort_key < (second + 1) * _SECOND)
 
 
-Field = Text | Time
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A field that rows are ordered by and that cannot be filtered; where there is none, it is less than any other."""
+
+    column: SQLColumnExpression[Any]
+
+    @property
+    def sort_key(self) -> ColumnElement[Any]:
+        """What rows are ordered by."""
+        return func.coalesce(self.column, -sys.float_info.max)
+
+    def condition(self, predicate: Predicate) -> ColumnElement[bool]:
+        """Raises InvalidInput."""
+        raise InvalidInput(f"filter: {predicate.key} can be sorted by, not filtered")
+
+
+Field = Text | Time | Number
 
 
 class Found(NamedTuple, Generic[R]):
@@ -167,9 +184,12 @@ class Listing(Generic[R]):
     fields: Mapping[str, Field]
     tags: ColumnElement[Any] | None = None
     options: Sequence[ORMOption] = ()
+    named: Callable[[str], Field | None] = lambda _: None  # fields whose names are the users'
 
     def field(self, key: str, purpose: str) -> Field:
         """The field of that name. Raises InvalidInput."""
+        if (field := self.named(key)) is not None:
+            return field
         try:
             return self.fields[key]
         except KeyError:

@@ -4,20 +4,23 @@ The engine reads with ``get`` and ``tasks``, decides, and writes everything that
 ``change`` block, so that a kill at any moment leaves either all of it or nothing.
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Select, cast, delete, func, or_, select
+from sqlalchemy import Double, Select, cast, delete, func, or_, select
 from sqlalchemy import Text as SQLText
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
-from ketch.pipelines.errors import FailedPrecondition, NotFound
-from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
+from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
+from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound
+from ketch.pipelines.listing import Field, Listing, ListQuery, Number, Page, Text, Time
 from ketch.pipelines.states import ARCHIVED, AVAILABLE, FINAL
 from ketch.pipelines.tables import Experiment, ReportedTask, Run, Task
 
@@ -32,6 +35,7 @@ _FIELDS: Mapping[str, Field] = {
     "description": Text(Run.description),
     "storage_state": Text(Run.storage_state),
     "state": Text(Run.state),
+    "state_history": Text(cast(Run.state_history, SQLText)),
     "status": Text(Run.state),
     "namespace": Text(Run.namespace),
     "experiment_id": Text(Run.experiment_id),
@@ -39,7 +43,26 @@ _FIELDS: Mapping[str, Field] = {
     "pipeline_version_id": Text(func.coalesce(Run.pipeline_version_id, "")),
     "recurring_run_id": Text(func.coalesce(Run.recurring_run_id, "")),
 }
-_LISTING = Listing(Run, Run.id, _FIELDS, options=(defer(Run.pipeline_spec), defer(Run.platform_spec)))
+METRIC: Final = "metric:"
+"""Runs are sorted by ``metric:<name>``: the largest of the values that a run's system.Metrics have under that name."""
+
+_METRIC_NAME: Final = re.compile(r"[\w./+-]{1,128}")
+
+
+def _metric(key: str) -> Field | None:
+    if not key.startswith(METRIC):
+        return None
+    name = key.removeprefix(METRIC)
+    if not _METRIC_NAME.fullmatch(name):
+        raise InvalidInput(f"sort_by: {name!r} is no metric's name")
+    made = (ArtifactTask.run_id == Run.id, ArtifactTask.role == OUTPUT, Artifact.type == "system.Metrics")
+    values = select(func.max(cast(Artifact.properties.expression[name].as_string(), Double)))
+    found = values.join(ArtifactTask, ArtifactTask.artifact_id == Artifact.id).where(*made).correlate(Run)
+    return Number(found.scalar_subquery())
+
+
+_UNREAD = (defer(Run.pipeline_spec), defer(Run.platform_spec))
+_LISTING = Listing(Run, Run.id, _FIELDS, options=_UNREAD, named=_metric)
 
 
 @dataclass(frozen=True, slots=True)

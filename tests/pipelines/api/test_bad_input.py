@@ -110,7 +110,7 @@ def of(key: str = "display_name", operation: Any = "EQUALS", **value: Any) -> di
         pytest.param({"sort_by": "size"}, "sort_by: there is no field 'size'", id="unknown order"),
         pytest.param({"sort_by": "name sideways"}, "sort_by: expected", id="unknown direction"),
         pytest.param({"sort_by": "name asc desc"}, "sort_by: expected", id="two directions"),
-        pytest.param({"sort_by": "metric:accuracy"}, "sort_by", id="metrics of KFP 1"),
+        pytest.param({"sort_by": "metric:$"}, "no metric's name", id="no metric"),
         pytest.param({"filter": "["}, "filter: not valid JSON", id="half a filter"),
         pytest.param({"filter": "[]"}, "filter: expected an object", id="a list"),
         pytest.param({"filter": "[" * 3000}, "filter: not valid JSON", id="deep filter"),

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 from tests.pipelines.api.test_wire import SPEC, a_run
 
 Stage = Any
-EXAMPLES = int(os.environ.get("FUZZING_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("FUZZING_EXAMPLES", "4"))
 """For each operation and each kind of input; the environment asks for a longer search."""
 
 LEAVE = frozenset({"DELETE"})
@@ -52,10 +52,15 @@ def there(http: httpx.Client) -> Mapping[str, str]:
     }
 
 
-def operations(stage: Stage) -> Iterator[Any]:
+def operations(stage: Stage, mode: GenerationMode) -> Iterator[Any]:
+    """Every operation; where wrong input is looked for, those alone that can be given any."""
     schema = schemathesis.openapi.from_url(f"{stage.host}/apis/v2beta1/openapi.json")
     for result in schema.get_all_operations():
-        yield result.ok()
+        operation = result.ok()
+        asked = operation.definition.raw.get("parameters", ())
+        typed = any(each["in"] == "query" and each["schema"] != {"type": "string"} for each in asked)
+        if mode is GenerationMode.POSITIVE or typed or "requestBody" in operation.definition.raw:
+            yield operation
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
@@ -63,7 +68,7 @@ def test_no_answer_is_a_defect(stage: Stage, there: Mapping[str, str], mode: Gen
     tested = 0
     with requests.Session() as session:
         session.trust_env = False
-        for operation in operations(stage):
+        for operation in operations(stage, mode):
 
             @settings(
                 max_examples=EXAMPLES,
@@ -83,4 +88,4 @@ def test_no_answer_is_a_defect(stage: Stage, there: Mapping[str, str], mode: Gen
             with contextlib.suppress(Unsatisfiable):  # where there is nothing to get wrong
                 answers()
             tested += 1
-    assert tested > 60
+    assert tested > 30

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.pipelines.api.test_wire import SPEC
 
+from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
 from ketch.pipelines.states import SUCCEEDED
 from ketch.pipelines.tables import Experiment, Run
 
@@ -183,3 +185,38 @@ def test_lists_of_one_experiment(http: httpx.Client, stage: Stage):
     stage.call(fill())
     assert [row["experiment_id"] for row in http.get("/runs?experiment_id=e1").json()["runs"]] == ["e1"]
     assert http.get("/runs?experiment_id=e3").json() == {}
+
+
+def test_runs_in_the_order_of_a_metric(http: httpx.Client, filled: Stage):
+    async def measure() -> None:
+        async with filled.database.transaction() as session:
+            for index, values in enumerate(({"F1": 0.5}, {"F1": 0.9, "loss": 1}, {"F1": -1.5}, {"other": 3})):
+                session.add(
+                    Artifact(
+                        id=f"m{index}", namespace="", type="system.Metrics", name="m", uri="", properties=values,
+                        created_at=START,
+                    )
+                )  # fmt: skip
+                link = {"task_id": f"t{index}", "role": OUTPUT, "key": "m", "artifact_id": f"m{index}"}
+                session.add(ArtifactTask(**link, run_id=a_run(index).id))
+
+    filled.call(measure())
+    best, second, worst = (a_run(index).id for index in (1, 0, 2))
+    down = [run["run_id"] for run in walk(http, page_size=2, sort_by="metric:F1 desc")]
+    assert (down[:3], len(set(down))) == ([best, second, worst], 23)
+    assert [run["run_id"] for run in walk(http, page_size=7, sort_by="metric:F1")] == down[::-1]
+    filtered = {"filter": '{"predicates":[{"operation":"EQUALS","key":"metric:F1","string_value":"1"}]}'}
+    for query in ({"sort_by": 'metric:a"b'}, {"sort_by": "metric:"}, filtered):
+        assert http.get("/runs", params=query).status_code == 400
+
+
+def test_fields_that_are_kept_for_older_clients(http: httpx.Client, filled: Stage):
+    def total(path: str, key: str, text: str) -> int:
+        query = {"operation": "IS_SUBSTRING", "key": key, "string_value": text}
+        return http.get(path, params={"filter": json.dumps({"predicates": [query]})}).json().get("total_size", 0)
+
+    spec = {"pipeline": {"name": "p"}, "pipeline_version": {"pipeline_spec": SPEC}}
+    versions = f"/pipelines/{http.post('/pipelines/create', json=spec).json()['pipeline_id']}/versions"
+    assert (total(versions, "status", "READY"), total(versions, "status", "FAILED")) == (1, 0)
+    assert (total(versions, "pipeline_spec", "busybox"), total(versions, "pipeline_spec", "alpine")) == (1, 0)
+    assert total("/runs", "state_history", "PENDING") == 0

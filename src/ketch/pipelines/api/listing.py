@@ -109,7 +109,8 @@ def next_token(page: Page[Any], query: ListQuery, scope: str) -> str:
 
 def parse_sort(text: str) -> tuple[str, bool]:
     """``"field"``, ``"field asc"`` or ``"field desc"`` as (field, descending). Raises InvalidInput."""
-    field, *order = text.lower().split()
+    field, *order = text.split()
+    field, order = field if ":" in field else field.lower(), [each.lower() for each in order]  # metrics have case
     if order not in ([], ["asc"], ["desc"]):
         raise InvalidInput(f'sort_by: expected "<field>", "<field> asc" or "<field> desc", not {text!r}')
     return field, order == ["desc"]
