@@ -133,6 +133,9 @@ def _by_shell(step: Step, words: Sequence[str], long: frozenset[int], quote: Quo
             for each in parameters
         )
         script = f"set -- {' '.join(reading)}\n{_STRIP}\n{script}"
+    if len(script.encode()) > LONGEST_WORD:
+        whole = (_file(step, len(words)), script)
+        script, files = f". {shlex.quote(whole[0])}", {**files, len(words): whole}
     command = (words[0], words[1], script, *words[3:4])
     return _command(step, tuple(map(data, command)), tuple(map(data, rest[4:])), files)
 
@@ -147,8 +150,12 @@ def _in_files(
     step: Step, words: Sequence[str], long: frozenset[int]
 ) -> tuple[list[str], Mapping[int, tuple[str, str]]]:
     """The words without the long ones, and those with the paths where the step finds them."""
-    files = {index: (f"{data_path(step.place.arguments_uri)}/{index}", words[index]) for index in sorted(long)}
+    files = {index: (_file(step, index), words[index]) for index in sorted(long)}
     return ["" if index in files else word for index, word in enumerate(words)], files
+
+
+def _file(step: Step, index: int) -> str:
+    return f"{data_path(step.place.arguments_uri)}/{index}"
 
 
 def _command(
