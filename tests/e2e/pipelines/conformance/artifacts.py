@@ -14,6 +14,7 @@ from kfp.dsl import (
     SlicedClassificationMetrics,
 )
 from tests.e2e.pipelines.conformance.cases import Expect, Family
+from tests.e2e.pipelines.conformance.driving import Driver
 from tests.e2e.pipelines.conformance.seen import Seen
 from tests.e2e.pipelines.conformance.steps import light, read, read_any, say, train, write
 
@@ -363,3 +364,49 @@ def size(data: Input[Dataset]) -> str:
 @dsl.pipeline(name="a-large-artifact")
 def a_large_artifact():
     say(text=size(data=big().outputs["data"]).output)
+
+
+class Chart(Artifact):
+    schema_title = "google.Chart"
+    schema_version = "0.0.1"
+
+
+@light
+def draw(chart: Output[Artifact]):
+    with open(chart.path, "w") as file:
+        file.write("drawn")
+
+
+@dsl.container_component
+def draw_chart(chart: Output[Chart]):
+    script = 'mkdir -p "$(dirname "$0")"; printf drawn > "$0"'
+    return dsl.ContainerSpec(image="alpine:3", command=["sh", "-c", script], args=[chart.path])
+
+
+@dsl.container_component
+def show_chart(chart: Input[Chart], said: dsl.OutputPath(str)):
+    script = 'mkdir -p "$(dirname "$1")"; cat "$0" > "$1"'
+    return dsl.ContainerSpec(image="alpine:3", command=["sh", "-c", script], args=[chart.path, said])
+
+
+@family.case(Expect(outputs={"show-chart.said": "drawn", "read-any.Output": "drawn"}))
+@dsl.pipeline(name="types-of-the-users-own")
+def own_types():
+    made = draw_chart().outputs["chart"]
+    show_chart(chart=made)
+    read_any(data=draw().outputs["chart"])
+
+
+@dsl.pipeline(name="another-pipeline-root")
+def another_root():
+    read(data=write(text="x").outputs["data"])
+
+
+@family.scenario
+def a_root_of_ones_own(driver: Driver) -> None:
+    package = driver.compile(another_root)
+    root = "minio://mlpipeline/conformance/root"
+    result = driver.client.create_run_from_pipeline_package(package, arguments={}, pipeline_root=root)
+    seen = driver.ended(result.run_id)
+    assert seen.output("read.Output") == "x", seen.story()
+    assert seen.artifacts("write.data")[0]["uri"].startswith(f"{root}/another-pipeline-root/{result.run_id}/write/")

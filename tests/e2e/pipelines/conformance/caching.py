@@ -138,3 +138,20 @@ def iterations_are_cached_each_for_itself(driver: Driver) -> None:
     names = [f"for-loop-2/{each}/moment" for each in range(3)]
     assert [after.state(name) for name in names] == [CACHED] * 3, after.story()
     assert [after.output(f"{name}.Output") for name in names] == [before.output(f"{name}.Output") for name in names]
+
+
+@dsl.pipeline(name="a-key-for-the-whole-run")
+def whole_run(number: int):
+    moment(number=number)
+
+
+@family.scenario
+def a_run_may_have_a_key_of_its_own(driver: Driver) -> None:
+    package = driver.compile(whole_run)
+    found: list[Seen] = []
+    for number in (1, 2):
+        result = driver.client.create_run_from_pipeline_package(
+            package, arguments={"number": number}, enable_caching=True, cache_key="the run's"
+        )
+        found.append(driver.ended(result.run_id))
+    assert [seen.state("moment") for seen in found] == [SUCCEEDED, CACHED], found[1].story()

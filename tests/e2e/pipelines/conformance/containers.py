@@ -255,3 +255,38 @@ def with_package(table: dict) -> str:
 @dsl.pipeline(name="packages-to-install")
 def packages():
     with_package(table={"a": 1})
+
+
+@dsl.container_component
+def by_hand(document: str, output: str, made: Output[Dataset], said: dsl.OutputPath(str)):
+    script = """
+    mkdir -p "$(dirname "$1")"
+    case "$0" in *parameterValues*) seen=yes;; *) seen=no;; esac
+    printf '{"parameterValues": {"said": "%s"}, "artifacts": {"made": {"artifacts": [{"name": "made",' "$seen" > "$1"
+    printf '"uri": "s3://elsewhere/by-hand", "metadata": {"made": "by hand"}}]}}}' >> "$1"
+    """
+    return dsl.ContainerSpec(image="alpine:3", command=["sh", "-c", script], args=[document, output])
+
+
+@family.case(Expect(outputs={"by-hand.said": "yes"}, artifacts={"by-hand.made": ("Dataset", {"made": "by hand"})}))
+@dsl.pipeline(name="the-executors-output-written-by-hand")
+def written_by_hand():
+    by_hand(
+        document=dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER,
+        output=dsl.PIPELINE_TASK_EXECUTOR_OUTPUT_PATH_PLACEHOLDER,
+    )
+
+
+@dsl.component(base_image="python:3.11", use_venv=True)
+def in_a_venv() -> bool:
+    import sys
+
+    import kfp
+
+    return kfp.__file__.startswith(sys.prefix) and "/opt/" not in sys.prefix
+
+
+@family.case(Expect(outputs={"in-a-venv.Output": True}))
+@dsl.pipeline(name="a-virtual-environment-of-the-steps-own")
+def a_virtual_environment():
+    in_a_venv()

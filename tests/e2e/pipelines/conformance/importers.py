@@ -108,3 +108,16 @@ def within_loops(flag: bool = False):
         dsl.importer(artifact_uri=uri, artifact_class=Dataset, reimport=True)
     with dsl.If(flag == True):  # noqa: E712  # a channel compares like this
         dsl.importer(artifact_uri=URI, artifact_class=Dataset)
+
+
+@dsl.pipeline(name="into-the-workspace", pipeline_config=dsl.PipelineConfig(workspace=dsl.WorkspaceConfig(size="5Mi")))
+def into_the_workspace(uri: str):
+    read(data=dsl.importer(artifact_uri=uri, artifact_class=Dataset, download_to_workspace=True).output)
+
+
+@family.scenario
+def data_is_imported_into_the_workspace(driver: Driver) -> None:
+    made = driver.run(makes, caching=False)
+    seen = driver.run(into_the_workspace, uri=made.artifacts("write.data")[0]["uri"])
+    assert seen.run.state == SUCCEEDED, seen.story()
+    assert seen.output("read.Output") == "from another run"

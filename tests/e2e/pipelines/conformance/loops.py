@@ -253,3 +253,17 @@ def _all(seen: Seen) -> None:
 def sixty_iterations():
     with dsl.ParallelFor(numbers(count=60).output) as item:
         add(a=item)
+
+
+def _named(seen: Seen) -> None:
+    found = [seen.tasks[name].message["display_name"] for name in ("for-loop-2", "condition-3")]
+    assert found == ["each", "only b"], seen.story()
+
+
+@family.case(Expect(outputs={"for-loop-2/0/say.Output": "a", "condition-3/say-2.Output": "b"}, check=_named))
+@dsl.pipeline(name="groups-with-names")
+def groups_with_names(text: str = "b"):
+    with dsl.ParallelFor(["a"], name="each") as item:
+        say(text=item)
+    with dsl.If(text == "b", name="only b"):
+        say(text=text)

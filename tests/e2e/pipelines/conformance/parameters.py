@@ -4,6 +4,7 @@ from typing import NamedTuple, Optional
 
 from kfp import dsl
 from tests.e2e.pipelines.conformance.cases import FAILED, Expect, Family
+from tests.e2e.pipelines.conformance.seen import Seen
 from tests.e2e.pipelines.conformance.steps import add, describe, fail, give_dict, give_list, halve, light, say, shell
 
 family = Family("parameters")
@@ -318,3 +319,15 @@ def without_anything():
 @dsl.pipeline(name="an-output-that-never-came")
 def an_output_that_never_came():
     say(text=fail(reason="x").output)
+
+
+def _macros(seen: Seen) -> None:
+    run, moment = seen.output("say.Output").split(" at ")
+    assert run == f"run {seen.run.run_id}", seen.story()
+    assert moment.startswith("20"), seen.story()
+
+
+@family.case(Expect(check=_macros), text="run [[RunUUID]] at [[CurrentTime]]")
+@dsl.pipeline(name="macros-in-arguments")
+def macros(text: str):
+    say(text=text)

@@ -142,3 +142,28 @@ def a_terminated_run_ends(driver: Driver) -> None:
     seen = driver.ended(run_id)
     assert seen.run.state in ("FAILED", "CANCELED"), seen.story()
     assert "say" not in seen.tasks
+
+
+@light
+def second_time(path: str) -> str:
+    import os
+
+    if not os.path.exists(path):
+        open(path, "w").close()
+        raise RuntimeError("the first time")
+    return "second"
+
+
+@dsl.pipeline(name="inner-retried")
+def inner_retried(path: str) -> str:
+    from kfp import kubernetes
+
+    made = second_time(path=path)
+    kubernetes.mount_pvc(made, "conformance-claim", "/data")
+    return say(text=made.output).output
+
+
+@family.case(Expect(outputs={"inner-retried.Output": "second"}))
+@dsl.pipeline(name="a-pipeline-within-a-pipeline-is-retried")
+def a_whole_pipeline():
+    inner_retried(path=f"/data/{dsl.PIPELINE_JOB_ID_PLACEHOLDER}").set_retry(num_retries=1, backoff_duration="0s")
