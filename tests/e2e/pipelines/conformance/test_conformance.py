@@ -1,6 +1,6 @@
 """Every feature of the SDK on a whole platform, each case with warm interpreters and without.
 
-The cases are in the modules beside this one, a module a family; ``families`` says which feature is where. All cases of
+The cases are in the modules beside this one, a module a family; ``README.md`` says which feature is where. All cases of
 a platform run at once, so that only the test that asks first takes its time.
 """
 
@@ -20,13 +20,14 @@ from tests.e2e.platforms import Platform, start_platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore::FutureWarning"), pytest.mark.timeout(400)]
 
-MODES = {"cold": ["--no-warm"], "warm": []}
+MODES = {"cold": ["env", "KETCH_WARM=0"], "warm": []}
+"""What stands before the command that starts the platform."""
 
 
 @contextmanager
-def _platform(flags: list[str]) -> Iterator[Platform]:
+def _platform(prefix: list[str]) -> Iterator[Platform]:
     with tempfile.TemporaryDirectory(prefix="kc-", dir="/tmp", ignore_cleanup_errors=True) as root:
-        platform = start_platform(Path(root), lambda command: [*command, *flags])
+        platform = start_platform(Path(root), lambda command: [*prefix, *command])
         try:
             yield platform
         finally:
