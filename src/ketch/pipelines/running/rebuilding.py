@@ -8,6 +8,7 @@ from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.objects import KeyOutside, StoreError
 from ketch.pipelines.engine.machine import Machine
 from ketch.pipelines.engine.orders import RunFacts
+from ketch.pipelines.engine.reopening import STEPS
 from ketch.pipelines.errors import FailedPrecondition, NotFound
 from ketch.pipelines.ir.platform import pipeline_config
 from ketch.pipelines.ir.reading import SpecError, read
@@ -38,11 +39,13 @@ class Rebuilder:
             tasks = await self._ledger.tasks(run.id)
             active = Active(run, Machine(spec, facts, [task for _, task in tasks]), config)
             node = active.machine.node(task_id)
+            if node.kind not in STEPS:
+                raise PodProblem(f"task {node.path} runs no container")
             node.attempt = attempt
             carriage = self._stores.carriage(run.namespace)
             step = msgspec.structs.replace(active.step(node), carriage=carriage)
             return made(step, await self._present(step)).pod
-        except KeyError:
+        except KeyError:  # the machine knows no such task
             raise NotFound(f"Run {run.id} has no task {task_id}") from None
         except (SpecError, PodProblem, ConfigurationProblem) as error:
             raise FailedPrecondition(f"The pod of task {task_id} cannot be told: {error}") from error
