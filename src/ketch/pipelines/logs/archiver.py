@@ -14,7 +14,7 @@ import msgspec
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
-from ketch.kube.errors import APIError, NotFound, TransportError
+from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.informer import Informer
 from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import MERGE_PATCH
@@ -35,6 +35,7 @@ PAUSE: Final = 0.2
 PATIENCE: Final = timedelta(minutes=2)
 """How long a pod that was deleted stays for a log that cannot be read or stored: its node may be gone for good."""
 
+_TRIES: Final = 5
 _ENDED: Final = ("Succeeded", "Failed")
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ class LogArchiver:
                 log.warning("the log of pod %s is not kept yet: %s", key, error)
                 raise
             log.warning("the log of pod %s is given up: %s", key, error)
-        await self._release(pod)
+        if not await self._release(key):
+            return Result(requeue_after=1.0)
         if deleted is None:
             await self._clock.sleep(PAUSE)
         return Result()
@@ -107,14 +109,22 @@ class LogArchiver:
         except NotFound:
             return  # gone meanwhile
 
-    async def _release(self, pod: Pod) -> None:
-        meta = pod.metadata
-        others = [each for each in meta.finalizers if each != FINALIZER]
-        body = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": others or None}}
-        try:
-            await self._client.patch(Pod, meta.name, meta.namespace, body, content_type=MERGE_PATCH)
-        except NotFound:
-            return
+    async def _release(self, key: ObjectKey) -> bool:
+        """Take the finalizer away, whatever else changes the pod meanwhile: its log is not read again for that."""
+        for _ in range(_TRIES):
+            try:
+                meta = (await self._client.get(Pod, key.name, key.namespace)).metadata
+                others = [each for each in meta.finalizers if each != FINALIZER]
+                body = {"metadata": {"resourceVersion": meta.resource_version, "finalizers": others or None}}
+                if len(others) < len(meta.finalizers):
+                    await self._client.patch(Pod, key.name, key.namespace, body, content_type=MERGE_PATCH)
+            except NotFound:
+                return True
+            except Conflict:
+                continue
+            else:
+                return True
+        return False
 
 
 def _ending(pod: Pod) -> bool:
