@@ -94,8 +94,10 @@ async def test_old_runs_are_archived_and_then_deleted(database: Database):
 async def test_one_archived_before_there_was_a_time_of_it_counts_from_its_end(database: Database):
     clock, gone = VirtualClock(), list[ObjectKey]()
     await a_run(database, clock, "a")
+    await a_run(database, clock, "kept")
     async with RunStore(database).change_existing("a") as run:
         run.storage_state = "ARCHIVED"
     await clock.advance(2 * DAY.total_seconds())
     await RunCollector(database, Retention(delete_after=DAY), clock, gone.append).reconcile(ALL_RUNS)
     assert gone == [ObjectKey("kubeflow", "a")]
+    assert await states(database) == {"kept": "AVAILABLE"}

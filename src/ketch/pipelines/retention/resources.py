@@ -11,7 +11,6 @@ from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
 from ketch.pipelines.reconciler import remove_objects
-from ketch.pipelines.states import FINAL
 from ketch.pipelines.tables import Run
 
 LOOK_AGAIN_SECONDS = 60.0
@@ -32,8 +31,8 @@ class RunResourcesReconciler:
         return {ObjectKey(namespace, run_id): until for namespace, run_id, until in rows if until is not None}
 
     async def reconcile(self, key: ObjectKey) -> Result:
-        """Delete what is due."""
-        query = select(Run.resources_until).where(Run.id == key.name, Run.state.in_(FINAL))
+        """Delete what is due; a run that has not ended, or was retried, has no such time."""
+        query = select(Run.resources_until).where(Run.id == key.name)
         async with self._database.session() as session:
             until = await session.scalar(query)
         if until is None:
