@@ -140,13 +140,16 @@ def test_volumes_have_names_that_the_api_takes_and_none_twice() -> None:
                 {"secretName": "app", "mountPath": "/e", "optional": True},
             ],
             "configMapAsVolume": [{"configMapName": "app", "mountPath": "/f"}],
-            "emptyDirMounts": [{"volumeName": "outputs", "mountPath": "/g"}],
+            "emptyDirMounts": [
+                {"volumeName": "outputs", "mountPath": "/g"},
+                {"volumeName": "kfp-x", "mountPath": "/h"},
+            ],
         }
     )
     names = [each.name for each in pod.spec.volumes]
-    assert len(set(names)) == len(names) == 8
+    assert len(set(names)) == len(names) == 9
     assert names[:3] == ["data", "app", "my-secret"]
-    assert names[4:] == ["data-2", "app-2", "app-3", "outputs-2"]
+    assert names[4:] == ["data-2", "app-2", "app-3", "users-outputs", "users-kfp-x"]
     assert len(names[3]) == 63
     found = mounts(pod)
     assert [found[f"/{each}"]["secret"]["secretName"] for each in "abcde"] == ["app", "my.secret", long, "data", "app"]

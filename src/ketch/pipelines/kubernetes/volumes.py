@@ -34,6 +34,8 @@ _LONGEST_NAME: Final = 63
 _OF_THE_STEP: Final = re.compile(r"outputs|input-\d+|(kfp|ketch)-.*")
 """Names of the volumes that carry a step's data."""
 
+_USERS: Final = "users-"
+
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9-]+")
 
 
@@ -61,11 +63,11 @@ class Names:
 
     def take(self, wanted: str) -> str:
         """A free name as close to ``wanted`` as volumes' names can be."""
-        name = label(wanted)
+        base = name = label(f"{_USERS}{wanted}" if _OF_THE_STEP.fullmatch(label(wanted)) else wanted)
         number = 2
-        while name in self._taken or _OF_THE_STEP.fullmatch(name):
+        while name in self._taken:
             suffix = f"-{number}"
-            name = f"{label(wanted)[: _LONGEST_NAME - len(suffix)]}{suffix}"
+            name = f"{base[: _LONGEST_NAME - len(suffix)]}{suffix}"
             number += 1
         self._taken.add(name)
         self._given.setdefault(wanted, name)
