@@ -31,7 +31,7 @@ MEMORY: Final = "Memory"
 _SHARED_NAME: Final = "shm"
 
 _LONGEST_NAME: Final = 63
-_OF_THE_STEP: Final = re.compile(r"outputs|input-\d+|(kfp|ketch)-.*")
+_OF_THE_STEP: Final = re.compile(r"outputs|(input|file)-\d+|(carried|kfp|ketch)-.*")
 """Names of the volumes that carry a step's data."""
 
 _USERS: Final = "users-"
