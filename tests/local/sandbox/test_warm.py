@@ -1,4 +1,4 @@
-"""A container from a warm interpreter is the container that a cold start makes: the same seen, the same said, the same end."""
+"""A container from a warm interpreter is the container that a cold start makes: it sees, says and ends the same."""
 
 import asyncio
 import json
@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,13 @@ class Warm:
         return cold, await self.run(source, *arguments, **fields)
 
 
-def template_spec(data: Path, mounts: tuple[Mount, ...], extras: tuple[str, ...] = (), idle: int = 900) -> TemplateSpec:
+def template_spec(
+    data: Path, mounts: tuple[Mount, ...], extras: tuple[str, ...] = (), idle: int = 900, python: str = PYTHON
+) -> TemplateSpec:
     view = tuple(Mount("tmpfs", each.target, mode=each.mode) if each.kind == "scratch" else each for each in mounts)
     program = Mount("ro-bind", PROGRAM, template.__file__)
     folder = data / "run" / "warm"
-    return TemplateSpec(folder / "t", folder / "t.log", (PYTHON, PROGRAM), ENV, (*view, program), IMPORTS, extras, idle)
+    return TemplateSpec(folder / "t", folder / "t.log", (python, PROGRAM), ENV, (*view, program), IMPORTS, extras, idle)
 
 
 @pytest.fixture
@@ -93,8 +96,8 @@ import json, os, resource, signal, stat, sys, threading, locale, gc, random, tem
 def status():
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
     return {name: lines[name].split() for name in (
-        "Name", "Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
-        "SigBlk", "SigIgn", "SigCgt", "Threads", "Cpus_allowed_list")}
+        "Name", "Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
+        "Seccomp", "SigBlk", "SigIgn", "SigCgt", "Threads", "Cpus_allowed_list")}
 def modes():
     found = {}
     for top, folders, files in os.walk("/"):
@@ -163,9 +166,9 @@ class TestWhatItSees:
         source = (
             "import os; print({name: os.readlink(f'/proc/self/ns/{name}') for name in os.listdir('/proc/self/ns')})"
         )
-        code, seen = await warm.run(source)
+        _, seen = await warm.run(source)
         inside = eval(seen)
-        ours = {name: os.readlink(f"/proc/{warm.sandboxes.zygote.pid}/ns/{name}") for name in inside}
+        ours = {name: str(Path(f"/proc/{warm.sandboxes.zygote.pid}/ns/{name}").readlink()) for name in inside}  # noqa: ASYNC240  # kernel memory
         assert {name for name in inside if inside[name] != ours[name]} == {
             "mnt", "pid", "pid_for_children", "ipc", "uts",
         }  # fmt: skip
@@ -238,7 +241,7 @@ ENDS = {
     "exit handlers": "import atexit; atexit.register(print, 'last'); print('first')",
     "a failing exit handler": "import atexit; atexit.register(lambda: 1 / 0)",
     "threads": "import threading, time; threading.Thread(target=lambda: (time.sleep(0.05), print('late'))).start()",
-    "daemons": "import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); print('x')",
+    "daemons": "import threading, time; threading.Thread(target=time.sleep, args=(9,), daemon=True).start(); print(1)",
     "an open file": "import sys; held = open('/work/left', 'w'); held.write('text'); print('x', file=sys.stderr)",
     "a hook": "import sys; sys.excepthook = lambda *a: print('hooked', a[0].__name__, a[2].tb_lineno); 1 / 0",
     "destructors": "class A:\n    def __del__(self): print('gone', __name__)\na = A(); b = A(); b.b = b",
@@ -248,7 +251,8 @@ ENDS = {
     "warnings": "import warnings; warnings.warn('careful')",
     "logging": "import logging, sys; logging.basicConfig(stream=sys.stdout, level=20); logging.info('said')",
     "a process pool": "import concurrent.futures as c, multiprocessing as m\ndef f(x): return x + 1\n"
-    "if __name__ == '__main__':\n    with c.ProcessPoolExecutor(1, m.get_context('spawn')) as p: print(list(p.map(f, [1])))",
+    "if __name__ == '__main__':\n"
+    "    with c.ProcessPoolExecutor(1, m.get_context('spawn')) as p: print(list(p.map(f, [1])))",
 }  # fmt: skip
 
 
@@ -265,7 +269,12 @@ class TestItsEnd:
             assert left.read_text() == "text"
 
     async def test_sigterm_reaches_it(self, warm):
-        source = "import signal, sys, time\nsignal.signal(15, lambda *a: sys.exit(9))\nprint('up', flush=True)\ntime.sleep(60)"
+        source = """
+import signal, sys, time
+signal.signal(15, lambda *a: sys.exit(9))
+print("up", flush=True)
+time.sleep(60)
+"""
         container = await warm.begin(source)
         await eventually(lambda: warm.text(container) == "up")
         container.signal(signal.SIGTERM)
@@ -303,7 +312,12 @@ class TestItsEnd:
 class TestItsProgram:
     async def test_a_text_becomes_a_file_of_its_own(self, warm):
         text = "print('from a file ü')\n"
-        source = "import sys, os, runpy; print(sys.argv[1:]); print(os.stat(sys.argv[2]).st_mode & 0o777); runpy.run_path(sys.argv[2])"
+        source = """
+import os, runpy, sys
+print(sys.argv[1:])
+print(os.stat(sys.argv[2]).st_mode & 0o777)
+runpy.run_path(sys.argv[2])
+"""
         warm.write(source)
         start = WarmStart(warm.socket, "python3", "task", ("--path", "", "z"), {"A": "b"}, text, "component.py", 1)
         mounts = (Mount("bind", "/work", str(warm.folder)),)
@@ -438,3 +452,34 @@ class TestTemplates:
         with pytest.raises(StartError):
             await sandboxes.client.start_template(spec)
         assert "threads" in spec.log.read_text()
+
+
+def interpreters() -> list[str]:
+    """Those of this machine, by version."""
+    found: dict[str, str] = {}
+    for path in sorted(Path(sys.base_prefix).parent.glob("*/bin/python3.*")):
+        if re.fullmatch(r"python3\.(9|\d\d)", path.name) and os.access(path, os.X_OK):
+            found[path.name] = str(path)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
+async def test_every_interpreter(sandboxes: Any, tmp_path: Path, python: str) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    prefix = str(Path(python).parents[1])
+    extra = Mount("ro-bind", prefix, prefix)
+    mounts = (*sandboxes.spec("true").mounts, extra)
+    spec = template_spec(sandboxes.data, mounts, extras=("decimal", "xml.dom.minidom"), python=f"{prefix}/bin/python3")
+    await sandboxes.client.start_template(spec)
+    warm = Warm(sandboxes, spec.socket, folder)
+    env = {**ENV, "PATH": f"{prefix}/bin:{ENV['PATH']}"}
+    for name in ("an exception", "a message", "interrupted", "threads", "destructors", "logging", "a process pool"):
+        cold, ended = await warm.both(ENDS[name], env=env, mounts=(extra,))
+        assert ended == cold, name
+    source = (
+        "import sys; print(sys.version, sys.argv, sys.path, sys.executable, sys.flags); import decimal, xml.dom.minidom"
+    )
+    cold, ended = await warm.both(source, "a", env=env, mounts=(extra,))
+    assert ended == cold
+    assert ended[0] == 0

@@ -31,8 +31,8 @@ class WarmStart:
     """How a container's process comes from a warm interpreter; the container's ``argv`` says the same for a cold start.
 
     It is as ``PROGRAM -m MODULE ARGUMENTS`` with ``env`` added to the container's. A ``text`` is written to a file
-    ``text_name`` in a directory of its own, whose path is argument ``text_at``. ``below_shell``: in a cold start a shell
-    would wait for the process, and tell of the signal that ends it.
+    ``text_name`` in a directory of its own, whose path is argument ``text_at``. ``below_shell``: in a cold start a
+    shell would wait for the process, and tell of the signal that ends it.
     """
 
     template: Path

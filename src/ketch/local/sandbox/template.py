@@ -12,25 +12,37 @@ the container's process, and who dies here later harms nobody.
 import atexit
 import gc
 import io
+import json
 import os
 import sys
 from _weakref import ref
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any, NoReturn
+
 LISTENER, REPORT = 3, 4
 """Descriptors that this program is started with: where keepers write, and where it tells that it is ready."""
 
+REPORT_SUFFIX = ".json"
 DESCRIPTORS = 7
 """Of a datagram: the init's pidfd, the request, stdout, stderr, "the file system stands", the keeper, the init."""
 
-WITH_NETWORK, WITHOUT_NETWORK = b"n", b"h"
-READY, COLD, END = b"r", b"c", b"e"
-REPORT_SUFFIX = ".json"
+WITH_NETWORK, WITHOUT_NETWORK, END = b"n", b"h", b"e"
+"""What a datagram says: a container in a network of its own, one in this process's, and that this process may end."""
+
+READY, COLD = b"r", b"c"
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 1 << 30
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, LAST_CAPABILITY, CAPABILITY_VERSION_3 = 24, 38, 40, 0x20080522
-CLOSE_RANGE = 436
+CLOSE_RANGE, ALL_NUMBERS = 436, 0x7FFFFFFF
 INTERRUPTED = 130
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 OWN_MODULES = ("array", "ctypes", "signal", "socket", "time")
+WRITERS = ("TextIOWrapper", "BufferedWriter", "BufferedRandom")
+PAUSE = 0.00002
 
 
 class Keepsakes:
@@ -40,60 +52,53 @@ class Keepsakes:
     one of them, and would get it from the very same file, it gets this one, with all that its import brings along.
     """
 
-    def __init__(self):
-        self._modules = {}
-        self._groups = {}
-        self._used = None
+    def __init__(self) -> None:
+        self.modules: "dict[str, ModuleType]" = {}
+        self._groups: "dict[str, tuple[str, ...]]" = {}
+        self._used: "set[tuple[str, ...]]" = set()
 
-    def take(self, name):
+    def take(self, name: str) -> None:
         """Import the module and put it away, with everything new that its import brought."""
         before = set(sys.modules)
         self._used = set()
-        try:
-            __import__(name)
-        finally:
-            used, self._used = self._used, None
-            restored = {each for group in used for each in group}
-            new = tuple(each for each in sys.modules if each not in before and each not in restored)
-            together = (*new, *sorted(restored))
-            for each in new:
-                self._groups[each] = together
-            for each in together:
-                self._modules[each] = sys.modules.pop(each)
+        __import__(name)
+        restored = {each for group in self._used for each in group}
+        new = tuple(each for each in sys.modules if each not in before and each not in restored)
+        together = (*new, *sorted(restored))
+        self._groups.update(dict.fromkeys(new, together))
+        for each in together:
+            self.modules[each] = sys.modules.pop(each)
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: "Any" = None) -> "ModuleSpec | None":
         """What ``sys.meta_path`` is asked: the module that is kept, if the path still leads to its file."""
-        kept = self._modules.get(name)
-        if kept is None:
+        kept = self.modules.get(name)
+        original = None if kept is None else kept.__spec__
+        if kept is None or original is None:
             return None
         from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 
-        original = kept.__spec__
-        for finder in (BuiltinImporter, FrozenImporter, PathFinder):
-            found = finder.find_spec(name, path)
-            if found is not None:
-                break
-        if found is None or original is None or found.origin != original.origin:
+        found = BuiltinImporter.find_spec(name) or FrozenImporter.find_spec(name) or PathFinder.find_spec(name, path)
+        if found is None or found.origin != original.origin:
             return None
-        return ModuleSpec(name, _KeepsakeLoader(self, kept, original), origin=found.origin)
+        loader: "Any" = _KeepsakeLoader(self, kept, original)
+        return ModuleSpec(name, loader, origin=found.origin)
 
-    def bring_back(self, name):
+    def bring_back(self, name: str) -> None:
         """Put the module's companions where its import would have put them."""
         group = self._groups[name]
-        if self._used is not None:
-            self._used.add(group)
+        self._used.add(group)
         for each in group:
-            sys.modules.setdefault(each, self._modules[each])
+            sys.modules.setdefault(each, self.modules[each])
 
 
 class _KeepsakeLoader:
-    def __init__(self, keepsakes, module, spec):
+    def __init__(self, keepsakes: Keepsakes, module: "ModuleType", spec: "ModuleSpec") -> None:
         self._keepsakes, self._module, self._spec = keepsakes, module, spec
 
-    def create_module(self, spec):
+    def create_module(self, spec: "ModuleSpec") -> "ModuleType":
         return self._module
 
-    def exec_module(self, module):
+    def exec_module(self, module: "ModuleType") -> None:
         module.__spec__ = self._spec
         self._keepsakes.bring_back(self._spec.name)
 
@@ -101,29 +106,29 @@ class _KeepsakeLoader:
 class Template:
     """The interpreter while it waits."""
 
-    def __init__(self, imports, extras, environment):
+    def __init__(self, imports: "Sequence[str]", extras: "Sequence[str]", environment: "Mapping[str, str]") -> None:
         os.environ.clear()
         os.environ.update(environment)
         del sys.path[0]  # where this program is
         import runpy
 
-        self.runpy = runpy
+        self.runpy: "Any" = runpy
         for name in imports:
             __import__(name)
         self.keepsakes = Keepsakes()
-        sys.meta_path.insert(0, self.keepsakes)
+        sys.meta_path.insert(0, self.keepsakes)  # pyright: ignore[reportArgumentType]  # asked for find_spec alone
         for name in (*OWN_MODULES, *extras):
-            self.keepsakes.take(name)
-        kept = self.keepsakes._modules
-        self.array, self.ctypes, self.signal = kept["array"], kept["ctypes"], kept["signal"]
-        self.socket, self.time = kept["socket"], sys.modules.get("time") or kept["time"]
-        self.libc = self.ctypes.CDLL(None, use_errno=True)
+            if name not in sys.modules:
+                self.keepsakes.take(name)
+        modules: "dict[str, Any]" = {**self.keepsakes.modules, **sys.modules}
+        self.array, self.ctypes, self.signal, self.socket, self.time = (modules[name] for name in OWN_MODULES)
+        self.libc: "Any" = self.ctypes.CDLL(None, use_errno=True)
         unsigned = self.ctypes.c_uint32
         self.nobody = (unsigned * 2)(CAPABILITY_VERSION_3, 0), (unsigned * 6)()
-        self.before = frozenset((*kept, *sys.modules))
+        self.before = frozenset(modules)
         self.names = frozenset(name.partition(".")[0] for name in sys.modules)
 
-    def settle(self):
+    def settle(self) -> None:
         """Give up what no child may have, and what forks would copy for nothing."""
         for capability in range(LAST_CAPABILITY + 1):
             self.libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
@@ -137,23 +142,25 @@ class Template:
         gc.disable()
         gc.freeze()
 
-    def checked(self, result):
+    def checked(self, result: int) -> None:
         """Raise what the C library says went wrong."""
         if result == -1:
             number = self.ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def files(self):
+    def files(self) -> "dict[str, str]":
         """Every module in memory that came from a file: its name and the file."""
-        modules = {**self.keepsakes._modules, **sys.modules}
+        modules = {**self.keepsakes.modules, **sys.modules}
         found = {name: getattr(module, "__file__", None) for name, module in modules.items() if name != "__main__"}
         return {name: path for name, path in found.items() if path}
 
-    def wait(self, idle):
-        """Serve until nobody has asked for ``idle`` seconds; returns in the container's process alone, with its place."""
+    def wait(self, idle: int) -> "tuple[int, int, int]":
+        """Serve until nobody has asked for ``idle`` seconds; returns in the container's process alone.
+
+        With the descriptors that it needs: the request, the keeper, the init.
+        """
         listener = self.socket.socket(fileno=LISTENER)
-        seconds = self.array.array("l", (idle, 0))
-        listener.setsockopt(self.socket.SOL_SOCKET, self.socket.SO_RCVTIMEO, seconds)
+        listener.setsockopt(self.socket.SOL_SOCKET, self.socket.SO_RCVTIMEO, self.array.array("l", (idle, 0)))
         space = self.socket.CMSG_SPACE(DESCRIPTORS * 4)
         while True:
             try:
@@ -165,14 +172,14 @@ class Template:
                 numbers.frombytes(data[: len(data) - len(data) % 4])
             if word not in (WITH_NETWORK, WITHOUT_NETWORK) or len(numbers) != DESCRIPTORS:
                 os._exit(0)
-            if self.libc.setns(numbers[0], CLONE_NEWPID) != -1:  # else the container ended before it began
-                if forked() == 0:
-                    listener.detach()
-                    return self.enter(word == WITH_NETWORK, numbers)
+            # The way back is not needed: this process forks for nobody else, and its own namespace stays what it is.
+            if self.libc.setns(numbers[0], CLONE_NEWPID) != -1 and forked() == 0:
+                listener.detach()
+                return self.enter(numbers, with_network=word == WITH_NETWORK)
             for number in numbers:
                 os.close(number)
 
-    def enter(self, with_network, numbers):
+    def enter(self, numbers: "Sequence[int]", *, with_network: bool) -> "tuple[int, int, int]":
         """Go where the container is, and come out as its process."""
         init, request, stdout, stderr, stands, keeper, born = numbers
         kinds = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if with_network else 0)
@@ -182,7 +189,7 @@ class Template:
         os.dup2(stderr, 2)
         return request, keeper, born
 
-    def prepare(self, request):
+    def prepare(self, request: "Any") -> None:
         """Make this process what ``python -m`` makes of one. Raises OSError where it cannot be like it."""
         os.setsid()
         self.signal.signal(self.signal.SIGCHLD, self.signal.SIG_DFL)
@@ -198,18 +205,12 @@ class Template:
         if request["text"] is not None:
             arguments[request["text_at"]] = written(request["text_name"], request["text"])
         sys.argv = ["-m", *arguments]
-        sys.executable = os.path.join(os.path.dirname(sys.executable), request["program"])
+        sys.executable = "%s/%s" % (sys.executable.rpartition("/")[0], request["program"])
         if sys.version_info >= (3, 10):
             sys.orig_argv = [request["program"], "-m", request["module"], *arguments]
         self.refresh_modules(request["env"])
 
-    def wait_for_init(self, born):
-        """Until the container's init is the parent of this process; then tell it who is its child."""
-        while os.getppid() != 1:
-            self.time.sleep(0.00002)
-        os.write(born, os.getpid().to_bytes(4, "big"))
-
-    def look_for_others(self, folder):
+    def look_for_others(self, folder: str) -> None:
         """Raise FileExistsError when a module of this name would be found in the working directory first."""
         names = {
             entry.partition(".")[0]
@@ -219,13 +220,12 @@ class Template:
         if names & self.names:
             raise FileExistsError(folder)
 
-    def refresh_modules(self, environment):
+    def refresh_modules(self, environment: "Mapping[str, str]") -> None:
         """What modules remember of the time and the chance in which they were imported."""
-        modules = {**self.keepsakes._modules, **sys.modules}
+        modules: "dict[str, Any]" = {**self.keepsakes.modules, **sys.modules}
         if "logging" in modules:
-            logging = modules["logging"]
-            now = self.time.time_ns() if sys.version_info >= (3, 13) else self.time.time()
-            logging._startTime = now
+            newer = sys.version_info >= (3, 13)
+            modules["logging"]._startTime = self.time.time_ns() if newer else self.time.time()
         if "tempfile" in modules:
             modules["tempfile"].tempdir = None
         if "numpy.random" in modules:
@@ -238,8 +238,14 @@ class Template:
             sys.stdout = sys.__stdout__ = unbuffered(1, sys.stdout)
             sys.stderr = sys.__stderr__ = unbuffered(2, sys.stderr)
 
+    def wait_for_init(self, born: int) -> None:
+        """Until the container's init is the parent of this process; then tell it who is its child."""
+        while os.getppid() != 1:
+            self.time.sleep(PAUSE)
+        os.write(born, os.getpid().to_bytes(4, "big"))
 
-def forked():
+
+def forked() -> "int | None":
     """fork(2), and None where there is no room for another process."""
     try:
         return os.fork()
@@ -247,16 +253,23 @@ def forked():
         return None
 
 
-def unbuffered(number, stream):
+def unbuffered(number: int, stream: "Any") -> "Any":
     """The stream as an interpreter makes it that is told not to buffer."""
     raw = open(number, "wb", buffering=0, closefd=False)
     lines = number == 2
-    made = io.TextIOWrapper(raw, stream.encoding, stream.errors, "\n", line_buffering=lines, write_through=True)
+    made: "Any" = io.TextIOWrapper(
+        raw,  # pyright: ignore[reportArgumentType]  # so does the interpreter
+        stream.encoding,
+        stream.errors,
+        "\n",
+        line_buffering=lines,
+        write_through=True,
+    )
     made.mode = "w"
     return made
 
 
-def written(name, text):
+def written(name: str, text: str) -> str:
     """The path of a new file with that text, in a new directory such as mktemp(1) makes."""
     while True:
         folder = "/tmp/tmp." + "".join(LETTERS[byte % len(LETTERS)] for byte in os.urandom(10))
@@ -271,15 +284,15 @@ def written(name, text):
         return path
 
 
-def begin(template, place):
+def begin(template: Template, place: "tuple[int, int, int]") -> str:
     """In the container's process: everything up to its first line. Returns the module to run."""
-    import json
-
     descriptor, keeper, born = place
+    module = ""
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
             request = json.loads(file.read().decode("utf-8", "surrogateescape"))
+        module = request["module"]
         template.prepare(request)
         template.wait_for_init(born)
         word = READY
@@ -288,46 +301,53 @@ def begin(template, place):
     os.write(keeper, word)
     if os.read(keeper, 1) != READY:
         os._exit(0)
-    template.libc.syscall(CLOSE_RANGE, 3, 0x7FFFFFFF, 0)
+    template.libc.syscall(CLOSE_RANGE, 3, ALL_NUMBERS, 0)
     gc.enable()
-    return request["module"]
+    return module
 
 
-def run(template, module):
+def run(template: Template, module: str) -> "NoReturn":
     """What ``python -m`` does after it has started, with its traces free of this program's, and its end."""
-    sys.modules["__main__"] = type(sys)("__main__")
-    sys.modules["__main__"].__builtins__ = __builtins__
+    main_module: "Any" = type(sys)("__main__")
+    main_module.__builtins__ = __builtins__
+    sys.modules["__main__"] = main_module
+    del main_module
+    code = 0
     try:
         template.runpy._run_module_as_main(module)
-        code = 0
     except SystemExit as asked:
         if asked.code is not None and not isinstance(asked.code, int):
             raise  # a message: the interpreter knows how to say it
-        code = int(asked.code or 0)
+        code = asked.code or 0
     except BaseException as error:
-        trace = error.__traceback__.tb_next
-        error.__traceback__ = trace
-        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
-        if sys.version_info >= (3, 12):
-            sys.last_exc = error
-        sys.excepthook(type(error), error, trace)
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        show(error)
     end(template, code)
 
 
-def end(template, code):
+def show(error: BaseException) -> None:
+    """Say what nobody caught, as the interpreter says it."""
+    trace = error.__traceback__
+    trace = error.__traceback__ = None if trace is None else trace.tb_next
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
+    sys.excepthook(type(error), error, trace)
+
+
+def end(template: Template, code: int) -> "NoReturn":
     """End as an interpreter ends, but leave alone what was here before: to take it apart would copy all of it.
 
     Threads and exit handlers have their turn, then every module that was imported since is taken apart in the order in
     which an interpreter does that, so that all that it held is closed. Where somebody else still runs, or could not
     say all, the interpreter itself takes over.
     """
-    threading = sys.modules.get("threading")
+    threading: "Any" = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()
         if threading.active_count() > 1:
-            raise SystemExit(code)  # 130 for who was interrupted, where a shell would say the same
-    atexit._run_exitfuncs()
+            raise SystemExit(code)
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # what the interpreter itself calls
     try:
         flush_standard()
         take_apart(template.before)
@@ -338,26 +358,25 @@ def end(template, code):
         template.signal.signal(template.signal.SIGINT, template.signal.SIG_DFL)
         os.kill(os.getpid(), template.signal.SIGINT)
     template.libc.exit(code & 0xFF)
+    raise SystemExit(code)
 
 
-def flush_standard():
+def flush_standard() -> None:
     """Write what was printed."""
-    for stream in (sys.stdout, sys.stderr):
+    streams: "tuple[Any, ...]" = (sys.stdout, sys.stderr)
+    for stream in streams:
         if stream is not None and not stream.closed:
             stream.flush()
 
 
-def take_apart(before):
+def take_apart(before: "frozenset[str]") -> None:
     """Take apart the modules that are not in ``before``."""
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         if hasattr(sys, name):
             setattr(sys, name, None)
-    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-    modules = []
-    for name in reversed(tuple(sys.modules)):
-        if name not in before and name != "__main__":
-            modules.append(ref(sys.modules.pop(name)))
-    modules.append(ref(sys.modules.pop("__main__")))
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__  # pyright: ignore[reportAttributeAccessIssue]  # None where the program closed them
+    names = [name for name in reversed(tuple(sys.modules)) if name not in before]
+    modules = [ref(sys.modules.pop(name)) for name in (*names, "__main__")]
     gc.collect()
     for reference in modules:
         module = reference()
@@ -365,13 +384,13 @@ def take_apart(before):
             clear_names(module.__dict__)
         del module
     gc.collect()
-    for kind in ("TextIOWrapper", "BufferedWriter", "BufferedRandom"):
+    for kind in WRITERS:
         for each in gc.get_objects():
-            if type(each).__name__ == kind and not each.closed:
+            if type(each).__name__ == kind and isinstance(each, io.IOBase) and not each.closed:
                 each.flush()
 
 
-def clear_names(names):
+def clear_names(names: "dict[str, Any]") -> None:
     """Let go of a module's names, those first that begin with one underscore."""
     for name in tuple(names):
         if name[:1] == "_" and name[1:2] != "_":
@@ -381,10 +400,8 @@ def clear_names(names):
             names[name] = None
 
 
-def main():
+def main() -> "tuple[Template, str]":
     """Get ready, tell so, and wait to become somebody."""
-    import json
-
     told = json.loads(sys.argv[1])
     template = Template(told["imports"], told["extras"], told["env"])
     template.settle()

@@ -1,7 +1,7 @@
 """What the zygote is asked, and the answer: length-prefixed JSON on a stream, descriptors beside the first bytes.
 
-A connection carries one request. "start" and "template": one answer. "exec": one answer when the program runs, one when it has
-ended; closing the connection earlier ends the program.
+A connection carries one request. "start" and "template": one answer. "exec": one answer when the program runs, one
+when it has ended; closing the connection earlier ends the program.
 """
 
 import array
