@@ -1,10 +1,9 @@
 """States of runs and tasks by KFP's names, and the one way from a state to the next."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ketch.kube.codec import format_time
 from ketch.pipelines.tables import Run, Task
 
 PENDING: Final = "PENDING"
@@ -35,9 +34,8 @@ TASK_KINDS: Final = frozenset({ROOT, DAG, LOOP, CONTAINER, IMPORTER})
 
 def format_instant(moment: datetime) -> str:
     """RFC 3339 in UTC to the millisecond, without a fraction where there is none: steps may take less than a second."""
-    milliseconds = moment.microsecond // 1000
-    seconds = format_time(moment.replace(microsecond=0))
-    return f"{seconds.removesuffix('Z')}.{milliseconds:03d}Z" if milliseconds else seconds
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return f"{text.removesuffix('.000')}Z"
 
 
 def history_entry(state: str, now: datetime, error: Mapping[str, Any] | None = None) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """RunService."""
 
+import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ Enqueue = Callable[[ObjectKey], None]
 
 MAX_TASKS: Final = 2_000
 """Tasks in one list of runs that are asked for with their tasks."""
+
+MANY_TASKS: Final = 500
+"""From here on, others are not made to wait while a run's answer is made."""
 
 MAX_ARTIFACT: Final = 32 * 1024 * 1024
 """The largest artifact that is answered as a message."""
@@ -236,7 +240,10 @@ class RunService:
         driven, reported = await self.runs.tasks(run_id), await self.tasks.reported((run_id,))
         messages = await self.tasks.of((*driven, *reported)) if _full(request) else ()
         tasks = Tasks(driven, len(driven) + len(reported), messages)
-        return run_message(row, wrapped(row.pipeline_spec, row.platform_spec), tasks)
+        spec = wrapped(row.pipeline_spec, row.platform_spec)
+        if tasks.count < MANY_TASKS:
+            return run_message(row, spec, tasks)
+        return await asyncio.to_thread(run_message, row, spec, tasks)
 
     async def _list(self, request: Request) -> ListRunsResponse:
         query, full = list_query(request.query_params, _SCOPE), _full(request)
