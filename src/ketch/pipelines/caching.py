@@ -13,7 +13,7 @@ import msgspec
 from ketch.pipelines.documents import schema_title
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.ir.spec import PipelineSpec
-from ketch.pipelines.layout import object_key
+from ketch.pipelines.layout import is_stored
 from ketch.pipelines.values import Artifact, Values, plain
 
 _WITHOUT_DATA: Final = frozenset(
@@ -53,7 +53,7 @@ def needed_data(outputs: Values) -> Iterable[Artifact]:
     """The artifacts whose data must still be there for the outputs to be worth anything."""
     for several in outputs.artifacts.values():
         for artifact in several:
-            if artifact.type not in _WITHOUT_DATA and object_key(artifact.uri) is not None:
+            if artifact.type not in _WITHOUT_DATA and is_stored(artifact.uri):
                 yield artifact
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from ketch.metadata.objects import KeyOutside, key_of
+from ketch.metadata.stores.table import split
 from ketch.pipelines.values import Artifact
 
 WORKSPACE_PATH: Final = "/kfp-workspace"
@@ -63,6 +64,15 @@ def place_of(root: str, pipeline: str, run_id: str, task: tuple[str, str], attem
     name, identity = task
     salt = f"{identity}-{attempt}" if attempt else identity
     return TaskPlace("/".join([root.partition("?")[0].rstrip("/"), pipeline, run_id, name, salt]))
+
+
+def is_stored(uri: str) -> bool:
+    """Whether the URI names a place in some object store, here or elsewhere."""
+    try:
+        split(uri)
+    except KeyOutside:
+        return False
+    return True
 
 
 def object_key(uri: str) -> str | None:

@@ -137,6 +137,12 @@ async def test_a_root_in_s3(client: kfp.Client, stored: Platform, store: RemoteO
     assert [each["name"] for each in by_task["root/make"]["spec"]["initContainers"]] == ["ketch-deliver"]
     assert [each["name"] for each in by_task["root/use"]["spec"]["initContainers"]] == ["ketch-fetch", "ketch-deliver"]
     assert not (stored.root / "objects" / "artifacts").exists()
+    stored.kubectl("delete", "pods", "-n", NAMESPACE, "-l", f"pipelines.kubeflow.org/run-id={made.run_id}")
+    task = next(task for task in made.run_details.task_details if task.display_name == "use")
+    place = f"{root}/carried/{made.run_id}/use/{task.task_id}"
+    assert b"KFP Executor" in (await store.read(f"{place}/executor-logs") or b"")
+    logs = stored.ketch("runs", "logs", made.run_id, "use")
+    assert "KFP Executor" in logs.stdout, logs.stderr
 
 
 async def test_the_default_root_is_the_config_maps_and_caching_asks_the_store(

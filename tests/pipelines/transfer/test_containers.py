@@ -1,7 +1,7 @@
 """What a pod gets whose data is elsewhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import pytest
 from ketch.kube.types.containers import ContainerState, ContainerStateTerminated, ContainerStatus
 from ketch.kube.types.pods import Pod
 from ketch.metadata.stores.table import Connection, Kind, Place
-from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec
+from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec, EnvVar
 from ketch.pipelines.layout import place_of
 from ketch.pipelines.placeholders import Names
 from ketch.pipelines.pods import pod_of
@@ -28,7 +28,12 @@ CARRIAGE = Carriage(sources=(S3, AZURE))
 
 
 def a_pod(
-    root: str, *inputs: str, carriage: Carriage = CARRIAGE, workspace: str = "", flags: Mapping[str, Any] | None = None
+    root: str,
+    *inputs: str,
+    carriage: Carriage = CARRIAGE,
+    workspace: str = "",
+    flags: Mapping[str, Any] | None = None,
+    variables: Sequence[str] = (),
 ) -> Pod:
     artifacts = tuple(
         Artifact(id=uri, name="a", type="system.Dataset", uri=uri, metadata=flags or {}) for uri in inputs
@@ -45,7 +50,11 @@ def a_pod(
         names=Names(pipeline_task_name="train"),
         place=place_of(root, "p", "run", ("train", "id"), 0),
         component=ComponentSpec(),
-        container=ContainerSpec(image="python:3.11", args=("{{$.workspace_path}}",) if workspace else ()),
+        container=ContainerSpec(
+            image="python:3.11",
+            args=("{{$.workspace_path}}",) if workspace else (),
+            env=tuple(EnvVar(name=name, value="x") for name in variables),
+        ),
         inputs=Values({}, {"a": artifacts}),
         carriage=carriage,
         workspace=workspace,
@@ -96,6 +105,14 @@ def test_only_the_carriers_know_credentials_and_none_by_value() -> None:
         assert keys == {"id", "key"}
     (main,) = pod.spec.containers
     assert not any("KETCH" in item.name for item in main.env)
+
+
+def test_where_the_environment_tells_the_steps_own_is_given_to_the_carriers() -> None:
+    pod = a_pod("az://c/root", variables=("AZURE_CLIENT_ID", "MINE"))
+    (deliver,) = pod.spec.init_containers
+    assert [each.name for each in deliver.env if not each.name.startswith("KETCH_STORE")] == ["AZURE_CLIENT_ID"]
+    pod = a_pod("s3://c/root", variables=("AWS_PROFILE",), carriage=Carriage(sources=(S3,)))
+    assert not any(each.name == "AWS_PROFILE" for each in pod.spec.init_containers[0].env)
 
 
 def test_a_local_root_with_remote_inputs_needs_no_sidecar() -> None:

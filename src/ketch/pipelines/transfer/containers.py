@@ -34,6 +34,7 @@ _COMMAND: Final = ("python3", "-m", "ketch.pipelines.transfer")
 _VARIABLE: Final = "KETCH_STORE_{}_{}"
 _RESOURCES: Final = ResourceRequirements(requests={"cpu": "10m", "memory": "64Mi"})
 _STARTUP_SECONDS: Final = 300
+_CREDENTIALS: Final = ("AWS_", "AZURE_", "GOOGLE_")
 _FOUR_PARTS: Final = 4  # /kfp-workspace/.artifacts/<scheme>: and its parent
 
 
@@ -57,7 +58,7 @@ def carried(step: Step, pod: Pod) -> Pod:
     own = [top for top in tops if workspace is None or not top.startswith(WORKSPACE_PATH)]
     volumes, mounts = _directories(own)
     carriers = (*mounts, workspace) if workspace is not None and own != tops else mounts
-    env = _stores(carriage.sources) if carriage.sources else ()
+    env = _stores(carriage.sources, pod) if carriage.sources else ()
     containers: list[Container] = []
     if fetched:
         containers.append(_container(FETCH, carriage, ("fetch", *fetched), env, carriers))
@@ -130,8 +131,11 @@ def _of_files(uris: Sequence[str]) -> tuple[Sequence[Volume], Sequence[VolumeMou
     return volumes, mounts
 
 
-def _stores(sources: Sequence[Source]) -> tuple[EnvVar, ...]:
-    """The table, and each credential in a variable of its own that its Secret fills."""
+def _stores(sources: Sequence[Source], pod: Pod) -> tuple[EnvVar, ...]:
+    """The table, and each credential in a variable of its own that its Secret fills.
+
+    Where the environment tells, it is the step's that does, as if it carried its data itself.
+    """
     tables = list[Any]()
     variables = list[EnvVar]()
     for number, source in enumerate(sources):
@@ -141,6 +145,8 @@ def _stores(sources: Sequence[Source]) -> tuple[EnvVar, ...]:
             origin = EnvVarSource(secret_key_ref=KeySelector(name=secret.name, key=secret.key))
             variables.append(EnvVar(name=names[what], value_from=origin))
         tables.append(msgspec.structs.replace(source.place, credentials=names))
+    if not all(source.secrets for source in sources):
+        variables += [each for each in pod.spec.containers[0].env if each.name.startswith(_CREDENTIALS)]
     return (EnvVar(name=STORES, value=_literal(msgspec.json.encode(tables).decode())), *variables)
 
 
