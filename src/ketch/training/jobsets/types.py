@@ -132,11 +132,11 @@ class ReplicatedJobStatus(KubeStruct, frozen=True, kw_only=True):
     """How many Jobs of a replicated job are where."""
 
     name: str
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    active: int = 0
-    suspended: int = 0
+    ready: int
+    succeeded: int
+    failed: int
+    active: int
+    suspended: int
 
 
 class JobSetStatus(KubeStruct, frozen=True, kw_only=True):

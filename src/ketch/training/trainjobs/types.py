@@ -85,11 +85,11 @@ class JobStatus(KubeStruct, frozen=True, kw_only=True):
     """How many Jobs of one step are where."""
 
     name: str
-    ready: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    active: int = 0
-    suspended: int = 0
+    ready: int
+    succeeded: int
+    failed: int
+    active: int
+    suspended: int
 
 
 class Metric(KubeStruct, frozen=True, kw_only=True):
