@@ -4,11 +4,15 @@ import io
 import json
 import tarfile
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+
+from ketch.pipelines.sources.remote import PackageFetcher
+from ketch.pipelines.sources.rules import Rules
 
 SPEC = {
     "pipelineInfo": {"name": "p"},
@@ -146,3 +150,27 @@ def test_forms_that_are_not_as_expected(http: httpx.Client):
 def test_a_file_that_is_too_large(http: httpx.Client):
     answer = upload(http, b"#" * (33 * 2**20))
     assert (answer.status_code, "larger than 32 MiB" in answer.json()["error_message"]) == (400, True)
+
+
+def test_pipelines_and_versions_from_an_address(
+    served_api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
+    root = tmp_path / "packages"
+    root.mkdir()
+    (root / "p.zip").write_bytes(a_zip(pipeline_yaml=TEXT))
+    (root / "broken.yaml").write_text("a: [")
+    monkeypatch.setattr(served_api, "packages", PackageFetcher(Rules(roots=(root,))))
+    http = request.getfixturevalue("http")
+    address = {"pipeline_url": f"file://{root}/p.zip"}
+    both = {"pipeline": {"name": "p"}, "pipeline_version": {"package_url": address, "code_source_url": "https://c"}}
+    pipeline_id = http.post("/pipelines/create", json=both).json()["pipeline_id"]
+    versions = f"/pipelines/{pipeline_id}/versions"
+    second = http.post(versions, json={"name": "v2", "package_url": address}).json()
+    first, again = http.get(versions).json()["pipeline_versions"]
+    assert (first["pipeline_spec"], first["package_url"], first["code_source_url"]) == (SPEC, address, "https://c")
+    assert again == second
+    for file, message in (("broken.yaml", "not valid YAML"), ("none.yaml", "is not a file"), ("../x", "not allowed")):
+        body = {"name": "v3", "package_url": {"pipeline_url": f"file://{root}/{file}"}}
+        answer = http.post(versions, json=body)
+        assert (answer.status_code, message in answer.json()["message"]) == (400, True), answer.text
+    assert http.get(versions).json()["total_size"] == 2
