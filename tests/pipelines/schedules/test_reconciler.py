@@ -2,6 +2,7 @@
 
 from datetime import UTC, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
@@ -193,3 +194,13 @@ async def test_one_that_is_disabled_at_the_last_moment_runs_no_more(stage: Stage
     await stage.store.enable(row.id, enabled=False)
     assert not await stage.store.add_run(seen, new_run(request, START), START)
     assert await stage.made() == []
+
+
+async def test_hours_are_those_of_the_zone(stage: Stage):
+    row = await stage.schedule(Timing(cron="0 0 12 * * *"))
+    stage.reconciler = RecurringRunReconciler(
+        stage.store, stage.pipelines, stage.experiments, stage.clock, ZoneInfo("Europe/Berlin"), stage.started.append
+    )
+    await stage.wait(row, 2 * HOUR)
+    (run,) = await stage.made()
+    assert run.scheduled_at == START.replace(hour=11, minute=0)
