@@ -1,15 +1,14 @@
-"""A notebook as a step: the pipeline gives it parameters and data, and keeps what it executed."""
+"""A notebook as a step: the pipeline gives it parameters and data, and keeps what it found."""
 
 from pathlib import Path
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Markdown, Output
 
-HERE = Path(__file__).parent
-PACKAGES = ["scikit-learn==1.7.2", "pandas==2.3.3"]
+NOTEBOOK = Path(__file__).parent / "explore.ipynb"
 
 
-@dsl.component(packages_to_install=PACKAGES)
+@dsl.component(packages_to_install=["scikit-learn==1.7.2", "pandas==2.3.3"])
 def load(table: Output[Dataset]):
     """scikit-learn's iris flowers."""
     from sklearn.datasets import load_iris
@@ -18,18 +17,19 @@ def load(table: Output[Dataset]):
 
 
 @dsl.notebook_component(
-    notebook_path=str(HERE / "explore.ipynb"), packages_to_install=["nbclient==0.11.0", "ipykernel==7.4.0", *PACKAGES]
+    notebook_path=str(NOTEBOOK), packages_to_install=["nbclient==0.11.0", "ipykernel==7.4.0", "pandas==2.3.3"]
 )
-def explore(table: Input[Dataset], clusters: int, report: Output[Markdown]) -> float:
+def explore(table: Input[Dataset], classes: int, report: Output[Markdown]) -> float:
     """The notebook's cell tagged `parameters` has the defaults; these values take their place."""
     import json
 
-    dsl.run_notebook(table_path=table.path, clusters=clusters, report_path=report.path, result_path="/tmp/result.json")
-    with open("/tmp/result.json") as file:
-        return json.load(file)["agreement"]
+    result = "/tmp/result.json"
+    dsl.run_notebook(table_path=table.path, classes=classes, report_path=report.path, result_path=result)
+    with open(result) as file:
+        return json.load(file)["accuracy"]
 
 
 @dsl.pipeline(name="notebook", description="A notebook as a step.")
-def notebook(clusters: int = 3) -> float:
+def notebook(classes: int = 6) -> float:
     """Load, explore."""
-    return explore(table=load().outputs["table"], clusters=clusters).outputs["Output"]
+    return explore(table=load().outputs["table"], classes=classes).outputs["Output"]
