@@ -1,5 +1,6 @@
 """What makes an execution the same as another."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ketch.pipelines.caching import cache_key
@@ -9,15 +10,22 @@ from ketch.pipelines.ir.spec import (
     ComponentSpec,
     ContainerSpec,
     DeploymentSpec,
+    EnvVar,
     ExecutorSpec,
+    InputDefinitions,
+    InputParameter,
     NamedInfo,
+    ParameterType,
     PipelineInfo,
     PipelineSpec,
+    Resources,
     TaskSpec,
 )
 from ketch.pipelines.values import Artifact, Values
 
 COMPONENT = ComponentSpec(executor_label="e")
+CONFIG = InputParameter(parameter_type=ParameterType.TASK_CONFIG)
+TOLD = ComponentSpec(executor_label="e", input_definitions=InputDefinitions(parameters={"config": CONFIG}))
 
 
 def a_key(
@@ -28,6 +36,8 @@ def a_key(
     component: str = "comp-a",
     pipeline: str = "p",
     namespace: str = "ns",
+    claims: Sequence[str] = (),
+    told: bool = False,
     **container: Any,
 ) -> str:
     executor = ExecutorSpec(container=ContainerSpec(**{"image": "i", "args": ("{{$}}",), **container}))
@@ -39,9 +49,9 @@ def a_key(
     )
     options = CachingOptions(enable_cache=enabled, cache_key=custom)
     task = TaskSpec(component_ref=NamedInfo(name=component), caching_options=options)
-    node = Node("id", "root/a", "a", "container", COMPONENT, task)
+    node = Node("id", "root/a", "a", "container", TOLD if told else COMPONENT, task)
     node.inputs = inputs
-    return cache_key(spec, node, namespace)
+    return cache_key(spec, node, namespace, claims)
 
 
 def artifact(identity: str) -> Values:
@@ -62,12 +72,18 @@ def test_whatever_changes_the_outcome_changes_the_key() -> None:
         a_key(namespace="other"),
         a_key(custom="k"),
         a_key(custom="k", component="comp-b"),
+        a_key(claims=["one"]),
+        a_key(claims=["one", "two"]),
+        a_key(told=True),
+        a_key(told=True, env=(EnvVar(name="A", value="1"),)),
+        a_key(told=True, resources=Resources(resource_cpu_limit="2")),
     ]
     assert len(set(keys)) == len(keys)
 
 
 def test_the_same_step_has_the_same_key() -> None:
     assert a_key(Values({"a": 1, "b": [1.0]})) == a_key(Values({"b": [1], "a": 1.0}))
+    assert a_key() == a_key(env=(EnvVar(name="A", value="1"),), resources=Resources(resource_cpu_limit="2"))
     assert a_key(Values({"a": 1}), custom="k") == a_key(custom="k", image="j")
 
 

@@ -14,6 +14,7 @@ from ketch.pipelines.documents import schema_title
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.ir.spec import PipelineSpec
 from ketch.pipelines.layout import is_stored
+from ketch.pipelines.taskconfig import config_input
 from ketch.pipelines.values import Artifact, Values, plain
 
 _WITHOUT_DATA: Final = frozenset(
@@ -27,7 +28,8 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 def cache_key(spec: PipelineSpec, node: Node, namespace: str, claims: Sequence[str] = ()) -> str:
     """The key under which the task's outputs are found again; empty when caching is off for it.
 
-    ``claims`` are the names of the PersistentVolumeClaims that the task mounts: other data is another input.
+    ``claims`` are the names of the PersistentVolumeClaims that the task mounts: other data is another input. So are
+    environment and resources where the task is told of them (TaskConfig).
     """
     task, container = node.spec, spec.executor(node.component).container
     if task is None or container is None or not task.caching_options.enable_cache:
@@ -36,6 +38,7 @@ def cache_key(spec: PipelineSpec, node: Node, namespace: str, claims: Sequence[s
     if task.caching_options.cache_key:
         return _digest([*scope, task.component_ref.name, task.caching_options.cache_key])
     definitions = node.component.output_definitions
+    told = [container.env, container.resources] if config_input(node.component) else []
     fingerprint: Mapping[str, Any] = {
         "parameters": plain(node.inputs.parameters),
         "artifacts": {key: [each.id for each in several] for key, several in node.inputs.artifacts.items()},
@@ -45,6 +48,7 @@ def cache_key(spec: PipelineSpec, node: Node, namespace: str, claims: Sequence[s
         },
         "container": [container.image, container.command, container.args],
         **({"claims": claims} if claims else {}),
+        **({"config": told} if told else {}),
     }
     return _digest([*scope, fingerprint])
 
