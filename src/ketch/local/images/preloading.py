@@ -47,7 +47,21 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "scipy": ("scipy", "scipy.sparse", "scipy.linalg"),
     "pandas": ("pandas",),
     "joblib": ("joblib",),
-    "scikit_learn": ("sklearn", "sklearn.base", "sklearn.linear_model", "sklearn.model_selection"),
+    "scikit_learn": (
+        "sklearn",
+        *(
+            f"sklearn.{name}"
+            for name in (
+                "datasets",
+                "ensemble",
+                "linear_model",
+                "metrics",
+                "model_selection",
+                "pipeline",
+                "preprocessing",
+            )
+        ),
+    ),
 }
 """Modules that programs import if they want, by project, those first that others need. They start no threads that
 outlive a fork: OpenBLAS ends its own before one, and begins anew after it."""
@@ -56,7 +70,8 @@ KNOWN = frozenset(
     {
         *(preload.project for preload in PRELOADS),
         *EXTRAS,
-        *("kfp_pipeline_spec", "python_dateutil", "pytz", "six", "threadpoolctl", "typing_extensions", "tzdata"),
+        *("cloudpickle", "kfp_pipeline_spec", "narwhals", "python_dateutil", "pytz", "six", "threadpoolctl"),
+        *("typing_extensions", "tzdata"),
     }
 )
 """Projects that run nothing when an interpreter starts and whose modules may be imported ahead."""
