@@ -1,13 +1,13 @@
 """Trying again: what ended well stays, steps that ran get another attempt, the rest is decided anew.
 
 What runs regardless of how its upstreams ended was told of an end that no longer holds, so it is decided anew as well,
-whether it had ended well or not.
+whether it had ended well or not. What its own condition left out stays so: it would be told the same.
 """
 
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.engine.orders import Forget, Order, Reopen
 from ketch.pipelines.engine.tree import Tree
-from ketch.pipelines.states import CONTAINER, IMPORTER, PENDING, RUNNING
+from ketch.pipelines.states import CONTAINER, IMPORTER, PENDING, RUNNING, SKIPPED
 from ketch.pipelines.values import NOTHING
 
 STEPS = (CONTAINER, IMPORTER)
@@ -24,7 +24,7 @@ def reopen(tree: Tree, top: Node) -> tuple[list[Order], list[Node]]:
             orders += map(Forget, tree.remove(node))
             continue
         orders += map(Forget, _outdated(tree, node))
-        children = [child for child in node.inside() if child.ended and not child.well]
+        children = [child for child in node.inside() if _is_to_end_otherwise(child)]
         if node.kind in STEPS:
             node.attempt += 1
         node.state = PENDING if node.kind in STEPS else RUNNING
@@ -34,6 +34,10 @@ def reopen(tree: Tree, top: Node) -> tuple[list[Order], list[Node]]:
         pending += children
     tree.recount(opened)
     return orders, opened
+
+
+def _is_to_end_otherwise(node: Node) -> bool:
+    return node.ended and not node.well and node.state != SKIPPED
 
 
 def _decided_without_running(node: Node) -> bool:
@@ -47,7 +51,7 @@ def _outdated(tree: Tree, node: Node) -> list[str]:
     if scope is None:
         return []
     gone: list[str] = []
-    again = [name for name, child in scope.children.items() if child.ended and not child.well]
+    again = [name for name, child in scope.children.items() if _is_to_end_otherwise(child)]
     seen = set(again)
     while again:
         for name in scope.plan.dependents[again.pop()]:
