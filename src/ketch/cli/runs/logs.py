@@ -78,15 +78,10 @@ def _one(api: PipelinesAPI, watched: Watched, words: str, wanted: _Wanted) -> No
     if not step.pods:
         fail(f"step {step.path} is {step.state.lower()} and has run nowhere: it has no log", FAILED)
     run_id, pod = str(watched.run["run_id"]), wanted.pod(step)
-    with api.log(run_id, _node(step, pod), follow=wanted.follow) as chunks:
+    with api.log(run_id, pod, follow=wanted.follow) as chunks:
         for line in _tail(_lines(chunks), wanted.tail):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
-
-
-def _node(step: Step, pod: str) -> str:
-    """The newest attempt is meant by the step itself, so that the API finds its log also where the pod is gone."""
-    return step.id if pod == step.pods[-1] else pod
 
 
 def _all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
@@ -115,7 +110,7 @@ def _follow_all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
             for pod in step.pods:
                 if pod not in begun and (step.began is not None or pod != step.pods[-1]):
                     begun.add(pod)
-                    arguments = (api, str(watched.run["run_id"]), step, _node(step, pod), printer, tail)
+                    arguments = (api, str(watched.run["run_id"]), step, pod, printer, tail)
                     threads.append(threading.Thread(target=_pump, args=arguments, daemon=True))
                     threads[-1].start()
         if watched.run.get("state") in FINISHED:
@@ -131,10 +126,10 @@ def _follow_all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
         thread.join()
 
 
-def _pump(api: PipelinesAPI, run_id: str, step: Step, node: str, printer: "_Printer", tail: int | None) -> None:
+def _pump(api: PipelinesAPI, run_id: str, step: Step, pod: str, printer: "_Printer", tail: int | None) -> None:
     follow = tail is None
     try:
-        with api.log(run_id, node, follow=follow) as chunks:
+        with api.log(run_id, pod, follow=follow) as chunks:
             for line in _tail(_lines(chunks), tail):
                 printer.line(step.path, line)
     except (APIRefused, APIUnreachable) as error:
