@@ -73,9 +73,9 @@ async def test_all_that_a_step_left_is_delivered_and_its_document_last(
     order: list[str] = []
     deliver = RemoteObjectStore.deliver
 
-    async def noted(self: RemoteObjectStore, path: Path, uri: str) -> None:
-        await deliver(self, path, uri)
-        order.append(uri)
+    async def noted(self: RemoteObjectStore, path: Path, uri: str, below: str) -> None:
+        await deliver(self, path, uri, below)
+        order.append(f"{uri}/{below}")
 
     monkeypatch.setattr(RemoteObjectStore, "deliver", noted)
     carrier.prepare(f"{root}/task")
@@ -87,6 +87,7 @@ async def test_all_that_a_step_left_is_delivered_and_its_document_last(
     (place / "model/secrets").symlink_to("/etc/passwd")
     (place / "model/tree").symlink_to("/etc")
     (place / "accuracy").write_text("0.5")
+    (place / "model/what?").write_bytes(b"?")
     elsewhere, given = f"{root}/elsewhere", f"{root}/given"
     for uri in (elsewhere, given):
         below(tmp_path, uri).parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,9 @@ async def test_all_that_a_step_left_is_delivered_and_its_document_last(
     assert not await store.exists(f"{root}/task/model/secrets")
     assert not await store.exists(f"{root}/task/model/tree")
     assert order[-1] == f"{root}/task/executor_output.json"
-    assert len(order) == 5
+    assert len(order) == 6
+    await store.fetch(f"{root}/task/model", tmp_path / "back")
+    assert (tmp_path / "back/what?").read_bytes() == b"?"
 
 
 async def test_no_link_leads_the_sidecar_out_of_the_steps_directory(
@@ -172,6 +175,27 @@ async def test_web_addresses_are_fetched_and_dead_ones_left(
     monkeypatch.setattr(program, "LARGEST_FROM_WEB", 1)
     await carrier.fetch([f"{web}/iris.csv"])
     assert not (folder / "iris.csv").exists()
+
+
+async def test_an_answer_that_breaks_off_is_no_file(carrier: Carrier, tmp_path: Path):
+    async def short(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        writer.close()
+
+    server = await asyncio.start_server(short, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    await carrier.fetch([f"http://127.0.0.1:{port}/x"])
+    assert list((tmp_path / f"root/kfp-workspace/.artifacts/http:/127.0.0.1:{port}").iterdir()) == []
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_name_that_no_store_can_have_fails_in_words(carrier: Carrier, root: str, tmp_path: Path):
+    carrier.prepare(f"{root}/task")
+    (below(tmp_path, f"{root}/task") / os.fsdecode(b"\xff")).write_bytes(b"")
+    with pytest.raises(TransferFailed, match="an output could not be uploaded"):
+        await carrier.deliver(f"{root}/task", [])
 
 
 @pytest.mark.parametrize(("secret", "code"), [(SECRET_KEY, 0), ("wrong", 1)])

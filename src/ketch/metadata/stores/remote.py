@@ -108,9 +108,11 @@ class RemoteObjectStore:
                     (path / relative).mkdir(parents=True, exist_ok=True)  # how consoles mark a folder
             return count
 
-    async def deliver(self, path: Path, uri: str) -> None:
-        """Copy one regular file to the store."""
+    async def deliver(self, path: Path, uri: str, below: str = "") -> None:
+        """Copy one regular file to the store: to ``uri``, or to ``below`` it, a name taken as it is."""
         bucket, key = self._open(uri)
+        if below:
+            uri, key = f"{uri}/{below}", f"{key}/{below}" if key else below
         with translated("uploading to", uri), open(path, "rb", opener=regular) as file:  # noqa: ASYNC230  # pathlib takes no opener
             size = os.fstat(file.fileno()).st_size
             if size <= _CHUNK:
@@ -129,10 +131,13 @@ class RemoteObjectStore:
         answer = await obstore.get_async(bucket, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{secrets.token_hex(8)}.partial")  # others may fetch the same to a shared place
-        with partial.open("wb") as file:
-            async for piece in answer.stream(_CHUNK):
-                await asyncio.to_thread(file.write, piece)
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                async for piece in answer.stream(_CHUNK):
+                    await asyncio.to_thread(file.write, piece)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     async def _below(self, bucket: Bucket, key: str) -> AsyncIterator[tuple[str, int]]:
         async for batch in obstore.list(bucket, f"{key}/" if key else None, chunk_size=1000):  # pyright: ignore[reportUnknownMemberType]  # one overload is of a library that is not here

@@ -5,6 +5,7 @@ links that lead out of the step's own directory: what they lead to would be this
 """
 
 import asyncio
+import http.client
 import logging
 import os
 import secrets
@@ -32,6 +33,7 @@ _WEB_SECONDS: Final = 60  # of silence
 _PIECE: Final = 1024 * 1024
 _AT_ONCE: Final = 3  # files
 _OPEN: Final = 0o777
+_PROBLEMS = (StoreError, OSError, ValueError)  # ValueError: a name that no store can have
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Carrier:
         """Bring the data of all ``uris``. What is not there, the step finds out. Raises TransferFailed."""
         results = await asyncio.gather(*(self._fetch(uri) for uri in dict.fromkeys(uris)), return_exceptions=True)
         for result in results:
-            if isinstance(result, (StoreError, OSError)):
+            if isinstance(result, _PROBLEMS):
                 raise TransferFailed(f"an input could not be fetched: {result}") from result
             if isinstance(result, BaseException):
                 raise result
@@ -87,25 +89,25 @@ class Carrier:
         """Upload what is in the place of ``uri``, its output document last; how many files. Raises TransferFailed."""
         directory = local_file(self._root, uri)
         document = directory / OUTPUT_FILE
-        files = [(path, f"{uri}/{relative}") for path, relative in _files(directory) if relative != OUTPUT_FILE]
+        files = [(path, uri, below) for path, below in _files(directory) if below != OUTPUT_FILE]
         for other, path in self._elsewhere(document, uri, fetched):
-            files += [(each, f"{other}/{relative}" if relative else other) for each, relative in _files(path)]
+            files += [(each, other, below) for each, below in _files(path)]
         results = await asyncio.gather(*(self._upload(*each) for each in files), return_exceptions=True)
         for result in results:
-            if isinstance(result, (StoreError, OSError)):
+            if isinstance(result, _PROBLEMS):
                 raise TransferFailed(f"an output could not be uploaded: {result}") from result
             if isinstance(result, BaseException):
                 raise result
         if document.is_file() and not document.is_symlink():
             try:
-                await self._upload(document, f"{uri}/{OUTPUT_FILE}")
-            except (StoreError, OSError) as error:
+                await self._upload(document, uri, OUTPUT_FILE)
+            except _PROBLEMS as error:
                 raise TransferFailed(f"the output document could not be uploaded: {error}") from error
         return len(files)
 
-    async def _upload(self, path: Path, uri: str) -> None:
+    async def _upload(self, path: Path, uri: str, below: str) -> None:
         async with self._turn:
-            await self._store.deliver(path, uri)
+            await self._store.deliver(path, uri, below)
 
     def _elsewhere(self, document: Path, uri: str, fetched: Sequence[str]) -> Iterator[tuple[str, Path]]:
         """Output artifacts whose URI the step changed, where their data is here and did not come from there."""
@@ -168,19 +170,19 @@ def _artifact_uris(document: Path) -> Iterator[str]:
 def _from_web(url: str, path: Path) -> None:
     """What cannot be had stays away, as from a store: a step may use the address alone."""
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with urllib.request.urlopen(url, timeout=_WEB_SECONDS) as answer:  # noqa: S310  # http and https alone come here
-            size = int(answer.headers.get("Content-Length") or 0)
-            if size > LARGEST_FROM_WEB:
-                log.warning("%s is too large to be fetched: %d bytes", url, size)
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                while piece := answer.read(_PIECE):
-                    file.write(piece)
+        with urllib.request.urlopen(url, timeout=_WEB_SECONDS) as answer, partial.open("wb") as file:  # noqa: S310  # http and https alone come here
+            expected, came = int(answer.headers.get("Content-Length") or -1), 0
+            while piece := b"" if max(expected, came) > LARGEST_FROM_WEB else answer.read(_PIECE):
+                came += file.write(piece)
+        if came < expected or came > LARGEST_FROM_WEB:
+            log.warning("%s: fetched no more than %d of %d bytes", url, came, expected)
+            return
         partial.replace(path)
-    except (urllib.error.URLError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
         log.warning("%s cannot be fetched: %s", url, error)
+    finally:
         partial.unlink(missing_ok=True)
 
 
