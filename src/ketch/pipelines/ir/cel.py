@@ -1,9 +1,10 @@
 """Expressions of the Common Expression Language: as the SDK's compiler writes them, and as people do by hand.
 
 Values, members, indices, comparisons, ``in``, logic, arithmetic, ``?:``, lists, and the functions below. No macros over
-lists and no messages: a condition has no use for them. The compiler does not escape strings, neither their quotes nor
-their backslashes. So where a text between quotes could be its own, a quote ends it only where an operator, a bracket or
-the end follows; escapes are for texts in double quotes, which the compiler never writes.
+lists and no messages: a condition has no use for them; no patterns either, which could take Python for ever. The
+compiler does not escape strings, neither their quotes nor their backslashes. So where a text between quotes could be its
+own, a quote ends it only where an operator, a bracket or the end follows; escapes are for texts in double quotes, which
+the compiler never writes.
 """
 
 import json
@@ -46,7 +47,6 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _CONSTANTS: Final[Mapping[str, Any]] = {"true": True, "false": False, "null": None}
 _RESERVED: Final = frozenset({"in"})
-_LONGEST_PATTERN: Final = 1000
 
 
 class ExpressionError(ValueError):
@@ -66,6 +66,8 @@ def parse(text: str) -> Evaluator:
             return _parsed(text, tokens)
         except ExpressionError as error:
             failure = failure or error
+        except RecursionError as error:
+            raise ExpressionError(f"condition {text[:100]!r} cannot be read: it is nested too deeply") from error
     raise failure or ExpressionError(f"condition {text!r} cannot be read")
 
 
@@ -265,12 +267,6 @@ def _contains(text: str, part: str) -> bool:
     return part in text
 
 
-def _matches(text: str, pattern: str) -> bool:
-    if len(pattern) > _LONGEST_PATTERN:
-        raise ValueError("the pattern is too long")
-    return re.search(pattern, text) is not None
-
-
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
     "int": _to_int,
     "uint": _to_int,
@@ -284,7 +280,6 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
     "contains": _contains,
     "startsWith": str.startswith,
     "endsWith": str.endswith,
-    "matches": _matches,
     "size": len,
 }
 
@@ -292,7 +287,7 @@ _METHODS: Mapping[str, Callable[..., Any]] = {
 def _call(function: Callable[..., Any], name: str, values: Sequence[Any]) -> Any:
     try:
         return function(*values)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, re.error) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         shown = ", ".join(repr(value)[:100] for value in values)
         raise ExpressionError(f"{name}({shown}) has no value") from error
 

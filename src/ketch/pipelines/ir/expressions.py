@@ -37,7 +37,7 @@ def evaluate(condition: str, parameters: Mapping[str, Any], artifacts: Mapping[s
         "parameter_values": Inputs("parameter", parameters),
         "artifacts": Inputs("artifact", artifacts),
     }
-    value = parse_condition(condition)({"inputs": inputs})
+    value = _value(parse_condition(condition), {"inputs": inputs})
     if not isinstance(value, bool):
         raise ExpressionError(f"condition {condition!r} is {value!r}, neither true nor false")
     return value
@@ -58,6 +58,13 @@ def select(selector: str, value: Any) -> Any:
         case _:
             pass
     try:
-        return parse_selector(selector)(given)
+        return _value(parse_selector(selector), given)
     except ExpressionError as error:
         raise ExpressionError(f"{selector}: {error}") from error
+
+
+def _value(expression: Evaluator, given: Mapping[str, Any]) -> Any:
+    try:
+        return expression(given)
+    except RecursionError as error:
+        raise ExpressionError("the expression is nested too deeply") from error
