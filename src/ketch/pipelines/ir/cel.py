@@ -1,10 +1,11 @@
 """Expressions of the Common Expression Language: as the SDK's compiler writes them, and as people do by hand.
 
 Values, members, indices, comparisons, ``in``, logic, arithmetic, ``?:``, lists, and the functions below. No macros over
-lists and no messages: a condition has no use for them; no patterns either, which could take Python for ever. The
-compiler does not escape strings, neither their quotes nor their backslashes. So where a text between quotes could be its
-own, a quote ends it only where an operator, a bracket or the end follows; escapes are for texts in double quotes, which
-the compiler never writes.
+lists and no messages: a condition has no use for them; no patterns either, which could take Python for ever.
+
+The compiler does not escape strings, neither their quotes nor their backslashes. So where a text between quotes could
+be its own, a quote ends it only where an operator, a bracket or the end follows; escapes are for texts in double
+quotes, which the compiler never writes.
 """
 
 import json
