@@ -47,7 +47,7 @@ class Waiter:
             if not waiting:
                 continue
             try:
-                states = self._states()
+                states = self._states(waiting)
             except Exception as error:  # noqa: BLE001  # every waiting case is told
                 for each in waiting.values():
                     each.set_exception(error)
@@ -59,9 +59,12 @@ class Waiter:
                     with self._lock:
                         self._waiting.pop(run_id, None)
 
-    def _states(self) -> Mapping[str, str]:
+    def _states(self, wanted: Iterable[str]) -> Mapping[str, str]:
+        """The newest runs at once, and those that have been going for longer one by one."""
         found = self._runs.run_service_list_runs(page_size=100, sort_by="created_at desc")
-        return {run.run_id: run.state for run in found.runs or []}
+        states = {run.run_id: run.state for run in found.runs or []}
+        old = {run_id: self._runs.run_service_get_run(run_id).state for run_id in wanted if run_id not in states}
+        return states | old
 
 
 class Driver:

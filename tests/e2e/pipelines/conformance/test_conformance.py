@@ -27,11 +27,10 @@ MODES = {"cold": ["env", "KETCH_WARM=0"], "warm": []}
 @contextmanager
 def _platform(prefix: list[str]) -> Iterator[Platform]:
     with tempfile.TemporaryDirectory(prefix="kc-", dir="/tmp", ignore_cleanup_errors=True) as root:
-        platform = start_platform(Path(root), lambda command: [*prefix, *command])
         try:
-            yield platform
+            yield start_platform(Path(root), lambda command: [*prefix, *command])
         finally:
-            platform.ketch("down")
+            Platform(Path(root), "", "").ketch("down")  # also one that did not come up
 
 
 @pytest.fixture(scope="module", params=MODES)
