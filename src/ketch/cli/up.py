@@ -18,6 +18,7 @@ from ketch.local.platform.gateway import GatewayMissing
 from ketch.local.platform.record import end_leftovers, running_platform, stop_platform
 from ketch.local.platform.supervisor import DirectoryInUse, Endpoints, StartError, Supervisor, lock_directory
 from ketch.local.processes import start_ticks
+from ketch.local.program import WARM
 from ketch.pipelines.settings import SettingsError, read_settings
 
 READY_WITHIN = 60.0
@@ -50,9 +51,13 @@ def up(
         int, typer.Option(min=0, max=LAST_PORT, help="Port of the Kubernetes API (TLS); 0 takes a free one.")
     ] = 6443,
     detach: Annotated[bool, typer.Option("--detach", help="Return once the platform is ready; it runs on.")] = False,
+    warm: Annotated[
+        bool, typer.Option(envvar=WARM, help="Fork known Python programs from interpreters that are kept ready.")
+    ] = True,
 ) -> None:
     """Start the platform: Kubeflow's APIs on one address, the Kubernetes API on another."""
     directory, began = data_directory(data_dir), command_started()
+    os.environ[WARM] = "1" if warm else "0"
     try:
         read_settings(os.environ)  # refused here, not in a process behind that cannot start
         directory.prepare()

@@ -7,6 +7,9 @@ import gc
 import os
 import sys
 
+WARM = "KETCH_WARM"
+"""Environment variable: ``0`` has every container start cold."""
+
 COLLECT_AFTER = (100_000, 50, 1000)
 TURN_SECONDS = 0.0005
 READY_FD = "KETCH_READY_FD"

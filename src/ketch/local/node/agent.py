@@ -30,8 +30,9 @@ from ketch.local.node.registration import Registration, registered
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import log_path
 from ketch.local.node.volumes.places import Folders
-from ketch.local.node.warming import SWITCH, Warming
+from ketch.local.node.warming import Warming
 from ketch.local.node.worker import PodWorker, Tools
+from ketch.local.program import WARM
 from ketch.local.sandbox.client import SandboxClient
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Agent:
         references = References(self._manager, name, host_ip)
         references.api_server = "" if isolated else api_server
         images = Images(data_dir)
-        enabled = os.environ.get(SWITCH, "") != "0"
+        enabled = os.environ.get(WARM, "") != "0"
         self._warming = Warming(sandbox, images, data_dir, enabled=enabled)
         self._tools = Tools(
             client=client,

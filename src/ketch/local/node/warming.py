@@ -26,9 +26,6 @@ from ketch.local.sandbox.spec import ContainerSpec, Mount, TemplateSpec, WarmSta
 
 log = logging.getLogger(__name__)
 
-SWITCH = "KETCH_WARM"
-"""Environment variable of the node agent: ``0`` starts every container cold."""
-
 PROGRAM = "/opt/ketch/warm/template.py"
 MOST = 8
 """Templates at once; the one that was not asked for longest makes room."""
