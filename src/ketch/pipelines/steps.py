@@ -48,8 +48,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """A container task, ready to run. ``place`` is the attempt's own directory.
 
     ``platform`` is the executor's Kubernetes configuration as the specification has it, ``resolve`` gives the value of
-    an input that it names (UNSET when there is none). ``workspace`` is the run's claim, empty when it has none. ``carriage``
-    is how data gets to the pod and from it where the object store cannot be mounted.
+    an input that it names (UNSET when there is none). ``workspace`` is the run's claim, empty when it has none.
+    ``carriage`` is how data gets to the pod and from it where the object store cannot be mounted.
     """
 
     namespace: str
