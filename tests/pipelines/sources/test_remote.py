@@ -95,7 +95,12 @@ async def test_answers_that_are_no_package(host: str):
         pytest.param("https://169.254.169.254/latest", "not a public address", id="the cloud's metadata"),
         pytest.param("https://10.96.0.1/api", "not a public address", id="a cluster's address"),
         pytest.param("https://localhost/p.yaml", "no public address", id="a name of this machine"),
-        pytest.param("https://2130706433/p.yaml", "cannot be read", id="this machine as a number"),
+        pytest.param("https://2130706433/p.yaml", "not a public address", id="this machine as a number"),
+        pytest.param("https://127.1/p.yaml", "not a public address", id="this machine in short"),
+        pytest.param("https://0x7f.1/p.yaml", "no public address", id="this machine in hexadecimal"),
+        pytest.param("https://\uff11\uff12\uff17.0.0.1/p.yaml", "not a public address", id="other digits"),
+        pytest.param("https://\u2460\u2461\u2466.0.0.1/p.yaml", "not a public address", id="digits in circles"),
+        pytest.param("https://127.0.0.1\\@example.com/", "no address", id="a backslash"),
         pytest.param("file:///etc/passwd", "file:// is not allowed", id="a file"),
     ],
 )

@@ -43,7 +43,7 @@ async def documents_of(content: bytes) -> list[Any]:
     if len(content) <= _INLINE:
         return documents(content)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-P", "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(2 * _SECONDS):

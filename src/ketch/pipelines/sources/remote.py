@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
+from yarl import URL
 
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.sources.archives import MAX_FILE
@@ -51,8 +52,7 @@ class PackageFetcher:
 
     async def _follow(self, session: aiohttp.ClientSession, url: str) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
-            self._check(url)
-            async with session.get(url, allow_redirects=False) as answer:
+            async with session.get(self._check(url), allow_redirects=False) as answer:
                 if answer.status in _REDIRECTS and (target := answer.headers.get("location")):
                     url = urljoin(url, target)
                     continue
@@ -61,18 +61,27 @@ class PackageFetcher:
                 return await _content(answer)
         raise InvalidInput(f"{_FIELD}: more than {MAX_REDIRECTS} redirects")
 
-    def _check(self, url: str) -> None:
-        """Raises InvalidInput unless ``url`` may be asked for; names are looked at again when they are resolved."""
-        parts = _split(url)
-        if parts.scheme not in (("https", "http") if self._rules.http else ("https",)):
-            raise InvalidInput(f"{_FIELD}: {url}: packages are imported by https, not by {parts.scheme or 'no scheme'}")
-        host = _host(parts)
-        if not host or parts.username or parts.password:
+    def _check(self, url: str) -> URL:
+        """``url`` as it is asked for, if it may be; names are looked at again when they are resolved.
+
+        Raises InvalidInput. Looked at is what the client will connect to: other spellings of digits are digits there.
+        """
+        try:
+            target = URL(url)
+            host = (target.raw_host or "").lower().rstrip(".")
+        except ValueError as error:
+            raise InvalidInput(f"{_FIELD}: {url!r} is no address: {error}") from error
+        if target.scheme not in (("https", "http") if self._rules.http else ("https",)):
+            raise InvalidInput(
+                f"{_FIELD}: {url}: packages are imported by https, not by {target.scheme or 'no scheme'}"
+            )
+        if not host or target.user or target.password:
             raise InvalidInput(f"{_FIELD}: {url}: expected https://<host>/<path>, without a user's name")
         if not self._rules.allows(host):
             raise InvalidInput(f"{_FIELD}: packages are not imported from {host}: it is not among the allowed domains")
         if not self._rules.trusts(host) and _is_address(host) and not public(host):
             raise InvalidInput(f"{_FIELD}: packages are not imported from {host}, which is not a public address")
+        return target
 
     def _read(self, parts: SplitResult) -> bytes:
         if "\0" in (name := unquote(parts.path)):
@@ -117,7 +126,10 @@ class _PublicOnly(AbstractResolver):
 
 def public(address: str) -> bool:
     """Whether the address is one of the internet's, and of no machine or network nearby."""
-    ip = ip_address(address.partition("%")[0])
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False  # a spelling that only some understand
     if isinstance(ip, IPv6Address):
         if ip.ipv4_mapped is not None:
             return public(str(ip.ipv4_mapped))
@@ -135,16 +147,9 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _host(parts: SplitResult) -> str:
-    return (parts.hostname or "").lower().rstrip(".")
-
-
 def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+    """Whether a client takes the host for an address, which nobody resolves."""
+    return ":" in host or host.replace(".", "").isdigit()
 
 
 async def _content(answer: aiohttp.ClientResponse) -> bytes:
