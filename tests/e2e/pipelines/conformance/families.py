@@ -6,6 +6,7 @@ from tests.e2e.pipelines.conformance import (
     artifacts,
     caching,
     collecting,
+    combinations,
     conditions,
     containers,
     exits,
@@ -39,6 +40,7 @@ _MODULES = (
     sharing,
     failures,
     limits,
+    combinations,
 )
 
 CASES: Sequence[Case] = [case for module in _MODULES for case in module.family.cases]

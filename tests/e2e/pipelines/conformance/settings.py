@@ -88,6 +88,37 @@ def secrets_as_variables(secret: str, missing: Optional[str] = None):
     kubernetes.use_secret_as_env(environment(names=["USER_NAME"]), missing, {"user": "USER_NAME"})
 
 
+@dsl.pipeline(name="with-a-secret")
+def with_a_secret(secret: str) -> list:
+    task = environment(names=["USER_NAME"])
+    kubernetes.use_secret_as_env(task, secret, {"user": "USER_NAME"})
+    return task.output
+
+
+@family.case(
+    Expect(
+        outputs={
+            "for-loop-2/0/environment.Output": ["u"],
+            "for-loop-2/0/condition-3/environment-2.Output": ["u", "blue"],
+            "with-a-secret.Output": ["u"],
+            "for-loop-2/0/with-a-secret-2.Output": ["u"],
+        }
+    ),
+    config=CONFIG,
+)
+@dsl.pipeline(name="names-from-fields-of-items-and-from-outside")
+def names_from_everywhere(config: str):
+    made = say(text=SECRET)
+    with_a_secret(secret=made.output)
+    with dsl.ParallelFor([{"secret": SECRET, "word": "x"}]) as item:
+        kubernetes.use_secret_as_env(environment(names=["USER_NAME"]), item.secret, {"user": "USER_NAME"})
+        with dsl.If(item.word == "x"):
+            task = environment(names=["USER_NAME", "COLOUR"])
+            kubernetes.use_secret_as_env(task, made.output, {"user": "USER_NAME"})
+            kubernetes.use_config_map_as_env(task, config, {"colour": "COLOUR"})
+        with_a_secret(secret=item.secret)
+
+
 @family.case(
     Expect(
         outputs={
