@@ -54,7 +54,7 @@ def test_names_come_from_all_sources_and_null_leaves_the_setting_out(
         {
             "secretAsEnv": [{**name, "keyToEnv": keys}],
             "secretAsVolume": [{**name, "mountPath": "/s"}],
-            "imagePullSecret": [name],
+            "imagePullSecret": [name, name],
         }
     )
     if expected is None:

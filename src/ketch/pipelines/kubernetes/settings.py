@@ -80,7 +80,7 @@ def _pull_secrets(config: ExecutorConfig, find: Find) -> tuple[LocalReference, .
         text_value("the image pull secret", each.secret_name, each.secret_name_parameter, find)
         for each in config.image_pull_secret
     )
-    return tuple(LocalReference(name=name) for name in names if name is not None)
+    return tuple(LocalReference(name=name) for name in dict.fromkeys(names) if name is not None)
 
 
 def _security_context(config: ExecutorConfig) -> SecurityContext | None:
