@@ -23,6 +23,7 @@ from ketch.local.sandbox.spec import Mount, TemplateSpec, WarmStart
 PYTHON = "/usr/bin/python3"
 PROGRAM = "/opt/ketch/warm/template.py"
 ENV = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+EXTRAS = ("decimal", "multiprocessing", "platform", "uuid", "xml.dom.minidom")
 IMPORTS = ("json", "logging", "random", "tempfile", "argparse")
 
 pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason="needs an interpreter below /usr")
@@ -84,7 +85,7 @@ def template_spec(
 
 @pytest.fixture
 async def warm(sandboxes: Any, tmp_path: Path) -> AsyncIterator[Warm]:
-    spec = template_spec(sandboxes.data, sandboxes.spec("true").mounts, extras=("decimal", "xml.dom.minidom"))
+    spec = template_spec(sandboxes.data, sandboxes.spec("true").mounts, extras=EXTRAS)
     await sandboxes.client.start_template(spec)
     folder = tmp_path / "work"
     folder.mkdir()
@@ -219,10 +220,20 @@ os.chdir("/")
         assert await warm.run(source) == first
 
     async def test_chance_is_its_own(self, warm):
-        source = "import random, tempfile, uuid; print(random.random(), tempfile.mktemp(), uuid.uuid4())"
+        source = """
+import multiprocessing, random, tempfile, uuid
+print(random.random(), tempfile.mktemp(), uuid.uuid4(), bytes(multiprocessing.current_process().authkey).hex())
+"""
         seen = [await warm.run(source) for _ in range(3)]
         words = [word for _, text in seen for word in text.split()]
-        assert len(set(words)) == 9
+        assert len(set(words)) == 12
+
+    async def test_what_modules_knew_of_the_template_is_forgotten(self, warm):
+        source = """
+import os, platform, threading
+print(platform.node(), threading.main_thread().native_id == os.getpid())
+"""
+        assert await warm.run(source, hostname="pod-1") == (0, "pod-1 True")
 
 
 ENDS = {

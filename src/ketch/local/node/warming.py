@@ -40,7 +40,10 @@ APPLIED = frozenset({"PYTHON_VERSION", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTEC
 START_UP = ("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_")
 """How variables begin that are read when a process starts."""
 
-LOADING = ("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "BLIS_", "KMP_", "NPY_", "NUMEXPR_", "SCIPY_", "SKLEARN_", "JOBLIB_")
+LOADING = (
+    *("BLIS_", "GOTO_", "JOBLIB_", "KMP_", "LOKY_", "MKL_", "NARWHALS_", "NPY_", "NUMEXPR_", "OMP_", "OPENBLAS_"),
+    *("PANDAS_", "SCIPY_", "SKLEARN_"),
+)
 """How variables begin that libraries read when they are loaded."""
 
 

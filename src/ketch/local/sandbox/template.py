@@ -230,6 +230,13 @@ class Template:
             modules["tempfile"].tempdir = None
         if "numpy.random" in modules:
             modules["numpy.random"].seed()
+        if "platform" in modules:
+            modules["platform"]._uname_cache = None
+            modules["platform"]._platform_cache.clear()
+        if "multiprocessing.process" in modules:
+            modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
+        if "threading" in modules:
+            modules["threading"].current_thread()._set_native_id()
         if "TZ" in environment:
             self.time.tzset()
         if environment.get("PYTHONDONTWRITEBYTECODE"):
