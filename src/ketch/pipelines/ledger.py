@@ -13,6 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.tables import INPUT, OUTPUT
 from ketch.metadata.tables import Artifact as ArtifactRow
@@ -37,6 +38,7 @@ UNKNOWN: Final = 2
 """google.rpc.Code of a failure that has no better one."""
 
 _BATCH: Final = 500  # ids in one IN list; SQLite's parameters are bounded
+_TURN: Final = 250  # entries after which others on the loop have a turn: a large loop begins with thousands
 _HEAVY = (defer(Run.pipeline_spec), defer(Run.platform_spec), defer(Run.parameters), defer(Run.description))
 
 
@@ -67,8 +69,8 @@ Entry = Order | Started | Waits | Keyed
 class Ledger:
     """Reads what a machine is rebuilt from and writes what it orders."""
 
-    def __init__(self, store: RunStore, artifacts: ArtifactStore) -> None:
-        self._store, self._artifacts = store, artifacts
+    def __init__(self, store: RunStore, artifacts: ArtifactStore, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._store, self._artifacts, self._clock = store, artifacts, clock
 
     async def state(self, run_id: str) -> str | None:
         """The run's state, None when there is no such run."""
@@ -121,8 +123,11 @@ class Ledger:
                 return False
             writing = _Writing(session, run, now)
             await writing.load(entries)
-            for entry in entries:
+            for number, entry in enumerate(entries, 1):
                 await writing.write(entry)
+                if number % _TURN == 0:
+                    await session.flush()
+                    await self._clock.sleep(0)
             if run.state == PENDING:
                 advance_run(run, RUNNING, now)
         return True

@@ -97,7 +97,7 @@ class RunReconciler:
         ended: Callable[[Run], None] = _nobody,
     ) -> None:
         self._client, self._pods, self._stores, self._clock = client, pods, stores, clock
-        self._ledger = Ledger(store, artifacts)
+        self._ledger = Ledger(store, artifacts, clock)
         self._claims, self._results = Claims(client), Results(stores, self._ledger)
         self._ended = ended
         self._runs: dict[ObjectKey, Active] = {}
