@@ -89,7 +89,7 @@ class Plan:
     @property
     def key(self) -> str:
         """Names it: equal plans have equal keys."""
-        return f"{self.environment.name[:24]}-{self.preload.project}{'-extras' if self.extras else ''}"
+        return f"{self.environment.name[:16]}-{self.preload.project}{'-extras' if self.extras else ''}"
 
 
 def preload_of(module: str, env: Mapping[str, str]) -> Preload | None:
