@@ -60,6 +60,18 @@ def test_what_cannot_be_a_data_directory_is_refused(tmp_path: Path):
         assert "Traceback" not in result.stderr
 
 
+def test_a_platform_that_cannot_start_says_why_and_leaves_nothing(own_platform: Platform):
+    assert own_platform.ketch("down").returncode == 0
+    (own_platform.root / "kube.db").write_text("this is no database")
+    for name in ("kube.db-wal", "kube.db-shm"):
+        (own_platform.root / name).unlink(missing_ok=True)
+    result = own_platform.ketch("up", "--detach", "--port", "0", "--api-port", "0")
+    assert result.returncode == 3, result.stderr
+    assert "cannot start: control-plane:" in result.stderr
+    assert "kube.db" in result.stderr
+    assert own_platform.ketch("status").returncode == 3
+
+
 def test_a_number_that_is_no_port_is_refused(tmp_path: Path):
     result = ketch("up", "--data-dir", str(tmp_path / "d"), "--port", "99999")
     assert result.returncode == 2

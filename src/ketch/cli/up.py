@@ -80,17 +80,22 @@ def up(
 
 async def _foreground(supervisor: Supervisor, directory: DataDirectory, endpoints: Endpoints, began: float) -> None:
     run = asyncio.create_task(supervisor.run())
-    ready = asyncio.create_task(supervisor.ready.wait())
-    await asyncio.wait({run, ready}, return_when=asyncio.FIRST_COMPLETED, timeout=READY_WITHIN)
-    if ready.done():
+    ready, hopeless = asyncio.create_task(supervisor.ready.wait()), asyncio.create_task(supervisor.hopeless.wait())
+    waited = {run, ready, hopeless}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED, timeout=READY_WITHIN)
+    obstacles = () if ready.done() or run.done() else supervisor.obstacles()
+    for each in (ready, hopeless):
+        each.cancel()
+    if obstacles:  # what never was ready would never be: nothing of it stays
+        why = "cannot start" if hopeless.done() else f"not ready after {READY_WITHIN:.0f} s"
+        supervisor.stop()
+        await run
+        fail(f"{why}: {'; '.join(obstacles)}: see {directory.logs}", UNAVAILABLE)
+    if ready.done() and not ready.cancelled():
         typer.echo(ready_line(directory, endpoints, began))
         sys.stdout.flush()
         if degraded := await degradation(directory):
             typer.echo(f"ketch: degraded: {degraded}", err=True)
-    elif not run.done():
-        late = [name for name, item in supervisor.describe()["processes"].items() if not item["ready"]]
-        typer.echo(f"ketch: not ready after {READY_WITHIN:.0f} s: {', '.join(late)}: see {directory.logs}", err=True)
-    ready.cancel()
     await run
 
 

@@ -16,6 +16,9 @@ from ketch.local.program import READY_FD
 
 FIRST_INHERITED_FD = 3
 ABOVE_INHERITED = 64
+HOPELESS_AFTER = 3
+"""A program that ended so often and was never ready is not tried for the sake of a start."""
+
 FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 10.0, 30.0
 PROBE_PAUSE = 0.02
 CANNOT_EXECUTE = 127
@@ -144,9 +147,23 @@ class SupervisedProcess:
         self.restarts = 0
         self.last_exit: int | None = None
         self.ready = asyncio.Event()
+        self.was_ready = False
         self._changed = changed
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()
+
+    @property
+    def cannot_start(self) -> bool:
+        """It ended again and again and was never ready: another try will not help."""
+        return not self.was_ready and self.restarts >= HOPELESS_AFTER
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        try:
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1] if lines else ""
 
     async def run(self) -> None:
         """Start the program, and again whenever it ends, until ``stop``."""
@@ -196,5 +213,6 @@ class SupervisedProcess:
                     await asyncio.wait_for(self._stopping.wait(), PROBE_PAUSE)
             ready = True
         if ready:
+            self.was_ready = True
             self.ready.set()
             self._changed()

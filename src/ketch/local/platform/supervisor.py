@@ -110,10 +110,12 @@ class Endpoints:
 
 
 class Supervisor:
-    """Runs ``specs`` until told to stop; ``ready`` is set once all of them are at the same time."""
+    """Runs ``specs`` until told to stop; ``ready`` is set once all of them are at the same time, ``hopeless`` when one
+    of them cannot start."""
 
     def __init__(self, directory: DataDirectory, specs: Sequence[ProcessSpec], endpoints: Endpoints) -> None:
         self.ready = asyncio.Event()
+        self.hopeless = asyncio.Event()
         self._directory = directory
         self._endpoints = endpoints
         self._stop = asyncio.Event()
@@ -140,6 +142,12 @@ class Supervisor:
     def stop(self) -> None:
         """Begin to end everything."""
         self._stop.set()
+
+    def obstacles(self) -> Sequence[str]:
+        """What is not ready, each with its last words, or only those that cannot start if there are any."""
+        late = [process for process in self._processes if not process.ready.is_set()]
+        hopeless = [process for process in late if process.cannot_start]
+        return [f"{process.spec.name}: {process.last_words()}" for process in hopeless or late]
 
     def describe(self) -> Mapping[str, Any]:
         """The content of the state file."""
@@ -168,5 +176,7 @@ class Supervisor:
             self.ready.set()
         else:
             self.ready.clear()
+        if any(process.cannot_start for process in self._processes):
+            self.hopeless.set()
         with contextlib.suppress(FileNotFoundError):  # the directory was removed under us: nothing left to tell
             write_atomically(self._directory.state, json.dumps(self.describe(), indent=1))
