@@ -14,6 +14,9 @@ BLOCK = 1 << 16
 LOOK_AGAIN = 0.05
 """Seconds between two looks at a log that somebody follows."""
 
+_TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", ""})
+"""As clients write it: Python's says ``True``."""
+
 
 @dataclass(frozen=True)
 class LogOptions:
@@ -47,12 +50,11 @@ def parse_options(query: dict[str, str], now: datetime) -> LogOptions:
             raise ValueError(
                 f'sinceTime: Invalid value: "{text}": must be a time such as 2026-01-01T00:00:00Z'
             ) from None
-    true = ("true", "1", "")
     return LogOptions(
-        follow=query.get("follow", "false") in true,
+        follow=query.get("follow", "false") in _TRUE,
         tail_lines=number("tailLines", 0),
         since=since,
-        timestamps=query.get("timestamps", "false") in true,
+        timestamps=query.get("timestamps", "false") in _TRUE,
         limit_bytes=number("limitBytes", 1),
     )
 
