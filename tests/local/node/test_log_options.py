@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+
 from ketch.local.node.logs import parse_options
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -162,6 +162,26 @@ async def test_suspended_it_waits_and_may_be_patched(world: World):
     assert [(each.type, each.status) for each in (await the_job(world)).status.conditions] == [("Suspended", "False")]
 
 
+async def test_it_is_suspended_while_it_runs_and_goes_on_as_patched(world: World):
+    await create(world, a_trainjob())
+    await world.play_all("Running")
+    pod = {"template": {"spec": {"template": {"spec": {"nodeSelector": {"disk": "fast"}}}}}}
+    change = {"template": {"spec": {"replicatedJobs": [{"name": "node", **pod}]}}}
+    patches = [{"manager": "example.com/test", "trainingRuntimeSpec": change}]
+    await world.edit(TrainJob, "job", {"spec": {"suspend": True, "runtimePatches": patches}})
+
+    async def gone() -> bool:
+        await world.play_all("Running")  # the node lets go of what is to be deleted
+        return await pods(world) == []
+
+    await world.until(gone)
+    await world.edit(TrainJob, "job", {"spec": {"suspend": False}})
+    await world.settle()
+    (found,) = await pods(world)
+    assert found.spec.node_selector == {"disk": "fast"}
+    assert [(each.type, each.status) for each in (await the_job(world)).status.conditions] == [("Suspended", "False")]
+
+
 async def test_later_edits_of_the_runtime_are_for_later_jobs(world: World):
     await world.client.create(a_runtime())
     reference = {"name": "mine", "kind": "TrainingRuntime"}

@@ -13,6 +13,7 @@ from ketch.kube.events import EventRecorder
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by
+from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import ConfigMap
 from ketch.training.jobsets.types import JobSet
 from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of
@@ -53,6 +54,8 @@ class TrainJobReconciler:
         jobset = self._sets.get(key)
         if jobset is None or jobset.spec.suspend:
             jobset = await self._make(job) or jobset
+        elif job.spec.suspend:
+            jobset = await self._suspend(jobset)
         outcome = verdict(job, jobset, self._clock.now())
         if outcome.end and jobset is not None:
             await self._end(jobset)
@@ -110,6 +113,16 @@ class TrainJobReconciler:
         except AlreadyExists:
             return await self._runtime(job)
         return spec
+
+    async def _suspend(self, jobset: JobSet) -> JobSet | None:
+        """That alone: whatever else is new of the job may follow once nothing of it runs."""
+        meta, change = jobset.metadata, {"spec": {"suspend": True}}
+        try:
+            return await self._client.patch(
+                JobSet, meta.name, meta.namespace, change, content_type=MERGE_PATCH, manager=MANAGER
+            )
+        except NotFound:
+            return None
 
     async def _end(self, jobset: JobSet) -> None:
         meta = jobset.metadata
