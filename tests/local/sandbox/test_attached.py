@@ -53,7 +53,9 @@ async def attach(sandboxes: Sandboxes, terminal: Terminal, *argv: str) -> Attach
 
 
 async def test_keys_reach_the_command_and_its_exit_code_comes_back(sandboxes: Sandboxes, terminal: Terminal):
-    command = await attach(sandboxes, terminal, "sh", "-c", "trap 'echo got INT; exit 7' INT; echo rea''dy; sleep 60 & wait")
+    command = await attach(
+        sandboxes, terminal, "sh", "-c", "trap 'echo got INT; exit 7' INT; echo rea''dy; sleep 60 & wait"
+    )
     terminal.expect("ready")
     terminal.type("\x03")
     terminal.expect("got INT")

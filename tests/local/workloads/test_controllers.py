@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from tests.playing import NAMESPACE, a_world
 from tests.local.workloads.test_counting import a_job
 from tests.local.workloads.test_deployments import a_deployment
+from tests.playing import NAMESPACE, a_world
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.meta import ObjectMeta

@@ -4,8 +4,8 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.playing import NAMESPACE, a_pod, a_world
 from tests.local.workloads.test_counting import a_job
+from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.conditions import find

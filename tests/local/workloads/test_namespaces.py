@@ -1,8 +1,8 @@
 """Namespaces that go take all that is in them along."""
 
 import pytest
-from tests.playing import a_pod, a_world
 from tests.local.workloads.test_garbage import DEFINITION, WIDGET, everything
+from tests.playing import a_pod, a_world
 
 from ketch.kube.conditions import find
 from ketch.kube.meta import ObjectKey, ObjectMeta
