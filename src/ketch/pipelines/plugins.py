@@ -37,5 +37,5 @@ def _deeper(value: Any, levels: int) -> bool:
     """Whether objects and lists lie in one another more than ``levels`` deep."""
     if not isinstance(value, dict | list):
         return False
-    inner = cast("list[Any]", list(value.values()) if isinstance(value, dict) else value)
+    inner = cast("dict[str, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
     return levels == 0 or any(_deeper(each, levels - 1) for each in inner)
