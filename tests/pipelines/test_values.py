@@ -81,3 +81,12 @@ def test_given_outputs_are_held_against_their_declaration() -> None:
     assert check_output(2.0, INTEGER, "x") == 2
     with pytest.raises(ValueProblem, match="should be STRING, but the step gave number"):
         check_output(2.0, STRING, "x")
+
+
+def test_what_json_has_no_number_for_is_told_by_its_name() -> None:
+    with pytest.raises(ValueProblem, match="should be NUMBER_DOUBLE, but the step gave NaN, which JSON has no number"):
+        check_output("NaN", DOUBLE, "x")
+    with pytest.raises(ValueProblem, match="should be NUMBER_DOUBLE, but the step wrote 'inf'"):
+        parse_output("inf", DOUBLE, "x")
+    assert parse_output("[NaN, 1.0]", LIST, "x") == ["NaN", 1]
+    assert check_output("NaN", STRING, "x") == "NaN"

@@ -5,6 +5,7 @@ types and a specification's Struct only knows doubles. Texts follow KFP's launch
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -16,6 +17,8 @@ _EXACT = 2**53  # beyond it a double no longer tells integers apart
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
+"""What Python writes for numbers that JSON does not have; they come as texts."""
 
 _NAMES: Final[Mapping[type, str]] = {
     str: "string",
@@ -118,12 +121,15 @@ def _parse(text: str, kind: ParameterType) -> Any:
     if kind is ParameterType.NUMBER_INTEGER:
         return int(word)
     if kind is ParameterType.NUMBER_DOUBLE:
-        return plain(float(word))
+        number = float(word)
+        if not math.isfinite(number):
+            raise ValueError(word)
+        return plain(number)
     if kind is ParameterType.BOOLEAN:
         if word not in _TRUE | _FALSE:
             raise ValueError(word)
         return word in _TRUE
-    value = plain(json.loads(word))
+    value = plain(json.loads(word, parse_constant=str))
     if not _fits(value, kind):
         raise ValueError(word)
     return value
@@ -133,5 +139,6 @@ def check_output(value: Any, kind: ParameterType, name: str) -> Any:
     """A value from an executor's output document, held against its declaration. Raises ValueProblem."""
     value = plain(value)
     if not _fits(value, kind):
-        raise ValueProblem(f'output parameter "{name}" should be {kind.value}, but the step gave {kind_name(value)}')
+        gave = f"{value}, which JSON has no number for" if value in _NO_NUMBERS else kind_name(value)
+        raise ValueProblem(f'output parameter "{name}" should be {kind.value}, but the step gave {gave}')
     return value

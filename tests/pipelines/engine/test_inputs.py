@@ -159,3 +159,12 @@ def test_what_needs_no_pod_is_ordered_without_one() -> None:
     run.restart()
     assert run.begin() == ["do c"]
     assert run.well("c", name="x") == ["end SUCCEEDED"]
+
+
+def test_null_given_to_a_pipeline_is_nothing_given() -> None:
+    with_default = {"parameterType": "STRING", "isOptional": True, "defaultValue": "usual"}
+    root = {"inputDefinitions": {"parameters": {"p": with_default, "q": TEXT}}}
+    passed = given(t={"componentInputParameter": "p"}, **{"pipelinechannel--c-name": {"componentInputParameter": "q"}})
+    run = Driver(a_spec({"a": step("text", inputs=passed)}, root, text=WITH_TEXT), {"p": None, "q": None})
+    run.begin()
+    assert run.machine.node(run.identity("a")).inputs == Values({"t": "usual"})

@@ -24,13 +24,17 @@ class InputProblem(Exception):
 
 
 def root_inputs(component: ComponentSpec, parameters: Mapping[str, Any]) -> Values:
-    """The pipeline's own inputs: the user's values, defaults for the rest. Raises InputProblem."""
+    """The pipeline's own inputs: the user's values, defaults for the rest; null is none. Raises InputProblem."""
     declared = component.input_definitions.parameters
     for name in parameters:
         if name not in declared:
             raise InputProblem(f'the pipeline has no parameter "{name}"')
     try:
-        given = {name: convert(value, declared[name].parameter_type, name) for name, value in parameters.items()}
+        given = {
+            name: convert(value, declared[name].parameter_type, name)
+            for name, value in parameters.items()
+            if value is not None
+        }
     except ValueProblem as error:
         raise InputProblem(str(error)) from error
     return _completed(component, given, {})
