@@ -1,11 +1,13 @@
 """Images on a real machine: environments are built once, whole or not at all."""
 
 import asyncio
+import gc
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
+from tests.waiting import eventually
 
 from ketch.local.images.images import ImageBuildFailed, Images, ImageUnknown
 
@@ -45,6 +47,19 @@ async def test_a_failed_build_leaves_nothing_and_tells_uvs_reason(images, tmp_pa
     with pytest.raises(ImageBuildFailed, match="no-such-thing"):
         await images.resolve("plain", packages=["no-such-thing @ file:///nowhere/no-such-thing-1-py3-none-any.whl"])
     assert environments(tmp_path) == []
+
+
+async def test_a_failed_build_that_nobody_waits_for_any_more_is_no_trouble(images, tmp_path):
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    packages = ["no-such-thing @ file:///nowhere/no-such-thing-1-py3-none-any.whl"]
+    asking = asyncio.create_task(images.resolve("plain", packages=packages))
+    await eventually(lambda: (tmp_path / "environments").is_dir() and environments(tmp_path), "a build that began")
+    asking.cancel()
+    await eventually(lambda: not environments(tmp_path), "its end")
+    await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()}, "the end of its task")
+    gc.collect()
+    assert complaints == []
 
 
 async def test_what_a_killed_builder_left_is_cleared_away(images, tmp_path):

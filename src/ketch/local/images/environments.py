@@ -92,8 +92,13 @@ class Environments:
         task = self._building.get(key)
         if task is None:
             task = self._building[key] = asyncio.create_task(self._build(content, path))
-            task.add_done_callback(lambda _: self._building.pop(key, None))
+            task.add_done_callback(lambda built: self._ended(key, built))
         return await asyncio.shield(task)
+
+    def _ended(self, key: str, built: asyncio.Task[Path]) -> None:
+        self._building.pop(key, None)
+        if not built.cancelled():
+            built.exception()  # those who still wait are told; none may be left, and asyncio would complain of it
 
     async def _build(self, content: Content, path: Path) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
