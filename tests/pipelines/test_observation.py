@@ -103,6 +103,13 @@ def test_failures(status: dict[str, Any], message: str) -> None:
     assert observe(a_pod(phase="Failed", **status)) == Observation(Phase.FAILED, message)
 
 
+def test_what_was_missing_before_a_step_failed_is_told() -> None:
+    missed = ended(0, "https://h/x cannot be fetched: HTTP Error 404: Not Found\n", "Completed")
+    pod = a_pod(phase="Failed", initContainerStatuses=missed, containerStatuses=ended(1, "no file"))
+    told = "exit code 1: no file (before it began: https://h/x cannot be fetched: HTTP Error 404: Not Found)"
+    assert observe(pod) == Observation(Phase.FAILED, told)
+
+
 def test_of_a_traceback_the_last_frame_and_the_exception_count() -> None:
     assert useful_end(TRACE).splitlines() == [
         '  File "/tmp/tmp.x/ephemeral_component.py", line 7, in train',

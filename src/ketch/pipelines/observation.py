@@ -62,7 +62,7 @@ def observe(pod: Pod) -> Observation:
     if status.phase == "Succeeded":
         return Observation(Phase.SUCCEEDED)
     if status.phase == "Failed":
-        return Observation(Phase.FAILED, _failure(pod))
+        return Observation(Phase.FAILED, _failure(pod) + _beforehand(pod))
     containers = (*status.init_container_statuses, *status.container_statuses)
     for container in containers:
         waiting = container.state.waiting
@@ -110,6 +110,13 @@ def _failure(pod: Pod) -> str:
     if status.reason:
         head = f"{status.reason}: {head}"
     return f"{head}: {said}" if said else head
+
+
+def _beforehand(pod: Pod) -> str:
+    """What containers that prepared the step, and ended well, had to say: an input that is not there, say."""
+    ends = (container.state.terminated for container in pod.status.init_container_statuses)
+    said = [end.message.strip() for end in ends if end is not None and end.exit_code == 0 and end.message.strip()]
+    return f" (before it began: {'; '.join(said)})" if said else ""
 
 
 def ended_at(pod: Pod) -> datetime | None:

@@ -168,13 +168,28 @@ def web(tmp_path: Path) -> Iterator[str]:
 async def test_web_addresses_are_fetched_and_dead_ones_left(
     carrier: Carrier, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    await carrier.fetch([f"{web}/iris.csv?raw=1", f"{web}/missing.csv", "http://127.0.0.1:1/x", "http://[bad/x"])
+    missed = await carrier.fetch([f"{web}/{name}" for name in ("iris.csv?raw=1", "missing.csv")])
+    assert missed == [f"{web}/missing.csv cannot be fetched: HTTP Error 404: File not found"]
+    assert len(await carrier.fetch(["http://127.0.0.1:1/x", "http://[bad/x"])) == 2
     host = web.removeprefix("http://")
     folder = tmp_path / "root/kfp-workspace/.artifacts/http:" / host
     assert [path.name for path in folder.iterdir()] == ["iris.csv?raw=1"]
     monkeypatch.setattr(program, "LARGEST_FROM_WEB", 1)
     await carrier.fetch([f"{web}/iris.csv"])
     assert not (folder / "iris.csv").exists()
+
+
+async def test_a_proxys_own_words_are_told(carrier: Carrier):
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nnot here\n")
+        writer.close()
+
+    server = await asyncio.start_server(refusing, "127.0.0.1", 0)
+    (told,) = await carrier.fetch([f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"])
+    assert told.endswith("/x cannot be fetched: HTTP Error 403: Forbidden: not here")
+    server.close()
+    await server.wait_closed()
 
 
 async def test_an_answer_that_breaks_off_is_no_file(carrier: Carrier, tmp_path: Path):
@@ -185,7 +200,8 @@ async def test_an_answer_that_breaks_off_is_no_file(carrier: Carrier, tmp_path: 
 
     server = await asyncio.start_server(short, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    await carrier.fetch([f"http://127.0.0.1:{port}/x"])
+    (told,) = await carrier.fetch([f"http://127.0.0.1:{port}/x"])
+    assert told.endswith("/x: fetched no more than 4 of 100 bytes")
     assert list((tmp_path / f"root/kfp-workspace/.artifacts/http:/127.0.0.1:{port}").iterdir()) == []
     server.close()
     await server.wait_closed()

@@ -1,22 +1,39 @@
 """``python3 -m ketch.pipelines.transfer fetch URI...`` and ``... deliver ROOT [FETCHED...]``: see ``program``."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 from ketch.pipelines.transfer.program import Carrier, TransferFailed, read_table, wait_for_end
+
+_LAST_WORDS: Final = "/dev/termination-log"
+_LONGEST: Final = 1000
+
+log = logging.getLogger(__name__)
 
 
 async def _run(command: str, uris: Sequence[str]) -> None:
     carrier = Carrier(read_table(os.environ), os.environ)
     if command == "fetch":
-        await carrier.fetch(uris)
+        _tell(await carrier.fetch(uris))
         return
     carrier.prepare(uris[0])
     await wait_for_end()
     await carrier.deliver(uris[0], uris[1:])
+
+
+def _tell(missed: Sequence[str]) -> None:
+    """In the log, and as the container's last words: should the step fail, they say why."""
+    for sentence in missed:
+        log.warning("%s", sentence)
+    if missed:
+        with contextlib.suppress(OSError):
+            Path(_LAST_WORDS).write_text("; ".join(missed)[:_LONGEST])
 
 
 def main() -> None:

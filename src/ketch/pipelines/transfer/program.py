@@ -5,6 +5,7 @@ links that lead out of the step's own directory: what they lead to would be this
 """
 
 import asyncio
+import contextlib
 import http.client
 import logging
 import os
@@ -31,6 +32,7 @@ PATIENCE: Final = timedelta(minutes=5)
 LARGEST_FROM_WEB: Final = 32 * 1024**3
 _WEB_SECONDS: Final = 60  # of silence
 _PIECE: Final = 1024 * 1024
+_SENTENCE: Final = 300
 _AT_ONCE: Final = 3  # files
 _OPEN: Final = 0o777
 _PROBLEMS = (StoreError, OSError, ValueError)  # ValueError: a name that no store can have
@@ -59,24 +61,29 @@ class Carrier:
         self._root = root.resolve()
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def fetch(self, uris: Sequence[str]) -> None:
-        """Bring the data of all ``uris``. What is not there, the step finds out. Raises TransferFailed."""
+    async def fetch(self, uris: Sequence[str]) -> Sequence[str]:
+        """Bring the data of all ``uris``; what is not there, a sentence for each. Raises TransferFailed.
+
+        A step may use an address alone, so it is the step's to miss the data.
+        """
         results = await asyncio.gather(*(self._fetch(uri) for uri in dict.fromkeys(uris)), return_exceptions=True)
+        missed: list[str] = []
         for result in results:
             if isinstance(result, _PROBLEMS):
                 raise TransferFailed(f"an input could not be fetched: {result}") from result
             if isinstance(result, BaseException):
                 raise result
+            missed += [result] if result else []
+        return missed
 
-    async def _fetch(self, uri: str) -> None:
+    async def _fetch(self, uri: str) -> str:
         async with self._turn:
             path = local_file(self._root, uri)
             if uri.partition("://")[0] in WEB:
-                await asyncio.to_thread(_from_web, uri, path)
-            elif place_of(self._store.table, uri) is None:
-                log.warning("%s is in no store that is known here: skipped", uri)
-            elif not await self._store.fetch(uri, path):
-                log.warning("%s: there is nothing", uri)
+                return await asyncio.to_thread(_from_web, uri, path)
+            if place_of(self._store.table, uri) is None:
+                return f"{uri} is in no store that is known here: skipped"
+            return "" if await self._store.fetch(uri, path) else f"{uri}: there is nothing"
 
     def prepare(self, uri: str) -> None:
         """Make the directory in which the step leaves its outputs, open to whatever user it runs as."""
@@ -167,8 +174,8 @@ def _artifact_uris(document: Path) -> Iterator[str]:
                 yield uri
 
 
-def _from_web(url: str, path: Path) -> None:
-    """What cannot be had stays away, as from a store: a step may use the address alone."""
+def _from_web(url: str, path: Path) -> str:
+    """Fetch; what cannot be had stays away, as from a store, and is told."""
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -177,13 +184,21 @@ def _from_web(url: str, path: Path) -> None:
             while piece := b"" if max(expected, came) > LARGEST_FROM_WEB else answer.read(_PIECE):
                 came += file.write(piece)
         if came < expected or came > LARGEST_FROM_WEB:
-            log.warning("%s: fetched no more than %d of %d bytes", url, came, expected)
-            return
+            return f"{url}: fetched no more than {came} of {expected} bytes"
         partial.replace(path)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError, ValueError) as error:
-        log.warning("%s cannot be fetched: %s", url, error)
+        return f"{url} cannot be fetched: {_reason(error)}"
     finally:
         partial.unlink(missing_ok=True)
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, with the server's (or a proxy's) own sentence where it is one."""
+    if isinstance(error, urllib.error.HTTPError) and error.headers.get_content_type() == "text/plain":
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return f"{error}: {error.read(_SENTENCE).decode(errors='replace').strip()}"
+    return str(error)
 
 
 async def wait_for_end() -> None:
