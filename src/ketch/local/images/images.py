@@ -21,6 +21,7 @@ from ketch.local.images.environments import (
 )
 from ketch.local.images.interpreters import Interpreters
 from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
+from ketch.local.images.nesting import nesting_mounts
 from ketch.local.images.own import SEARCH, own_digest, own_mounts
 from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
 from ketch.local.sandbox.spec import Mount
@@ -67,7 +68,8 @@ class Images:
         self._mappings = data_dir / MAPPINGS
         self.environments = Environments(data_dir / ENVIRONMENTS)
         self._interpreters = Interpreters()
-        accounts = account_files(data_dir / ENVIRONMENTS / "etc")
+        self._written = data_dir / ENVIRONMENTS / "etc"
+        accounts = account_files(self._written)
         self._base = (*system_mounts(), *accounts, *writable_mounts())
 
     async def resolve(
@@ -146,6 +148,7 @@ class Images:
         mounts = [*self._base, Mount("overlay", MOUNT, str(path)), Mount("ro-bind", f"{TOOLS}/uv", find_uv_bin())]
         if outside_system(interpreter.prefix):
             mounts.append(Mount("ro-bind", str(interpreter.prefix), str(interpreter.prefix)))
+        mounts += nesting_mounts(interpreter, MOUNT, self._written)
         env = {
             "PATH": f"{MOUNT}/bin:{SEARCH_PATH}:{TOOLS}",
             "HOME": HOME,
