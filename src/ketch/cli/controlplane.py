@@ -86,7 +86,7 @@ async def _serve(directory: DataDirectory) -> None:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
-        scheduler.setup(manager)
+        await scheduler.setup(manager)
         workloads.setup(manager, api.authority.certificate.read_text())
         application = await setup_pipelines(
             manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)

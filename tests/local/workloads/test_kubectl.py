@@ -25,7 +25,7 @@ async def kubectl(served):
     """Runs kubectl beside controllers and a node that makes every placed pod ready; returns what it prints."""
     client = RESTClient(served.api.transport())
     manager = Manager(client, SYSTEM_CLOCK)
-    scheduler.setup(manager)
+    await scheduler.setup(manager)
     workloads.setup(manager)
     pods = manager.informer(Pod)
     placed: asyncio.Queue[Pod] = asyncio.Queue()

@@ -4,21 +4,25 @@ import asyncio
 from datetime import UTC, datetime
 
 from ketch.kube.conditions import find, set_conditions
+from ketch.kube.definitions import AGE, definition_of
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.transport import MERGE_PATCH
+from ketch.kube.types.apiextensions import CustomResourceColumn
 from ketch.kube.types.core import Namespace, Node, PersistentVolume, PersistentVolumeClaim
+from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod, PodCondition, PodStatus
 from ketch.kube.types.storage import StorageClass
 from ketch.local.scheduler.claims import SELECTED_NODE, Found, look, untold
 from ketch.local.scheduler.decisions import Unplaced, decide
 from ketch.local.scheduler.filters import Change
+from ketch.local.scheduler.gangs import Attempt, Gang, Gangs, attempt, group_of
 from ketch.local.scheduler.needs import needs_of
 from ketch.local.scheduler.queue import Popped, Queue, Waiting
 from ketch.local.scheduler.reading import NAME, facts_of, holds_room, is_ours
-from ketch.local.scheduler.state import State
+from ketch.local.scheduler.state import NodeState, State
 
 SCHEDULED, UNSCHEDULABLE, GATED = "PodScheduled", "Unschedulable", "SchedulingGated"
 GATED_MESSAGE = "Scheduling is blocked due to non-empty scheduling gates"
@@ -44,8 +48,10 @@ class Scheduler:
         self._volumes = manager.informer(PersistentVolume)
         self._classes = manager.informer(StorageClass)
         self._namespaces = manager.informer(Namespace)
+        self._groups = manager.informer(PodGroup)
         self._state = State()
         self._queue = Queue()
+        self._gangs = Gangs()
         self._work = asyncio.Event()
         self._writes = asyncio.Semaphore(WRITES)
         self._binding: set[str] = set()
@@ -55,6 +61,7 @@ class Scheduler:
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
         self._namespaces.add_handler(self._namespace_changed)
+        self._groups.add_handler(self._group_changed)
         for informer in (self._claims, self._volumes, self._classes):
             informer.add_handler(self._storage_changed)
 
@@ -62,6 +69,7 @@ class Scheduler:
         """Schedule until cancelled."""
         for informer in (self._pods, self._nodes, self._claims, self._volumes, self._classes, self._namespaces):
             await informer.wait_synced()
+        await self._groups.wait_synced()
         try:
             async with self._tasks:
                 while True:
@@ -76,7 +84,10 @@ class Scheduler:
             self._tell(pod.metadata.uid, pod.key, GATED, GATED_MESSAGE)
         self._gated.clear()
         while (popped := self._queue.pop()) is not None:
-            self._decide(popped)
+            if (gang := self._gangs.by_entry(popped.pod.uid)) is not None:
+                self._decide_gang(gang, popped.pod)
+            else:
+                self._decide(popped)
             await self._clock.sleep(0)  # let writes begin and news come in between two decisions
 
     # what happens -----------------------------------------------------------------------------------------------
@@ -93,11 +104,13 @@ class Scheduler:
         uid = new.metadata.uid
         if holds_room(new):
             self._queue.remove(uid)
+            self._seat(new)
             if self._state.node_of(uid) != new.spec.node_name:
                 self._state.place(uid, needs_of(new), new.spec.node_name)
                 self._wake(Change.PODS)
         elif not is_ours(new):
             self._forget(uid)
+            self._seat(new)  # one that has ended has done its part
         elif uid in self._binding:
             pass
         elif new.spec.scheduling_gates:
@@ -107,11 +120,41 @@ class Scheduler:
         else:
             created = new.metadata.creation_timestamp or BEGINNING
             order = self._queue.order(new.spec.priority or 0, created)
-            self._queue.add(Waiting(uid, new.key, needs_of(new), order))
+            waiting = Waiting(uid, new.key, needs_of(new), order)
+            if (group := group_of(new)) is None:
+                self._queue.add(waiting)
+            else:
+                gang, is_news = self._gangs.join(group, waiting)
+                if is_news:
+                    self._enqueue(gang)
             self._work.set()
+
+    def _seat(self, pod: Pod) -> None:
+        """A pod with a node counts for its gang until it is about to go."""
+        group = group_of(pod)
+        if group is None or not pod.spec.node_name:
+            return
+        if pod.metadata.deletion_timestamp is None:
+            self._gangs.seat(group, pod.metadata.uid)
+        else:
+            self._gangs.leave(pod.metadata.uid)
+
+    def _enqueue(self, gang: Gang) -> None:
+        """Give the gang its turn anew: something of it has changed."""
+        self._queue.remove(gang.uid)
+        if gang.waiting:
+            self._queue.add(gang.entry)
+            self._work.set()
+
+    def _group_changed(self, old: PodGroup | None, new: PodGroup | None) -> None:
+        changed = new or old
+        if changed is not None:
+            self._enqueue(self._gangs.set_least(changed.key, new.spec.min_member if new else None))
 
     def _forget(self, uid: str) -> None:
         self._queue.remove(uid)
+        if (gang := self._gangs.leave(uid)) is not None and not gang.waiting:
+            self._queue.remove(gang.uid)
         self._gated.pop(uid, None)
         if self._state.displace(uid):
             self._wake(Change.ROOM)
@@ -152,27 +195,57 @@ class Scheduler:
         if popped.refused is not None:
             self._tell(pod.uid, pod.key, UNSCHEDULABLE, popped.refused)
             return
+        decision, found = self._find(pod)
+        if isinstance(decision, Unplaced):
+            self._refuse(pod, decision)
+        elif found.to_provide:
+            self._queue.park(pod, "", Change.CLAIMS | Change.NODES)
+            self._provide(found, decision.name)
+        else:
+            self._state.place(pod.uid, pod.needs, decision.name)
+            self._queue.placed(pod)
+            self._begin_binding(pod, decision.name)
+
+    def _find(self, pod: Waiting) -> tuple[NodeState | Unplaced, Found]:
+        """A node for the pod, or the verdict; and what its claims mean."""
         found = look(pod.needs, self) if pod.needs.claims else Found()
         if found.problem:
             count = sum(1 for _ in self._state.nodes())
             message = f"0/{count} nodes are available: {found.problem}."
-            self._refuse(pod, Unplaced(message, Change.CLAIMS, shared=True))
-            return
+            return Unplaced(message, Change.CLAIMS, shared=True), found
         decision = decide(pod.needs, self._state, found.volumes)
-        if isinstance(decision, Unplaced):
-            if pod.needs.claims:
-                decision = decision._replace(cure=decision.cure | Change.CLAIMS)
-            self._refuse(pod, decision)
-        elif found.to_provide:
-            self._queue.park(pod, "", Change.CLAIMS | Change.NODES)
-            if untold(found.to_provide, [node.name for node in self._state.nodes()]):
-                self._tasks.create_task(self._select(found, decision.name))
+        if isinstance(decision, Unplaced) and pod.needs.claims:
+            decision = decision._replace(cure=decision.cure | Change.CLAIMS)
+        return decision, found
+
+    def _decide_gang(self, gang: Gang, entry: Waiting) -> None:
+        """The same for all of a gang that wait. Nothing here awaits either."""
+        if problem := gang.incomplete():
+            self._queue.park(entry, problem, Change(0), shared=False)
+            for pod in gang.waiting.values():
+                self._tell(pod.uid, pod.key, UNSCHEDULABLE, problem)
+            return
+        outcome = attempt(gang, self._state, self._find)
+        for seat in outcome.to_provide:
+            self._provide(seat.found, seat.node)
+        for seat in outcome.seats:
+            self._gangs.seat(gang.key, seat.pod.uid)
+            self._begin_binding(seat.pod, seat.node)
+        for pod, verdict in outcome.refused:
+            self._tell(pod.uid, pod.key, UNSCHEDULABLE, verdict.message)
+        if gang.waiting:
+            self._queue.park(entry, "", _cure_of(outcome), shared=False)
         else:
-            self._state.place(pod.uid, pod.needs, decision.name)
-            self._binding.add(pod.uid)
-            self._queue.placed(pod)
-            self._queue.wake(Change.PODS)
-            self._tasks.create_task(self._bind(pod, decision.name))
+            self._queue.placed(entry)
+
+    def _provide(self, found: Found, node: str) -> None:
+        if untold(found.to_provide, [each.name for each in self._state.nodes()]):
+            self._tasks.create_task(self._select(found, node))
+
+    def _begin_binding(self, pod: Waiting, node: str) -> None:
+        self._binding.add(pod.uid)
+        self._queue.wake(Change.PODS)
+        self._tasks.create_task(self._bind(pod, node))
 
     def _refuse(self, pod: Waiting, verdict: Unplaced) -> None:
         for each in self._queue.park(pod, verdict.message, verdict.cure, shared=verdict.shared):
@@ -266,6 +339,16 @@ class Scheduler:
             self._events.tell(pod, "Warning", "FailedScheduling", message)
 
 
-def setup(manager: Manager) -> None:
-    """Schedule pods on the manager's cluster."""
+def _cure_of(outcome: Attempt) -> Change:
+    """What may help those of a gang that still wait."""
+    cure = Change.CLAIMS | Change.NODES if outcome.to_provide else Change(0)
+    for _, verdict in outcome.refused:
+        cure |= verdict.cure
+    return cure
+
+
+async def setup(manager: Manager) -> None:
+    """Schedule pods on the manager's cluster, and define the groups that pods may be placed in. Raises APIError."""
+    least = CustomResourceColumn(name="MinMember", type="integer", json_path=".spec.minMember")
+    await manager.client.apply(definition_of(PodGroup, columns=(least, AGE), short_names=("pg",)), manager=NAME)
     manager.add(Scheduler(manager).run)
