@@ -6,7 +6,14 @@ import pytest
 
 from ketch.kube.codec import decode
 from ketch.kube.types.core import ConfigMap, Pod, Secret, Service
-from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand, service_variables
+from ketch.local.node.environment import (
+    ConfigError,
+    Surroundings,
+    build_environment,
+    expand,
+    service_variables,
+    with_given,
+)
 
 
 def a_pod(container, **spec):
@@ -130,3 +137,9 @@ def test_services_are_announced_unless_unwanted_and_the_api_server_always():
     bare = service_variables(a_pod({}, enableServiceLinks=False), AROUND.services)
     assert (bare["KUBERNETES_SERVICE_HOST"], bare["KUBERNETES_SERVICE_PORT"]) == ("10.96.0.1", "443")
     assert not [name for name in bare if name.startswith("MY_DB")]
+
+
+def test_a_proxy_of_the_containers_own_is_its_proxy_in_small_letters_too():
+    given = {"http_proxy": "node", "HTTP_PROXY": "node", "no_proxy": "node", "NO_PROXY": "node", "SSL_CERT_FILE": "x"}
+    own = {"HTTP_PROXY": "own", "no_proxy": ""}
+    assert with_given(own, given) == {"HTTP_PROXY": "own", "no_proxy": "", "SSL_CERT_FILE": "x"}

@@ -70,6 +70,14 @@ def build_environment(pod: Pod, container: Container, around: Surroundings) -> d
     return result
 
 
+def with_given(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The container's ``own`` variables before what the node has ``given`` it.
+
+    What programs read in small and in capital letters, as a proxy's address, is the container's in both.
+    """
+    return {name: value for name, value in given.items() if name.swapcase() not in own} | dict(own)
+
+
 def _all_keys(source: EnvFromSource, around: Surroundings) -> Mapping[str, str]:
     if (reference := source.config_map_ref) is not None:
         config_map = around.config_maps.get(reference.name)

@@ -12,7 +12,7 @@ from ketch.kube.types.core import Pod
 from ketch.local.images.images import Image
 from ketch.local.network.resolvconf import resolv_conf
 from ketch.local.network.wire import NetworkInfo
-from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand
+from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand, with_given
 from ketch.local.node.logs import files_of
 from ketch.local.node.volumes.places import Folders, Place
 from ketch.local.sandbox.spec import ContainerSpec, Mount
@@ -76,8 +76,8 @@ def forget_runs(folders: Folders, uid: str, name: str, last: int) -> None:
 def container_spec(pod: Pod, container: Container, attempt: int, image: Image, setting: Setting) -> ContainerSpec:
     """The run ``attempt`` of ``container``. Raises ConfigError."""
     uid, name = pod.metadata.uid, container.name
-    base = {**image.env, "HOSTNAME": hostname(pod), **setting.variables}
-    env = base | build_environment(pod, container, setting.around)
+    own = build_environment(pod, container, setting.around)
+    env = {**image.env, "HOSTNAME": hostname(pod)} | with_given(own, setting.variables)
     command = [expand(word, env) for word in container.command] or list(image.argv if not container.args else ())
     argv = (*command, *(expand(word, env) for word in container.args))
     if not argv:
