@@ -79,6 +79,22 @@ def test_workers_are_scaled(platform: Platform, namespace: str):
     eventually(lambda: not platform.get("pods", "-n", namespace)["items"])
 
 
+def test_two_jobs_of_which_one_and_a_half_fit_both_finish(platform: Platform, namespace: str):
+    """Each job's processes meet, so half a job would wait for ever, and hold the room of the other half."""
+    (node,) = platform.get("nodes")["items"]
+    share = f"{int(node['status']['allocatable']['cpu']) * 300}m"  # three pods have room, two jobs have four
+    for name in ("one", "other"):
+        job = a_job(name, namespace, RING, workers=1)
+        job["spec"]["runPolicy"] = {"schedulingPolicy": {}}
+        for replica in job["spec"]["pytorchReplicaSpecs"].values():
+            replica["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": share}}
+        platform.apply(job)
+    for name in ("one", "other"):
+        platform.kubectl("wait", "--for=condition=Succeeded", f"pytorchjob/{name}", "-n", namespace, "--timeout=60s")
+    groups = platform.get("podgroups", "-n", namespace)["items"]
+    assert {each["metadata"]["name"]: each["spec"]["minMember"] for each in groups} == {"one": 2, "other": 2}
+
+
 def test_a_wrong_job_is_refused_with_its_field(platform: Platform, namespace: str):
     job = a_job("wrong", namespace, "pass")
     job["spec"]["pytorchReplicaSpecs"]["Master"]["replicas"] = 2

@@ -13,7 +13,9 @@ from ketch.kube.errors import Invalid
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import ConfigMap
+from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup
 from ketch.kube.types.pods import Pod
+from ketch.local import scheduler
 from ketch.local.workloads import garbage, jobs
 from ketch.local.workloads.monitor import Monitor
 from ketch.training.jobsets.types import JobSet
@@ -180,6 +182,25 @@ async def test_it_is_suspended_while_it_runs_and_goes_on_as_patched(world: World
     (found,) = await pods(world)
     assert found.spec.node_selector == {"disk": "fast"}
     assert [(each.type, each.status) for each in (await the_job(world)).status.conditions] == [("Suspended", "False")]
+
+
+async def test_its_nodes_are_placed_together_if_the_runtime_says_so(tmp_path: Path):
+    async with a_world(tmp_path, scheduler.setup, jobs.setup, setup, admissions=admissions()) as world:
+        policy = {"coscheduling": {"scheduleTimeoutSeconds": 30}}
+        await world.client.create(a_runtime(podGroupPolicy=policy, mlPolicy={"numNodes": 3}))
+        await create(world, a_trainjob(runtimeRef={"name": "mine", "kind": "TrainingRuntime"}))
+        group = await world.get(PodGroup, "job")
+        assert group is not None
+        assert (group.spec.min_member, group.spec.schedule_timeout_seconds) == (3, 30)
+        jobset = await world.get(JobSet, "job")
+        assert jobset is not None
+        labels = [each.template.spec.template.metadata.labels for each in jobset.spec.replicated_jobs]
+        assert [each.get(POD_GROUP_LABEL) for each in labels] == [None, "job"]  # initializers come before
+
+
+async def test_a_gang_scheduler_that_is_not_there_is_refused(world: World):
+    with pytest.raises(Invalid, match=r"spec\.podGroupPolicy: Unsupported value: \"volcano\""):
+        await world.client.create(a_runtime(podGroupPolicy={"volcano": {}}))
 
 
 async def test_later_edits_of_the_runtime_are_for_later_jobs(world: World):

@@ -34,6 +34,7 @@ class JobAdmission(Admission[TrainingJob]):
         yield from found
         if not found:
             yield from self._kind.check(obj)
+            yield from self._check_gang(obj)
 
     def _check_name(self, obj: TrainingJob) -> Iterable[Cause]:
         """Pods and services are named after the job, so the longest of their names must be one as well."""
@@ -46,6 +47,13 @@ class JobAdmission(Admission[TrainingJob]):
         if longest > _LONGEST_NAME:
             over = longest - _LONGEST_NAME
             yield invalid("metadata.name", name, f"its replicas' names would be {over} characters too long")
+
+    def _check_gang(self, obj: TrainingJob) -> Iterable[Cause]:
+        """More pods than there are would never come together."""
+        scheduling, total = _policy(obj).scheduling_policy, self._kind.understand(obj).total
+        if scheduling is not None and (scheduling.min_available or 0) > total:
+            path = "spec.runPolicy.schedulingPolicy.minAvailable"
+            yield invalid(path, scheduling.min_available, f"must not be more than the job's {total} replicas")
 
     def _check_policy(self, policy: RunPolicy, old: RunPolicy | None) -> Iterable[Cause]:
         if policy.managed_by and policy.managed_by not in MANAGERS:

@@ -14,6 +14,7 @@ import msgspec
 
 from ketch.kube.meta import LabelSelector
 from ketch.kube.types.core import Service
+from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.conditions import (
     CREATED,
@@ -25,7 +26,7 @@ from ketch.training.jobs.conditions import (
     added,
     holds,
 )
-from ketch.training.jobs.desired import INDEX_LABEL, TYPE_LABEL, job_labels, pod_of, services
+from ketch.training.jobs.desired import INDEX_LABEL, TYPE_LABEL, job_labels, pod_group, pod_of, services
 from ketch.training.jobs.framework import (
     ALWAYS,
     EXIT_CODE,
@@ -59,6 +60,9 @@ class Decision:
     kind: str
     now: datetime
     status: JobStatus
+    group: PodGroup | None = None
+    """What must be there, and up to date, before pods are made."""
+
     create_pods: list[Pod] = field(default_factory=list[Pod])
     create_services: list[Service] = field(default_factory=list[Service])
     delete_pods: list[Pod] = field(default_factory=list[Pod])
@@ -258,6 +262,8 @@ class _Pass:
         for name, (replicas, index) in self.slots.items():
             if name not in self.pods:
                 self.decision.create_pods.append(pod_of(self.kind, self.group, replicas, index))
+        if self.decision.create_pods:
+            self.decision.group = pod_group(self.group)
         self.decision.create_services += [
             each for each in services(self.kind, self.group) if each.metadata.name not in self.services
         ]

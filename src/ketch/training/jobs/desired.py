@@ -9,6 +9,7 @@ from ketch.kube.meta import ObjectMeta
 from ketch.kube.owners import controlled_by
 from ketch.kube.types.containers import Container, ContainerPort
 from ketch.kube.types.core import Service
+from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupSpec
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.services import HEADLESS, ServicePort, ServiceSpec
 from ketch.training.jobs.framework import EXIT_CODE, NEVER, Group, JobKind, Replicas
@@ -50,8 +51,12 @@ def pod_of(kind: JobKind[Any], group: Group[Any], replicas: Replicas, index: int
     containers = tuple(_with_port(kind, told(each)) for each in template.spec.containers)
     policy = NEVER if replicas.restart_policy == EXIT_CODE else replicas.restart_policy
     spec = msgspec.structs.replace(template.spec, containers=containers, restart_policy=policy)
-    meta = template.metadata
+    meta, scheduling = template.metadata, group.policy.scheduling_policy
     labels = {**meta.labels, **replica_labels(kind, group, replicas.role, index)}
+    if scheduling is not None:
+        labels[POD_GROUP_LABEL] = group.name
+        priority = spec.priority_class_name or scheduling.priority_class
+        spec = msgspec.structs.replace(spec, priority_class_name=priority)
     metadata = ObjectMeta(
         name=group.host(replicas.role, index),
         namespace=group.namespace,
@@ -60,6 +65,20 @@ def pod_of(kind: JobKind[Any], group: Group[Any], replicas: Replicas, index: int
         finalizers=meta.finalizers,
     )
     return controlled_by(group.job, Pod(metadata=metadata, spec=spec))
+
+
+def pod_group(group: Group[Any]) -> PodGroup | None:
+    """What makes the pods start together, if the job says how they are to be scheduled; there must be some."""
+    policy = group.policy.scheduling_policy
+    if policy is None or not group.total:
+        return None
+    spec = PodGroupSpec(
+        min_member=policy.min_available or group.total,
+        min_resources=policy.min_resources,
+        schedule_timeout_seconds=policy.schedule_timeout_seconds,
+    )
+    metadata = ObjectMeta(name=group.name, namespace=group.namespace)
+    return controlled_by(group.job, PodGroup(metadata=metadata, spec=spec))
 
 
 def services(kind: JobKind[Any], group: Group[Any]) -> Iterator[Service]:

@@ -15,6 +15,7 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
 from ketch.kube.owners import controller_of
 from ketch.kube.types.core import Service
+from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.decisions import NORMAL, WARNING, Decision, decide, differs, reconciled
 from ketch.training.jobs.framework import JobKind
@@ -57,6 +58,8 @@ class JobReconciler:
 
     async def _act(self, job: TrainingJob, decision: Decision) -> None:
         """Services first, so that names are known before anyone asks for them."""
+        if decision.group is not None:
+            await self._group(job, decision.group)
         await self._together([self._create(job, each, "Service") for each in decision.create_services])
         await self._together([self._create(job, each, "Pod") for each in decision.create_pods])
         await self._together([self._remove(job, each, "Pod") for each in decision.delete_pods])
@@ -85,6 +88,17 @@ class JobReconciler:
         if isinstance(made, Pod):
             self._expected.created(job.metadata.uid, made)
         await self._events.record(job, NORMAL, f"SuccessfulCreate{word}", f"Created {word.lower()}: {name}")
+
+    async def _group(self, job: TrainingJob, group: PodGroup) -> None:
+        """As it should be now: the job may have been scaled. Where there are none, pods are scheduled one by one."""
+        try:
+            await self._client.apply(group, manager=self._kind.controller)
+        except NotFound:
+            message = "this cluster has no PodGroups (scheduling.x-k8s.io): the pods will not be placed together"
+            await self._events.record(job, WARNING, "FailedCreatePodGroup", message)
+        except APIError as error:
+            await self._events.record(job, WARNING, "FailedCreatePodGroup", f"Error creating: {error}")
+            raise
 
     async def _check_owner(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
         """What has the name is the job's own, not seen yet; or someone else's, which only its user can settle."""

@@ -130,6 +130,8 @@ class RuntimeAdmission(Admission[Any]):
                 yield required(f"{here}.template.spec.template.spec.containers", f'a container named "{wanted}"')
             elif step and step not in (TRAINER, DATASET, MODEL):
                 yield unsupported(f"{here}.template.metadata.labels", step, (TRAINER, DATASET, MODEL))
+        if spec.pod_group_policy is not None and spec.pod_group_policy.volcano is not None:
+            yield unsupported("spec.podGroupPolicy", "volcano", ("coscheduling",))
         policy = spec.ml_policy
         if policy is not None:
             chosen = [each for each in ("torch", "mpi", "jax", "xgboost", "flux") if getattr(policy, each) is not None]

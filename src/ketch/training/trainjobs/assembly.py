@@ -13,6 +13,8 @@ from ketch.kube.codec import decode, encode
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.owners import controlled_by
 from ketch.kube.types.containers import Container, ContainerPort, EnvFromSource, EnvVar, LocalReference
+from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupSpec
+from ketch.training.jobsets.desired import replicas_of
 from ketch.training.jobsets.types import JobSet, JobSetSpec, ReplicatedJob
 from ketch.training.trainjobs.merging import merged
 from ketch.training.trainjobs.policies import NODE, PORT, Nodes, told_by
@@ -58,6 +60,20 @@ def jobset_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> JobSet:
     return controlled_by(job, msgspec.structs.replace(patched, spec=suspended))
 
 
+def pod_group_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> PodGroup | None:
+    """What makes the nodes start together, if the runtime says so. Initializers come before and are not of it."""
+    policy = runtime.pod_group_policy
+    if policy is None or policy.coscheduling is None:
+        return None
+    steps = [each for each in runtime.template.spec.replicated_jobs if ancestor_of(each) == TRAINER]
+    spec = PodGroupSpec(
+        min_member=nodes_of(job, runtime) * max(sum(map(replicas_of, steps)), 1),
+        schedule_timeout_seconds=policy.coscheduling.schedule_timeout_seconds,
+    )
+    metadata = ObjectMeta(name=job.metadata.name, namespace=job.metadata.namespace)
+    return controlled_by(job, PodGroup(metadata=metadata, spec=spec))
+
+
 def _own(annotations: Mapping[str, str]) -> Mapping[str, str]:
     """Without what a client keeps for itself."""
     return {name: value for name, value in annotations.items() if not name.startswith("kubectl.kubernetes.io/")}
@@ -94,7 +110,12 @@ def _trainer(replicated: ReplicatedJob, job: TrainJob, runtime: TrainingRuntimeS
     job_spec = replicated.template.spec
     pod = job_spec.template
     containers = tuple(map(changed, pod.spec.containers))
-    pod = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, containers=containers))
+    labels = pod.metadata.labels
+    if (group := pod_group_of(job, runtime)) is not None:
+        labels = {**labels, POD_GROUP_LABEL: group.metadata.name}
+    metadata = msgspec.structs.replace(pod.metadata, labels=labels)
+    pod_spec = msgspec.structs.replace(pod.spec, containers=containers)
+    pod = msgspec.structs.replace(pod, metadata=metadata, spec=pod_spec)
     job_spec = msgspec.structs.replace(job_spec, template=pod, parallelism=count, completions=count)
     return _with_spec(replicated, job_spec)
 

@@ -16,7 +16,7 @@ from ketch.kube.owners import controlled_by
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import ConfigMap
 from ketch.training.jobsets.types import JobSet
-from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of
+from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of, pod_group_of
 from ketch.training.trainjobs.decisions import is_finished, verdict
 from ketch.training.trainjobs.types import (
     MANAGED_BY,
@@ -80,13 +80,26 @@ class TrainJobReconciler:
             await self._events.record(job, "Warning", _FAILED, message)
             return None
         try:
-            return await self._client.apply(jobset_of(job, runtime), manager=MANAGER)
+            jobset = jobset_of(job, runtime)
+            await self._group(job, runtime)
+            return await self._client.apply(jobset, manager=MANAGER)
         except AssemblyProblem as problem:
             await self._events.record(job, "Warning", _FAILED, str(problem))
             return None
         except APIError as error:
             await self._events.record(job, "Warning", _FAILED, str(error))
             raise
+
+    async def _group(self, job: TrainJob, runtime: TrainingRuntimeSpec) -> None:
+        """What the scheduler must know before it sees the pods. Where there are none, they are placed one by one."""
+        group = pod_group_of(job, runtime)
+        if group is None:
+            return
+        try:
+            await self._client.apply(group, manager=MANAGER)
+        except NotFound:
+            message = "this cluster has no PodGroups (scheduling.x-k8s.io): the pods will not be placed together"
+            await self._events.record(job, "Warning", _FAILED, message)
 
     async def _runtime(self, job: TrainJob) -> TrainingRuntimeSpec | None:
         """What the runtime said when the job began: later edits are for later jobs."""
