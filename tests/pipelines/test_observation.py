@@ -129,3 +129,7 @@ def test_what_the_sdk_s_executor_says_of_itself_is_no_reason():
     said += '[KFP Executor 2026-01-01 10:00:00,000 INFO]: Got executor_input:\n{\n    "inputs": {\n    }\n}\n'
     assert useful_end(said) == ""
     assert useful_end(f"{said}no space left\n") == "no space left"
+
+
+def test_colours_are_for_terminals():
+    assert useful_end("\x1b[31mAttributeError\x1b[39m: no \x1b[1;32mupper\x1b[0m\n") == "AttributeError: no upper"

@@ -33,6 +33,9 @@ _TRACEBACK: Final = "Traceback (most recent call last):"
 _BANNER: Final = re.compile(r"^\[KFP Executor [^]\n]*INFO]: (?:Got executor_input:\n\{.*?^\}$|[^\n]*)\n?", re.M | re.S)
 """What the SDK's executor says of itself before and after a step."""
 
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""A terminal's, as notebooks and some loggers write them whoever reads."""
+
 _LONGEST: Final = 1500
 _LAST_LINES: Final = 12
 
@@ -83,7 +86,7 @@ def _stuck(waiting: ContainerStateWaiting) -> bool:
 
 def useful_end(output: str) -> str:
     """The part of a step's last words that explains its failure: last frame and exception, or the last lines."""
-    text = _BANNER.sub("", output).strip()
+    text = _BANNER.sub("", _COLOURS.sub("", output)).strip()
     if _TRACEBACK in text:
         lines = text[text.rindex(_TRACEBACK) :].splitlines()
         frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
