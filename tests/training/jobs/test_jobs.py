@@ -106,8 +106,12 @@ async def test_a_lost_pod_comes_again_and_one_too_many_goes(world: World):
     ("policy", "code", "end"),
     [
         pytest.param("Never", 1, "Failed", id="never: any failure is final"),
-        pytest.param("ExitCode", 1, "Failed", id="exit code: a small one is final"),
-        pytest.param("ExitCode", 137, "Restarting", id="exit code: a signal is tried again"),
+        *(pytest.param("ExitCode", code, "Failed", id=f"exit code: {code} is final") for code in (1, 2, 126, 127)),
+        *(
+            pytest.param("ExitCode", code, "Restarting", id=f"exit code: {code} is tried again")
+            for code in (128, 130, 137, 138, 139, 143, 255)
+        ),
+        pytest.param("Always", 1, "Restarting", id="always: so is one that should never end"),
         pytest.param("OnFailure", 1, "Restarting", id="on failure: a pod that failed as a whole is replaced"),
     ],
 )
@@ -125,6 +129,22 @@ async def test_a_failed_pod_means_what_its_restart_policy_says(world: World, pol
     assert (again.metadata.uid != pod.metadata.uid) is (end == "Restarting")
     await world.play_all("Running")
     assert (await conditions(world, TFJob))[-1] == ("Running" if end == "Restarting" else end, "True")
+
+
+async def test_exits_and_overridden_policies_are_told(world: World):
+    worker = a_replica(BY_NAME["TFJob"], 2, "ExitCode")
+    worker["template"]["spec"]["restartPolicy"] = "Always"
+    await create(world, a_job("TFJob", Worker=worker))
+    (told,) = await world.events("SetPodTemplateRestartPolicy")
+    assert told == "Restart policy in pod template overridden by restart policy in replica spec"
+    pod = await world.get(Pod, "job-worker-1")
+    assert pod is not None
+    assert pod.spec.restart_policy == "Never"
+    await world.play(pod, "Failed", exit_code=137)
+    await world.settle()
+    assert await world.events("ExitedWithCode") == ["Pod: default.job-worker-1 exited with code 137"]
+    assert len(await world.events("TFJobRestarting")) == 1
+    assert await world.events("SuccessfulDeletePod") == ["Deleted pod: job-worker-1"]
 
 
 async def test_the_backoff_limit_ends_what_fails_again_and_again(world: World):

@@ -53,6 +53,13 @@ class Announcement:
     message: str
 
 
+_OVERRIDDEN: Final = Announcement(
+    WARNING,
+    "SetPodTemplateRestartPolicy",
+    "Restart policy in pod template overridden by restart policy in replica spec",
+)
+
+
 @dataclass(slots=True)
 class Decision:
     """What one pass does; ``status`` is what to report afterwards."""
@@ -260,8 +267,11 @@ class _Pass:
     def _converge(self) -> None:
         """Make what is missing, remove what is too much."""
         for name, (replicas, index) in self.slots.items():
-            if name not in self.pods:
-                self.decision.create_pods.append(pod_of(self.kind, self.group, replicas, index))
+            if name in self.pods:
+                continue
+            self.decision.create_pods.append(pod_of(self.kind, self.group, replicas, index))
+            if index == 0 and replicas.template.spec.restart_policy not in ("", replicas.restart_policy):
+                self.decision.announcements.append(_OVERRIDDEN)
         if self.decision.create_pods:
             self.decision.group = pod_group(self.group)
         self.decision.create_services += [
