@@ -39,6 +39,7 @@ def test_elastic_pytorch_meets_at_its_first_worker():
         "PYTHONUNBUFFERED": "1",
         "PET_NPROC_PER_NODE": "auto",
         "PET_NNODES": "1:3",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "PET_RDZV_BACKEND": "c10d",
         "PET_RDZV_ENDPOINT": "job-worker-0:23456",
         "PET_RDZV_CONF": "timeout=30,a=b",

@@ -23,6 +23,9 @@ from ketch.training.jobs.types import (
 CHIEF, MASTER, PARAMETER_SERVER, WORKER, EVALUATOR = "Chief", "Master", "PS", "Worker", "Evaluator"
 
 UNBUFFERED: Final = variable("PYTHONUNBUFFERED", "1")  # so that logs are live
+OWN_STORE: Final = variable("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+"""Agents that share their store tell its address only in the first round: a worker that comes later never learns it."""
+
 _AUTO_PROCESSES: Final = ("auto", "cpu", "gpu")
 
 
@@ -71,6 +74,7 @@ class PyTorch(JobKind[PyTorchJob]):
 
     def _rendezvous(self, group: Group[PyTorchJob], elastic: ElasticPolicy) -> Iterable[EnvVar]:
         workers = group.of(WORKER)
+        yield OWN_STORE
         if elastic.standalone:
             yield variable("PET_STANDALONE", "")
         if elastic.rdzv_backend:
