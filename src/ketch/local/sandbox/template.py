@@ -37,6 +37,10 @@ WITH_NETWORK, WITHOUT_NETWORK, END = b"n", b"h", b"e"
 READY, COLD = b"r", b"c"
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 1 << 30
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, LAST_CAPABILITY, CAPABILITY_VERSION_3 = 24, 38, 40, 0x20080522
+PR_SET_MM, PR_SET_MM_MAP, NO_PROGRAM = 35, 14, 0xFFFFFFFF << 32
+PLACES = (26, 27, 45, 46, 47)
+"""Where /proc/self/stat says that code, data and heap begin and end; the stack is at 28."""
+
 CLOSE_RANGE, ALL_NUMBERS = 436, 0x7FFFFFFF
 INTERRUPTED = 130
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -206,9 +210,11 @@ class Template:
             arguments[request["text_at"]] = written(request["text_name"], request["text"])
         sys.argv = ["-m", *arguments]
         sys.executable = "%s/%s" % (sys.executable.rpartition("/")[0], request["program"])
+        words = [request["program"], "-m", request["module"], *arguments]
         if sys.version_info >= (3, 10):
-            sys.orig_argv = [request["program"], "-m", request["module"], *arguments]
+            sys.orig_argv = words
         self.refresh_modules(request["env"])
+        self.tell_kernel(words, request["env"])
 
     def look_for_others(self, folder: str) -> None:
         """Raise FileExistsError when a module of this name would be found in the working directory first."""
@@ -244,6 +250,22 @@ class Template:
         if environment.get("PYTHONUNBUFFERED"):
             sys.stdout = sys.__stdout__ = unbuffered(1, sys.stdout)
             sys.stderr = sys.__stderr__ = unbuffered(2, sys.stderr)
+
+    def tell_kernel(self, words: "Sequence[str]", environment: "Mapping[str, str]") -> None:
+        """Have /proc say whose process this is; where the kernel cannot, it goes on to show the template's words."""
+        command = b"".join(os.fsencode(word) + b"\0" for word in words)
+        variables = b"".join(os.fsencode("%s=%s" % each) + b"\0" for each in environment.items())
+        self.told = self.ctypes.create_string_buffer(command + variables)
+        start = self.ctypes.addressof(self.told)
+        middle = start + len(command)
+        with open("/proc/self/stat", "rb") as file:
+            fields = [b"", b"", b"", *file.read().rpartition(b")")[2].split()]
+        self.libc.sbrk.restype = self.ctypes.c_void_p
+        numbers = [*(int(fields[place]) for place in PLACES), self.libc.sbrk(0), int(fields[28])]
+        numbers += [start, middle, middle, middle + len(variables), 0, NO_PROGRAM]
+        places = (self.ctypes.c_uint64 * len(numbers))(*numbers)
+        size = self.ctypes.c_ulong(self.ctypes.sizeof(places))
+        self.libc.prctl(PR_SET_MM, PR_SET_MM_MAP, self.ctypes.byref(places), size, 0)
 
     def wait_for_init(self, born: int) -> None:
         """Until the container's init is the parent of this process; then tell it who is its child."""
