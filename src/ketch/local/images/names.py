@@ -70,6 +70,9 @@ class MappingInvalid(Exception):
     """The file of mappings cannot be read; the message names the entry and what is wrong with it."""
 
 
+INITIALIZERS = ("python3", "-m", "ketch.training.initializers")
+"""What fetches a TrainJob's dataset or model."""
+
 SYSTEM_IMAGES = frozenset({"alpine", "bash", "busybox", "debian", "ubuntu"})
 DEFAULT_RULES = (
     Rule("ketch.dev/*", Recipe(argv=("python3",), own=True)),
@@ -77,6 +80,8 @@ DEFAULT_RULES = (
     Rule("tensorflow/tensorflow", Recipe("", ("tensorflow-cpu",), argv=("python3",))),
     Rule("*/nvidia/jax", Recipe("", ("jax", "numpy"), argv=("python3",))),
     Rule("*/kubeflow/trainer/xgboost-runtime", Recipe("", ("xgboost", "scikit-learn"), argv=("python3",))),
+    Rule("*/kubeflow/trainer/dataset-initializer", Recipe(argv=(*INITIALIZERS, "dataset"), own=True)),
+    Rule("*/kubeflow/trainer/model-initializer", Recipe(argv=(*INITIALIZERS, "model"), own=True)),
     Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
     Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -86,8 +86,11 @@ class RemoteObjectStore:
                 except FileNotFoundError:
                     continue
 
-    async def fetch(self, uri: str, path: Path) -> int:
-        """Copy the object to ``path``, or the tree below it into ``path``; how many files came."""
+    async def fetch(self, uri: str, path: Path, skips: Callable[[str], bool] = lambda _: False) -> int:
+        """Copy the object to ``path``, or the tree below it into ``path``; how many files came.
+
+        ``skips`` says of a path below ``uri`` that it is not wanted.
+        """
         bucket, key = self._open(uri)
         with translated("fetching", uri):
             if key:
@@ -97,7 +100,7 @@ class RemoteObjectStore:
             count = 0
             async for each, size in self._below(bucket, key):
                 relative = each[len(key) :].strip("/")
-                if not relative or any(part in ("", ".", "..") for part in relative.split("/")):
+                if not relative or any(part in ("", ".", "..") for part in relative.split("/")) or skips(relative):
                     continue
                 try:
                     await self._get(bucket, each, path / relative)
