@@ -81,7 +81,8 @@ async def _from_store(uri: str, target: Path, environment: Mapping[str, str], sk
     )
     names = {"access_key": "ACCESS_KEY_ID", "secret_key": "SECRET_ACCESS_KEY"}
     credentials = {name: environment[variable] for name, variable in names.items() if environment.get(variable)}
-    store = RemoteObjectStore((Place(scheme=scheme, connection=connection, credentials=credentials),), _PATIENCE)
+    place = Place(scheme=scheme, connection=connection, credentials=credentials)
+    store = RemoteObjectStore((place,), _PATIENCE, environment)
     _, _, key = split(uri)
     is_object = bool(key) and await store.read(uri, 1) is not None
     return await store.fetch(uri, target / _name_of(uri) if is_object else target, skips)
