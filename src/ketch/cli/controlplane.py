@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,18 @@ async def _http(application: Any, sockets: list[socket.socket]) -> AsyncGenerato
 
 
 async def _serve(directory: DataDirectory) -> None:
+    with ExitStack() as closing:
+        kubernetes, platform = (
+            [closing.enter_context(each) for each in _sockets(names)]
+            for names in (KUBERNETES_SOCKETS, (PLATFORM_SOCKET,))
+        )
+        await _run(directory, kubernetes, platform)
+
+
+async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platform: list[socket.socket]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    kubernetes, platform = _sockets(KUBERNETES_SOCKETS), _sockets((PLATFORM_SOCKET,))
     database = Database(f"sqlite:///{directory.platform_database}")
     admissions = (*pipelines_admissions(), *training_admissions())
     async with APIServer(directory.kube_database, directory.pki, admissions=admissions) as api:

@@ -107,8 +107,8 @@ def test_a_shell_is_where_the_step_was_and_its_outputs_stay(platform: Platform, 
     shell.type("/tmp/ketch-debug/step; echo code=$?\n")
     shell.expect("ValueError: 29 is more than 3")
     shell.expect("code=1")
-    shell.type("sleep 100\n")
-    shell.expect("sleep 100")
+    shell.type("sh -c 'echo asl''eep; exec sleep 100'\n")
+    shell.expect("asleep")  # it runs: the key is its own
     shell.type("\x03")
     shell.type("exit 5\n")
     assert shell.process.wait(timeout=PATIENCE) == 5
