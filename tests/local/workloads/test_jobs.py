@@ -9,7 +9,7 @@ from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.client import DeleteOptions
 from ketch.kube.conditions import find
-from ketch.kube.errors import Forbidden
+from ketch.kube.errors import Forbidden, Invalid
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.rest import RESTClient
@@ -17,7 +17,7 @@ from ketch.kube.types.batch import Job
 from ketch.kube.types.pods import Pod
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.workloads import expiry, jobs
-from ketch.local.workloads.counting import TRACKING
+from ketch.local.workloads.counting import INDEX, TRACKING
 
 KEY = ObjectKey(NAMESPACE, "job")
 
@@ -140,6 +140,60 @@ async def test_an_indexed_job_runs_each_index_once(world):
     assert again.spec.hostname == "job-1"
     await end(world, "Succeeded")
     assert ((await status(world)).completed_indexes, (await status(world)).succeeded) == ("0-2", 3)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param({"succeededIndexes": "0"}, id="all of its indexes"),
+        pytest.param({"succeededIndexes": "0-1", "succeededCount": 1}, id="so many of its indexes"),
+        pytest.param({"succeededCount": 1}, id="so many of any"),
+    ],
+)
+async def test_its_success_policy_completes_it_and_ends_the_others(world, rule):
+    policy = {"rules": [{"succeededIndexes": "2"}, rule]}
+    await start(world, completion_mode="Indexed", parallelism=3, success_policy=policy)
+    await world.play_all()
+    leader = next(pod for pod in await running(world) if pod.metadata.annotations[INDEX] == "0")
+    await world.play(leader, "Succeeded")
+    await world.settle()
+    assert await running(world) == []
+    now = await status(world)
+    assert kinds(now) == ["SuccessCriteriaMet", "Complete"]
+    met = find(now.conditions, "Complete")
+    assert (met.reason, met.message) == ("SuccessPolicy", "Matched rules at index 1")
+    assert (now.completed_indexes, now.succeeded, now.active) == ("0", 1, 0)
+
+
+async def test_a_success_policy_that_is_not_met_changes_nothing(world):
+    policy = {"rules": [{"succeededIndexes": "1-2", "succeededCount": 2}]}
+    await start(world, completion_mode="Indexed", parallelism=3, success_policy=policy)
+    by_index = {pod.metadata.annotations[INDEX]: pod for pod in await running(world)}
+    for index in ("0", "1"):
+        await world.play(by_index[index], "Succeeded")
+        await world.settle()
+    assert kinds(await status(world)) == []
+    await world.play(by_index["2"], "Succeeded")
+    await world.settle()
+    assert find((await status(world)).conditions, "Complete").reason == "SuccessPolicy"
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"success_policy": {"rules": [{"succeededCount": 1}]}}, "spec.successPolicy"),
+        ({"success_policy": {"rules": [{}]}}, "spec.successPolicy.rules[0]"),
+        ({"success_policy": {"rules": [{"succeededIndexes": "3"}]}}, "spec.successPolicy.rules[0].succeededIndexes"),
+        ({"success_policy": {"rules": [{"succeededIndexes": "2,1"}]}}, "spec.successPolicy.rules[0].succeededIndexes"),
+        ({"success_policy": {"rules": [{"succeededIndexes": "x"}]}}, "spec.successPolicy.rules[0].succeededIndexes"),
+        ({"success_policy": {"rules": [{"succeededCount": 4}]}}, "spec.successPolicy.rules[0].succeededCount"),
+    ],
+)
+async def test_a_wrong_success_policy_is_refused_by_its_field(world, spec, field):
+    mode = "NonIndexed" if field == "spec.successPolicy" else "Indexed"
+    with pytest.raises(Invalid) as caught:
+        await world.client.create(a_job(completion_mode=mode, **spec))
+    assert [cause.field for cause in caught.value.details.causes] == [field]
 
 
 async def test_a_deleted_pod_counts_as_failed_and_is_replaced(world):

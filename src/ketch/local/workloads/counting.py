@@ -16,6 +16,7 @@ from ketch.kube.types.pods import Pod
 from ketch.local.workloads import indexes
 from ketch.local.workloads.failures import FAIL_JOB, IGNORE, judge
 from ketch.local.workloads.pods import FAILED, SUCCEEDED, is_active, is_deleting, is_ready, is_terminal
+from ketch.local.workloads.successes import met_rule
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 INDEX = "batch.kubernetes.io/job-completion-index"
@@ -141,6 +142,13 @@ def ending(job: Job, counted: Tally, now: datetime) -> Ending | None:
     left = deadline_left(job, now)
     if left is not None and left <= 0:
         return Ending(JOB_FAILED, "DeadlineExceeded", "Job was active longer than specified deadline")
+    return _success(job, counted)
+
+
+def _success(job: Job, counted: Tally) -> Ending | None:
+    """Enough pods have succeeded, or those that its policy names; a policy holds while the Job is suspended, too."""
+    if is_indexed(job) and (rule := met_rule(job, counted.completed)) is not None:
+        return Ending(COMPLETE, "SuccessPolicy", f"Matched rules at index {rule}")
     if job.spec.completions is None:
         reached = counted.succeeded > 0 and not counted.active
     else:

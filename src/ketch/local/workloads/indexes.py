@@ -3,14 +3,19 @@
 from collections.abc import Iterable
 
 
-def parse(text: str | None) -> set[int]:
-    """The indexes that ``text`` lists; what is no number is passed over."""
-    found: set[int] = set()
+def runs_of(text: str | None) -> list[tuple[int, int]]:
+    """The runs that ``text`` lists, first and last index of each; what is no number is passed over."""
+    found: list[tuple[int, int]] = []
     for part in (text or "").split(","):
         first, _, last = part.partition("-")
         if first.isdecimal() and (not last or last.isdecimal()):
-            found.update(range(int(first), int(last or first) + 1))
+            found.append((int(first), int(last or first)))
     return found
+
+
+def parse(text: str | None) -> set[int]:
+    """The indexes that ``text`` lists."""
+    return {index for first, last in runs_of(text) for index in range(first, last + 1)}
 
 
 def text_of(indexes: Iterable[int]) -> str:

@@ -1,6 +1,7 @@
 """Deployments, ReplicaSets, Jobs and their like: templates that fit their selectors, and what may not change."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ketch.kube.causes import invalid, required, unsupported
@@ -16,6 +17,7 @@ UID_LABEL = "batch.kubernetes.io/controller-uid"
 NAME_LABEL = "batch.kubernetes.io/job-name"
 TRACKING = "batch.kubernetes.io/job-tracking"
 IMMUTABLE = "field is immutable"
+_RUN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
 class TemplateStrategy(Strategy):
@@ -86,14 +88,48 @@ class JobStrategy(Strategy):
                 causes.append(invalid(f"spec.{name}", spec[name], "must be greater than or equal to 0"))
         if spec.get("completionMode") == "Indexed" and "completions" not in spec:
             causes.append(required("spec.completions", "when completion mode is Indexed"))
+        causes += self._success_policy(spec)
         if old is not None:
             causes += self._changes(spec, old["spec"])
         return causes
 
+    def _success_policy(self, spec: Mapping[str, Any]) -> Iterable[Cause]:
+        policy, path = spec.get("successPolicy"), "spec.successPolicy"
+        if not policy:
+            return
+        if spec.get("completionMode") != "Indexed":
+            yield invalid(path, policy, "requires indexed completion mode")
+        rules: Sequence[Mapping[str, Any]] = policy.get("rules") or ()
+        if not rules:
+            yield required(f"{path}.rules", "at least one rule must be specified")
+        for number, rule in enumerate(rules):
+            here, text, count = f"{path}.rules[{number}]", rule.get("succeededIndexes"), rule.get("succeededCount")
+            if text is None and count is None:
+                yield required(here, "at least one of succeededCount or succeededIndexes must be specified")
+            if text is not None and not _lists_indexes(text, spec.get("completions") or 0):
+                message = "must list indexes below spec.completions in ascending order, such as 0,2-4"
+                yield invalid(f"{here}.succeededIndexes", text, message)
+            if isinstance(count, int) and not 0 < count <= (spec.get("completions") or 0):
+                yield invalid(f"{here}.succeededCount", count, "must be from 1 to spec.completions")
+
     def _changes(self, spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
-        fixed = ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"]
+        fixed = ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex"]
         if not (old.get("suspend") and "startTime" not in old):
             fixed.append("template")
         if spec.get("completionMode") != "Indexed":
             fixed.append("completions")
         return [invalid(f"spec.{name}", spec.get(name), IMMUTABLE) for name in fixed if spec.get(name) != old.get(name)]
+
+
+def _lists_indexes(text: str, limit: int) -> bool:
+    """Whether ``text`` lists indexes below ``limit`` as ``0,2-4``, each after the one before it."""
+    last = -1
+    for part in text.split(","):
+        run = _RUN.fullmatch(part)
+        if run is None:
+            return False
+        begin, end = int(run[1]), int(run[2] or run[1])
+        if begin <= last or end < begin:
+            return False
+        last = end
+    return last < limit
