@@ -94,6 +94,11 @@ def test_phases(status: dict[str, Any], observation: Observation) -> None:
             {"containerStatuses": ended(128, "no such file", "StartError")}, "StartError: exit code 128: no such file",
             id="no command",
         ),
+        pytest.param(
+            {"containerStatuses": ended(143, "Terminated", "NodeShutdown")},
+            "NodeShutdown: the platform was stopped while the step ran; retry the run and it goes on from here",
+            id="ketch down",
+        ),
         pytest.param({"reason": "DeadlineExceeded", "message": "60 s"}, "DeadlineExceeded: 60 s", id="deadline"),
         pytest.param({"reason": "Evicted", "message": "disk"}, "Evicted: disk", id="evicted"),
         pytest.param({}, "the pod failed and says no reason", id="nothing"),

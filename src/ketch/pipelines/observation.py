@@ -106,6 +106,8 @@ def _failure(pod: Pod) -> str:
         return ": ".join(words) or "the pod failed and says no reason"
     if ended.reason == "OOMKilled":
         return f"OOMKilled: the step used more memory than its limit{_memory_limit(pod)}"
+    if ended.reason == "NodeShutdown":
+        return "NodeShutdown: the platform was stopped while the step ran; retry the run and it goes on from here"
     said = useful_end(ended.message)
     signal = f" (signal {ended.signal})" if ended.signal else ""
     reason = f"{ended.reason}: " if ended.reason not in ("", "Error") else ""

@@ -12,6 +12,7 @@ from ketch.kube.types.core import Node as NodeObject
 from ketch.kube.types.core import ServiceAccount
 from ketch.local.apiserver.server import APIServer
 from ketch.local.node import agent
+from ketch.local.node.shutdown import end_all_containers
 
 TALK = "i=0; while test $i -lt 40; do echo $i; i=$((i + 1)); sleep 0.05; done; exit 5"
 
@@ -40,6 +41,19 @@ async def test_an_exit_while_no_agent_was_there_is_reported_with_its_code(node):
     pod = await node.phase("code", "Failed")
     ended = pod.status.container_statuses[0].state.terminated
     assert (ended.exit_code, ended.message, pod.status.container_statuses[0].restart_count) == (9, "bye", 0)
+
+
+async def test_who_ended_because_the_platform_did_is_told_apart(node):
+    await node.create("cut", {"sh": "sleep 100"})
+    await node.create("quick", {"sh": "trap 'exit 0' TERM; while true; do sleep 0.05; done"})
+    for name in ("cut", "quick"):
+        await node.phase(name, "Running")
+    await node.stop()
+    await asyncio.to_thread(end_all_containers, node.data)
+    await node.start()
+    ends = [(await node.phase(name, phase)).status for name, phase in (("cut", "Failed"), ("quick", "Succeeded"))]
+    reasons = [status.container_statuses[0].state.terminated.reason for status in ends]
+    assert reasons == ["NodeShutdown", "Completed"]
 
 
 async def test_a_pod_deleted_while_no_agent_was_there_is_cleared_away(node):

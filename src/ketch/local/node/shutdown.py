@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +44,7 @@ def end_all_containers(data_dir: Path, grace_seconds: float = GRACE_SECONDS) -> 
     """SIGTERM to every container, SIGKILL to those that go on; returns when all have ended."""
     containers = list(_running(data_dir))
     for container in containers:
-        container.signal(signal.SIGTERM)
+        container.shut_down()
     left = _wait(containers, grace_seconds)
     for container in left:
         container.kill()

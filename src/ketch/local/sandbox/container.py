@@ -17,6 +17,9 @@ from ketch.local.sandbox.spec import Exit, Started
 NANOSECONDS = 1_000_000_000
 KILLED = 128 + signal.SIGKILL
 COMPLETED, FAILED, OUT_OF_MEMORY, UNKNOWN = "Completed", "Error", "OOMKilled", "ContainerStatusUnknown"
+SHUTDOWN = "NodeShutdown"
+"""Why a container ended that was told to because the platform itself did; also the file that remembers it."""
+
 LOST = "The container's keeper is gone without a record of how the container ended"
 
 
@@ -79,6 +82,12 @@ class Container:
         """Send a signal to the user's process. Harmless when it has ended."""
         self._send("pid", "ticks", number)
 
+    def shut_down(self) -> None:
+        """Tell the user's process to end, because the platform ends; what it then ends with, it is not to blame for."""
+        if self.running:
+            (self.directory / SHUTDOWN).touch()
+            self.signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End every process of the container at once. Harmless when it has ended."""
         self._send("init", "init_ticks", signal.SIGKILL)
@@ -98,7 +107,8 @@ class Container:
         except (FileNotFoundError, ValueError):  # not there, or lost with the machine's last moments
             # Nobody saw the end: the time is that of the discovery.
             return Exit(KILLED, signal.SIGKILL, False, UNKNOWN, LOST, self.started.started_at, SYSTEM_CLOCK.now())
-        reason = OUT_OF_MEMORY if record["oom_killed"] else FAILED if record["code"] else COMPLETED
+        failed = SHUTDOWN if (self.directory / SHUTDOWN).exists() else FAILED
+        reason = OUT_OF_MEMORY if record["oom_killed"] else failed if record["code"] else COMPLETED
         finished_at = _time(record["finished_at"])
         started_at = self.started.started_at
         return Exit(record["code"], record["signal"], record["oom_killed"], reason, "", started_at, finished_at)

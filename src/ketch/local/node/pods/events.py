@@ -103,7 +103,7 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True)
 class ContainerExited:
-    """The container's process ended. Reasons: Completed, Error, OOMKilled, ContainerStatusUnknown."""
+    """The container's process ended. Reasons: Completed, Error, OOMKilled, ContainerStatusUnknown, NodeShutdown."""
 
     container: str
     attempt: int
