@@ -226,23 +226,29 @@ class Template:
         if names & self.names:
             raise FileExistsError(folder)
 
+    def known(self, name: str) -> "Any":
+        """The module, if it is in memory."""
+        found: "Any" = sys.modules.get(name)
+        return self.keepsakes.modules.get(name) if found is None else found
+
     def refresh_modules(self, environment: "Mapping[str, str]") -> None:
         """What modules remember of the time and the chance in which they were imported."""
-        modules: "dict[str, Any]" = {**self.keepsakes.modules, **sys.modules}
-        if "logging" in modules:
+        # One by one: whoever counts a reference to a module copies its page.
+        known = self.known
+        if (logging := known("logging")) is not None:
             newer = sys.version_info >= (3, 13)
-            modules["logging"]._startTime = self.time.time_ns() if newer else self.time.time()
-        if "tempfile" in modules:
-            modules["tempfile"].tempdir = None
-        if "numpy.random" in modules:
-            modules["numpy.random"].seed()
-        if "platform" in modules:
-            modules["platform"]._uname_cache = None
-            modules["platform"]._platform_cache.clear()
-        if "multiprocessing.process" in modules:
-            modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
-        if "threading" in modules:
-            modules["threading"].current_thread()._set_native_id()
+            logging._startTime = self.time.time_ns() if newer else self.time.time()
+        if (tempfile := known("tempfile")) is not None:
+            tempfile.tempdir = None
+        if (random := known("numpy.random")) is not None:
+            random.seed()
+        if (platform := known("platform")) is not None:
+            platform._uname_cache = None
+            platform._platform_cache.clear()
+        if (processes := known("multiprocessing.process")) is not None:
+            processes.current_process().authkey = os.urandom(32)
+        if (threading := known("threading")) is not None:
+            threading.current_thread()._set_native_id()
         if "TZ" in environment:
             self.time.tzset()
         if environment.get("PYTHONDONTWRITEBYTECODE"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from ketch.kube.types.core import PersistentVolume, PersistentVolumeClaim, Pod
 from ketch.kube.types.volumes import HostPathVolume, InlineCSIVolume, Volume
 from ketch.local.node.environment import ConfigError
+from ketch.local.node.volumes.spreading import spread
 
 VOLUMES_DRIVER = "volumes.ketch.dev"
 OBJECTS_DRIVER = "objects.ketch.dev"
@@ -50,6 +51,7 @@ class Folders:
         """The uids of the pods that have a folder."""
         root = self.data_dir / "pods"
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        spread(root)
         return [path.name for path in root.iterdir()]
 
     async def remove_pod(self, uid: str) -> None:
