@@ -203,6 +203,25 @@ async def test_suspended_it_waits_and_resumed_it_runs(world: World):
     await world.until(lambda: _no_pods(world))
 
 
+async def test_what_changes_while_it_is_suspended_counts_when_it_is_resumed(world: World):
+    await create(world, a_jobset(replicated("a", 2), suspend=True))
+    changed = replicated("a", 2)
+    (container,) = changed["template"]["spec"]["template"]["spec"]["containers"]
+    container["image"] = "python:3.12"
+    await world.edit(JobSet, "set", {"spec": {"replicatedJobs": [changed]}})
+
+    async def made_anew() -> bool:
+        images = [each.spec.template.spec.containers[0].image for each in await world.all(Job)]
+        return images == ["python:3.12", "python:3.12"]
+
+    await world.until(made_anew)
+    assert await world.all(Pod) == []
+    await world.edit(JobSet, "set", {"spec": {"suspend": False}})
+    await world.settle()
+    assert [each.spec.containers[0].image for each in await world.all(Pod)] == ["python:3.12", "python:3.12"]
+    assert await world.settles("training-jobsets", ObjectKey("default", "set"))
+
+
 async def _no_pods(world: World) -> bool:
     return not [each for each in await world.all(Pod) if each.metadata.deletion_timestamp is None]
 

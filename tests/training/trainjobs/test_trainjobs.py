@@ -167,7 +167,9 @@ async def test_suspended_it_waits_and_may_be_patched(world: World):
 async def test_it_is_suspended_while_it_runs_and_goes_on_as_patched(world: World):
     await create(world, a_trainjob())
     await world.play_all("Running")
-    pod = {"template": {"spec": {"template": {"spec": {"nodeSelector": {"disk": "fast"}}}}}}
+    container = {"name": "node", "env": [{"name": "AGAIN", "value": "yes"}]}
+    spec = {"nodeSelector": {"disk": "fast"}, "containers": [container]}
+    pod = {"template": {"spec": {"template": {"spec": spec}}}}
     change = {"template": {"spec": {"replicatedJobs": [{"name": "node", **pod}]}}}
     patches = [{"manager": "example.com/test", "trainingRuntimeSpec": change}]
     await world.edit(TrainJob, "job", {"spec": {"suspend": True, "runtimePatches": patches}})
@@ -179,8 +181,14 @@ async def test_it_is_suspended_while_it_runs_and_goes_on_as_patched(world: World
     await world.until(gone)
     await world.edit(TrainJob, "job", {"spec": {"suspend": False}})
     await world.settle()
+
+    async def one() -> bool:
+        return len(await pods(world)) == 1
+
+    await world.until(one)
     (found,) = await pods(world)
     assert found.spec.node_selector == {"disk": "fast"}
+    assert variables(found)["AGAIN"] == "yes"
     assert [(each.type, each.status) for each in (await the_job(world)).status.conditions] == [("Suspended", "False")]
 
 

@@ -18,12 +18,14 @@ from ketch.kube.types.batch import Job
 from ketch.training.jobsets.desired import (
     ATTEMPT_LABEL,
     REPLICATED_JOB_LABEL,
+    TEMPLATE,
     Layout,
     Place,
     job_name,
     job_of,
     layout_of,
     replicas_of,
+    template_mark,
 )
 from ketch.training.jobsets.types import FailurePolicyRule, JobSet, JobSetStatus, ReplicatedJob, ReplicatedJobStatus
 
@@ -251,16 +253,21 @@ class _Pass:
     def _follow_suspension(self) -> None:
         suspend = bool(self.jobset.spec.suspend)
         before = is_true(self.jobset.status.conditions, SUSPENDED)
-        open_jobs = [job for job in self.current if not _has_ended(job)]
+        wanted = {job_name(self.jobset, place.replicated, place.index): place for place in self.layout.places}
+        places = {job.metadata.name: wanted.get(job.metadata.name) for job in self.current}
+        open_jobs = [job for job in self.current if not _has_ended(job) and not _is_going(job)]
+        # What was changed while it was suspended counts from now on, and a Job's template does not change.
+        outdated = [job for job in open_jobs if _has_another_template(job, places[job.metadata.name])]
+        self.decision.delete += outdated
+        gone = {job.metadata.name for job in outdated}
+        current = [job for job in open_jobs if job.metadata.name not in gone]
         if suspend:
-            self.decision.suspend += [job for job in open_jobs if not job.spec.suspend]
+            self.decision.suspend += [job for job in current if not job.spec.suspend]
             if not before:
                 self._tell_suspension("True", "SuspendedJobs", "jobset is suspended")
             return
-        # What was changed while it was suspended counts from now on.
-        wanted = {job_name(self.jobset, place.replicated, place.index): place for place in self.layout.places}
-        for job in open_jobs:
-            if job.spec.suspend and (place := wanted.get(job.metadata.name)) is not None:
+        for job in current:
+            if job.spec.suspend and (place := places[job.metadata.name]) is not None:
                 self.decision.resume.append((job, job_of(self.jobset, self.layout, place)))
         if before:
             self._tell_suspension("False", "ResumeJobs", "jobset is resumed")
@@ -268,6 +275,12 @@ class _Pass:
     def _tell_suspension(self, status: str, reason: str, message: str) -> None:
         self._set(Condition(type=SUSPENDED, status=status, reason=reason, message=message))
         self.decision.announcements.append(Announcement(NORMAL, reason, message))
+
+
+def _has_another_template(job: Job, place: Place | None) -> bool:
+    """Whether a Job that waits, and has nothing to lose, was made from a template that is no longer the JobSet's."""
+    waits = bool(job.spec.suspend) and not (job.status.active or job.status.terminating or job.status.succeeded)
+    return waits and place is not None and job.metadata.annotations.get(TEMPLATE) != template_mark(place.replicated)
 
 
 def _attempt(job: Job) -> int:

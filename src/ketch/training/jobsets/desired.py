@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from ketch.kube.codec import encode
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.owners import controlled_by
 from ketch.kube.types.batch import Job
@@ -21,6 +22,9 @@ NAME_LABEL: Final = f"{PREFIX}jobset-name"
 REPLICATED_JOB_LABEL: Final = f"{PREFIX}replicatedjob-name"
 ATTEMPT_LABEL: Final = f"{PREFIX}restart-attempt"
 COORDINATOR: Final = f"{PREFIX}coordinator"
+TEMPLATE: Final = "jobset.ketch.dev/template"
+"""A Job's annotation: the mark of the template that it was made from."""
+
 INDEXED: Final = "Indexed"
 
 
@@ -110,9 +114,15 @@ def job_of(jobset: JobSet, layout: Layout, place: Place) -> Job:
         name=name,
         namespace=jobset.metadata.namespace,
         labels={**template.metadata.labels, **marks},
-        annotations={**template.metadata.annotations, **marks},
+        annotations={**template.metadata.annotations, **marks, TEMPLATE: template_mark(replicated)},
     )
     return controlled_by(jobset, Job(metadata=metadata, spec=job_spec))
+
+
+def template_mark(replicated: ReplicatedJob) -> str:
+    """Names what a replicated job's template says: Jobs made from another one carry another mark."""
+    content = msgspec.json.encode(encode(replicated.template), order="sorted")
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
 def _marks(jobset: JobSet, layout: Layout, place: Place, name: str) -> Mapping[str, str]:
