@@ -170,7 +170,9 @@ async def test_web_addresses_are_fetched_and_dead_ones_left(
 ):
     missed = await carrier.fetch([f"{web}/{name}" for name in ("iris.csv?raw=1", "missing.csv")])
     assert missed == [f"{web}/missing.csv cannot be fetched: HTTP Error 404: File not found"]
-    assert len(await carrier.fetch(["http://127.0.0.1:1/x", "http://[bad/x"])) == 2
+    refused, malformed = await carrier.fetch(["http://127.0.0.1:1/x", "http://[bad/x"])
+    assert refused == "http://127.0.0.1:1/x cannot be fetched: [Errno 111] Connection refused"
+    assert malformed.startswith("http://[bad/x cannot be fetched: ")
     host = web.removeprefix("http://")
     folder = tmp_path / "root/kfp-workspace/.artifacts/http:" / host
     assert [path.name for path in folder.iterdir()] == ["iris.csv?raw=1"]

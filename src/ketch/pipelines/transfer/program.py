@@ -195,10 +195,12 @@ def _from_web(url: str, path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     """What went wrong, with the server's (or a proxy's) own sentence where it is one."""
-    if isinstance(error, urllib.error.HTTPError) and error.headers.get_content_type() == "text/plain":
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return f"{error}: {error.read(_SENTENCE).decode(errors='replace').strip()}"
-    return str(error)
+    if isinstance(error, urllib.error.HTTPError):
+        if error.headers.get_content_type() == "text/plain":
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                return f"{error}: {error.read(_SENTENCE).decode(errors='replace').strip()}"
+        return str(error)
+    return str(error.reason if isinstance(error, urllib.error.URLError) else error)
 
 
 async def wait_for_end() -> None:
