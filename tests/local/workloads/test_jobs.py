@@ -18,6 +18,7 @@ from ketch.kube.types.pods import Pod
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.workloads import expiry, jobs
 from ketch.local.workloads.counting import INDEX, TRACKING
+from ketch.local.workloads.perindex import FAILURES
 
 KEY = ObjectKey(NAMESPACE, "job")
 
@@ -193,6 +194,80 @@ async def test_a_wrong_success_policy_is_refused_by_its_field(world, spec, field
     mode = "NonIndexed" if field == "spec.successPolicy" else "Indexed"
     with pytest.raises(Invalid) as caught:
         await world.client.create(a_job(completion_mode=mode, **spec))
+    assert [cause.field for cause in caught.value.details.causes] == [field]
+
+
+async def fail(world, index: int, code: int = 1) -> None:
+    pod = next(pod for pod in await running(world) if pod.metadata.annotations[INDEX] == str(index))
+    await world.play(pod, "Failed", exit_code=code)
+    await world.settle()
+
+
+async def indexes_at_work(world) -> list[str]:
+    return sorted(pod.metadata.annotations[INDEX] for pod in await running(world))
+
+
+async def test_each_index_fails_by_its_own_limit_and_the_others_go_on(world):
+    await start(world, completion_mode="Indexed", parallelism=3, backoff_limit=None, backoff_limit_per_index=1)
+    await fail(world, 1)
+    assert await indexes_at_work(world) == ["0", "2"]  # its back-off holds up nobody else
+    await fail(world, 2)
+    await world.pass_time(11)
+    assert await indexes_at_work(world) == ["0", "1", "2"]
+    again = next(pod for pod in await running(world) if pod.metadata.annotations[INDEX] == "1")
+    assert again.metadata.annotations[FAILURES] == "1"
+    await fail(world, 1)
+    now = await status(world)
+    assert (now.failed_indexes, now.failed, kinds(now)) == ("1", 3, [])
+    await world.pass_time(60)
+    assert await indexes_at_work(world) == ["0", "2"]
+    await world.play_all("Succeeded")
+    now = await status(world)
+    assert (now.completed_indexes, now.failed_indexes) == ("0,2", "1")
+    assert kinds(now) == ["FailureTarget", "Failed"]
+    met = find(now.conditions, "Failed")
+    assert (met.reason, met.message) == ("FailedIndexes", "Job has failed indexes")
+
+
+async def test_too_many_failed_indexes_end_it(world):
+    limits = {"backoff_limit": None, "backoff_limit_per_index": 0, "max_failed_indexes": 1}
+    await start(world, completion_mode="Indexed", completions=4, parallelism=4, **limits)
+    await fail(world, 0)
+    assert kinds(await status(world)) == []
+    await fail(world, 3)
+    now = await status(world)
+    assert (now.failed_indexes, find(now.conditions, "Failed").reason) == ("0,3", "MaxFailedIndexesExceeded")
+    assert await running(world) == []
+
+
+async def test_its_failure_policy_gives_an_index_up_at_once(world):
+    rule = {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [42]}}
+    ignored = {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [7]}}
+    limits = {"backoff_limit": None, "backoff_limit_per_index": 1}
+    policy = {"rules": [rule, ignored]}
+    await start(world, completion_mode="Indexed", parallelism=3, pod_failure_policy=policy, **limits)
+    await fail(world, 0, 42)
+    for _ in range(3):
+        await fail(world, 1, 7)
+        await world.pass_time(400)
+    now = await status(world)
+    assert (now.failed_indexes, kinds(now)) == ("0", [])
+    assert await indexes_at_work(world) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"max_failed_indexes": 1}, "spec.backoffLimitPerIndex"),
+        ({"backoff_limit_per_index": -1}, "spec.backoffLimitPerIndex"),
+        ({"backoff_limit_per_index": 1, "completion_mode": "NonIndexed"}, "spec.backoffLimitPerIndex"),
+        ({"backoff_limit_per_index": 1, "restart": "OnFailure"}, "spec.template.spec.restartPolicy"),
+        ({"backoff_limit_per_index": 1, "max_failed_indexes": 4}, "spec.maxFailedIndexes"),
+    ],
+)
+async def test_wrong_limits_by_index_are_refused_by_their_field(world, spec, field):
+    with pytest.raises(Invalid) as caught:
+        await world.client.create(a_job(**({"completion_mode": "Indexed"} | spec)))
     assert [cause.field for cause in caught.value.details.causes] == [field]
 
 

@@ -15,11 +15,11 @@ from ketch.kube.types.batch import Job, JobCondition, JobStatus, UncountedTermin
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads import indexes
 from ketch.local.workloads.failures import FAIL_JOB, IGNORE, judge
+from ketch.local.workloads.perindex import INDEX, counts_by_index, failed_indexes
 from ketch.local.workloads.pods import FAILED, SUCCEEDED, is_active, is_deleting, is_ready, is_terminal
 from ketch.local.workloads.successes import met_rule
 
 TRACKING = "batch.kubernetes.io/job-tracking"
-INDEX = "batch.kubernetes.io/job-completion-index"
 COMPLETE, JOB_FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
 CRITERIA_MET, FAILURE_TARGET = "SuccessCriteriaMet", "FailureTarget"
 REPLACE_FAILED = "Failed"
@@ -62,6 +62,8 @@ class Tally:
     completed: frozenset[int]
     to_release: tuple[Pod, ...]
     fail_message: str = ""
+    given_up: frozenset[int] = frozenset()
+    """Indexes that have failed more often than each may."""
 
 
 def _ended_as(job: Job, pod: Pod) -> str:
@@ -117,6 +119,7 @@ def tally(job: Job, pods: Sequence[Pod]) -> Tally:
         completed=frozenset(completed),
         to_release=tuple(release),
         fail_message=message,
+        given_up=failed_indexes(job, pods, completed),
     )
 
 
@@ -142,7 +145,18 @@ def ending(job: Job, counted: Tally, now: datetime) -> Ending | None:
     left = deadline_left(job, now)
     if left is not None and left <= 0:
         return Ending(JOB_FAILED, "DeadlineExceeded", "Job was active longer than specified deadline")
-    return _success(job, counted)
+    return _given_up(job, counted) or _success(job, counted)
+
+
+def _given_up(job: Job, counted: Tally) -> Ending | None:
+    """More indexes have failed than may, or some have and the others are done."""
+    failed, most = len(counted.given_up), job.spec.max_failed_indexes
+    if most is not None and failed > most:
+        message = "Job has exceeded the specified maximal number of failed indexes"
+        return Ending(JOB_FAILED, "MaxFailedIndexesExceeded", message)
+    if failed and failed + len(counted.completed) >= (job.spec.completions or 0):
+        return Ending(JOB_FAILED, "FailedIndexes", "Job has failed indexes")
+    return None
 
 
 def _success(job: Job, counted: Tally) -> Ending | None:
@@ -190,7 +204,7 @@ def wanted_active(job: Job, counted: Tally) -> int:
     if job.spec.completions is None:
         # A work queue: once one has found it empty, the others finish and no new ones begin.
         return min(parallelism, len(counted.active)) if counted.succeeded else parallelism
-    wanted = min(parallelism, max(0, job.spec.completions - counted.succeeded))
+    wanted = min(parallelism, max(0, job.spec.completions - counted.succeeded - len(counted.given_up)))
     if job.spec.pod_replacement_policy == REPLACE_FAILED:
         wanted = max(min(wanted, len(counted.active)), wanted - counted.terminating)
     return wanted
@@ -198,7 +212,7 @@ def wanted_active(job: Job, counted: Tally) -> int:
 
 def free_indexes(job: Job, counted: Tally, count: int) -> list[int]:
     """The lowest ``count`` numbers for which no pod has succeeded or is at work."""
-    taken = {*counted.completed, *(index_of(pod) for pod in counted.active)}
+    taken = {*counted.completed, *counted.given_up, *(index_of(pod) for pod in counted.active)}
     found: list[int] = []
     for index in range(job.spec.completions or 0):
         if len(found) >= count:
@@ -229,6 +243,7 @@ def next_status(job: Job, counted: Tally, end: Ending | None, now: datetime) -> 
         succeeded=counted.counted_succeeded,
         failed=counted.counted_failed,
         completed_indexes=indexes.text_of(counted.completed) if is_indexed(job) else "",
+        failed_indexes=indexes.text_of(counted.given_up) if counts_by_index(job) else None,
         uncounted_terminated_pods=uncounted,
     )
 

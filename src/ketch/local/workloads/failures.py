@@ -8,7 +8,7 @@ from ketch.kube.types.batch import Job
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads.pods import FAILED, SUCCEEDED
 
-FAIL_JOB, IGNORE, COUNT = "FailJob", "Ignore", "Count"
+FAIL_JOB, FAIL_INDEX, IGNORE, COUNT = "FailJob", "FailIndex", "Ignore", "Count"
 FIRST_DELAY, LONGEST_DELAY = 10.0, 360.0
 """Seconds of back-off after the first failure, and at most; it doubles in between."""
 _DOUBLINGS = 10

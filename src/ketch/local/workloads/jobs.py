@@ -40,6 +40,7 @@ from ketch.local.workloads.counting import (
 )
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.failures import delay
+from ketch.local.workloads.perindex import FAILURES, counts_by_index, failures_of, ready_indexes
 from ketch.local.workloads.pods import from_template, to_delete
 
 MANAGER = "job-controller"
@@ -55,8 +56,11 @@ def selector_of(job: Job) -> Selector | None:
     return from_label_selector(job.spec.selector)
 
 
-def pod_for(job: Job, index: int | None) -> Pod:
-    """A new pod; with an index it carries the number in annotation, label, variable and host name."""
+def pod_for(job: Job, index: int | None, failures: int | None = None) -> Pod:
+    """A new pod; with an index it carries the number in annotation, label, variable and host name.
+
+    ``failures`` of the index so far are told where each index has a limit of its own.
+    """
     pod = from_template(job, job.spec.template)
     meta = msgspec.structs.replace(pod.metadata, finalizers=(*pod.metadata.finalizers, TRACKING))
     if index is None:
@@ -82,7 +86,7 @@ def pod_for(job: Job, index: int | None) -> Pod:
         meta,
         generate_name=f"{name}-{number}-",
         labels={**meta.labels, INDEX: number},
-        annotations={**meta.annotations, INDEX: number},
+        annotations={**meta.annotations, INDEX: number, **({} if failures is None else {FAILURES: str(failures)})},
     )
     return msgspec.structs.replace(pod, metadata=meta, spec=spec)
 
@@ -127,16 +131,13 @@ class JobReconciler:
             await self._delete(job, to_delete(counted.active, -missing))
         if missing <= 0:
             return None
-        wait = delay(pods, self._clock.now())
-        if wait > 0:
-            return wait
-        count = min(missing, BURST)
-        numbers: list[int | None] = [None] * count
-        if is_indexed(job):
-            numbers = [*free_indexes(job, counted, count)]
+        numbers, wait = self._next(job, pods, counted, min(missing, BURST))
+        failures = failures_of(job, pods) if counts_by_index(job) else None
 
         async def create(place: int) -> None:
-            made = await self._client.create(pod_for(job, numbers[place]), manager=MANAGER)
+            number = numbers[place]
+            before = None if failures is None or number is None else failures[number]
+            made = await self._client.create(pod_for(job, number, before), manager=MANAGER)
             self._expected.created(job.metadata.uid, made)
             await self._events.record(job, "Normal", "SuccessfulCreate", f"Created pod: {made.metadata.name}")
 
@@ -147,7 +148,19 @@ class JobReconciler:
                 return None
             await self._events.record(job, "Warning", "FailedCreate", f"Error creating: {error}")
             raise
-        return None
+        return wait
+
+    def _next(
+        self, job: Job, pods: Sequence[Pod], counted: Tally, count: int
+    ) -> tuple[Sequence[int | None], float | None]:
+        """Which indexes (None where pods have none) may begin now; and how long to wait for the next ones."""
+        if counts_by_index(job):
+            free = free_indexes(job, counted, job.spec.completions or 0)
+            return ready_indexes(pods, free, count, self._clock.now())
+        wait = delay(pods, self._clock.now())
+        if wait > 0:
+            return (), wait
+        return free_indexes(job, counted, count) if is_indexed(job) else [None] * count, None
 
     async def _delete(self, job: Job, pods: Sequence[Pod]) -> None:
         """End pods without counting them as failed."""

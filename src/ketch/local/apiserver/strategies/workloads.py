@@ -83,15 +83,38 @@ class JobStrategy(Strategy):
             causes.append(
                 unsupported("spec.template.spec.restartPolicy", template_spec.get("restartPolicy"), supported)
             )
-        for name in ("parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+        for name in (
+            "parallelism",
+            "completions",
+            "backoffLimit",
+            "activeDeadlineSeconds",
+            "ttlSecondsAfterFinished",
+            "backoffLimitPerIndex",
+            "maxFailedIndexes",
+        ):
             if isinstance(spec.get(name), int) and spec[name] < 0:
                 causes.append(invalid(f"spec.{name}", spec[name], "must be greater than or equal to 0"))
         if spec.get("completionMode") == "Indexed" and "completions" not in spec:
             causes.append(required("spec.completions", "when completion mode is Indexed"))
         causes += self._success_policy(spec)
+        causes += self._limits_by_index(spec, template_spec)
         if old is not None:
             causes += self._changes(spec, old["spec"])
         return causes
+
+    def _limits_by_index(self, spec: Mapping[str, Any], template_spec: Mapping[str, Any]) -> Iterable[Cause]:
+        limit, most = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
+        if limit is None:
+            if most is not None:
+                yield required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified")
+            return
+        if spec.get("completionMode") != "Indexed":
+            yield invalid("spec.backoffLimitPerIndex", limit, "requires indexed completion mode")
+        if template_spec.get("restartPolicy") != "Never":
+            message = "must be Never when backoffLimitPerIndex is specified"
+            yield invalid("spec.template.spec.restartPolicy", template_spec.get("restartPolicy"), message)
+        if isinstance(most, int) and most > (spec.get("completions") or 0):
+            yield invalid("spec.maxFailedIndexes", most, "must be less than or equal to completions")
 
     def _success_policy(self, spec: Mapping[str, Any]) -> Iterable[Cause]:
         policy, path = spec.get("successPolicy"), "spec.successPolicy"
