@@ -152,15 +152,12 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[A
     """Start the container's program, its log ready. Raises Refused, with nothing left behind."""
     directory = request["directory"]
     try:
-        write_record(
-            f"{directory}/{SPEC}",
-            {name: request[name] for name in ("argv", "env", "cwd", "user", "group", "extra")},
-            durable=False,
-        )
         if network is not None:
             set_namespace(network, CLONE_NEWNET)
             os.close(network)
-        container = warm.begin(request, network=network is not None) or begin(bwrap, request)
+        on_its_way = warm.begin(request, network=network is not None)
+        record_spec(request, on_its_way)
+        container = warm.started(on_its_way, request) or begin(bwrap, request)
         log = open_log(container, request["log"])
     except OSError as error:
         abandon(directory)
@@ -169,6 +166,20 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[A
         abandon(directory)
         raise
     return container, log
+
+
+def record_spec(request: "StartRequest", on_its_way: "warm.WarmProgram | None") -> None:
+    """Write down what is started, while a warm container is being made."""
+    try:
+        write_record(
+            f"{request['directory']}/{SPEC}",
+            {name: request[name] for name in ("argv", "env", "cwd", "user", "group", "extra")},
+            durable=False,
+        )
+    except OSError:
+        if on_its_way is not None:
+            on_its_way.undo()
+        raise
 
 
 def begin(bwrap: str, request: "StartRequest") -> Program:

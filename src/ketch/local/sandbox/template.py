@@ -5,8 +5,8 @@ this package. It has the rights to enter containers' namespaces, so all that it 
 it becomes gives every right up before it runs a line of anybody else's.
 
 A keeper sends one datagram with descriptors (``DESCRIPTORS``). This process forks, in the container's PID namespace, a
-child that enters the container's other namespaces, forks again and ends: so the container's init becomes the parent of
-the container's process, and who dies here later harms nobody.
+child that forks again and ends: so the container's init becomes the parent of the container's process, which enters the
+container's other namespaces when its file system stands; and who dies here later harms nobody.
 """
 
 import atexit
@@ -107,6 +107,14 @@ class _KeepsakeLoader:
         self._keepsakes.bring_back(self._spec.name)
 
 
+class Place:
+    """A container's init, and what its process needs to get there: descriptors."""
+
+    def __init__(self, numbers: "Sequence[int]", *, with_network: bool) -> None:
+        self.init, self.request, self.stdout, self.stderr, self.stands, self.keeper, self.born = numbers
+        self.with_network = with_network
+
+
 class Template:
     """The interpreter while it waits."""
 
@@ -142,6 +150,7 @@ class Template:
             os._exit(0)
         if len(os.listdir("/proc/self/task")) > 1:
             raise SystemExit("a module that was imported ahead has started threads")
+        sys.path_importer_cache.clear()  # what stood in folders then; to free it later would copy all of it
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -158,11 +167,8 @@ class Template:
         found = {name: getattr(module, "__file__", None) for name, module in modules.items() if name != "__main__"}
         return {name: path for name, path in found.items() if path}
 
-    def wait(self, idle: int) -> "tuple[int, int, int]":
-        """Serve until nobody has asked for ``idle`` seconds; returns in the container's process alone.
-
-        With the descriptors that it needs: the request, the keeper, the init.
-        """
+    def wait(self, idle: int) -> "Place":
+        """Serve until nobody has asked for ``idle`` seconds; returns in the container's process alone."""
         listener = self.socket.socket(fileno=LISTENER)
         listener.setsockopt(self.socket.SOL_SOCKET, self.socket.SO_RCVTIMEO, self.array.array("l", (idle, 0)))
         space = self.socket.CMSG_SPACE(DESCRIPTORS * 4)
@@ -178,20 +184,20 @@ class Template:
                 os._exit(0)
             # The way back is not needed: this process forks for nobody else, and its own namespace stays what it is.
             if self.libc.setns(numbers[0], CLONE_NEWPID) != -1 and forked() == 0:
+                if forked() != 0:
+                    os._exit(0)
                 listener.detach()
-                return self.enter(numbers, with_network=word == WITH_NETWORK)
+                return Place(numbers, with_network=word == WITH_NETWORK)
             for number in numbers:
                 os.close(number)
 
-    def enter(self, numbers: "Sequence[int]", *, with_network: bool) -> "tuple[int, int, int]":
-        """Go where the container is, and come out as its process."""
-        init, request, stdout, stderr, stands, keeper, born = numbers
-        kinds = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if with_network else 0)
-        if os.read(stands, 1) != READY or self.libc.setns(init, kinds) == -1 or forked() != 0:
+    def enter(self, place: "Place") -> None:
+        """Go where the container is, once its file system stands."""
+        kinds = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | (CLONE_NEWNET if place.with_network else 0)
+        if os.read(place.stands, 1) != READY or self.libc.setns(place.init, kinds) == -1:
             os._exit(0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        return request, keeper, born
+        os.dup2(place.stdout, 1)
+        os.dup2(place.stderr, 2)
 
     def prepare(self, request: "Any") -> None:
         """Make this process what ``python -m`` makes of one. Raises OSError where it cannot be like it."""
@@ -319,17 +325,18 @@ def written(name: str, text: str) -> str:
         return path
 
 
-def begin(template: Template, place: "tuple[int, int, int]") -> str:
+def begin(template: Template, place: Place) -> str:
     """In the container's process: everything up to its first line. Returns the module to run."""
-    descriptor, keeper, born = place
-    module = ""
+    keeper = place.keeper
+    # Read while the file system is made.
+    with os.fdopen(place.request, "rb") as file:
+        file.seek(0)
+        request = json.loads(file.read().decode("utf-8", "surrogateescape"))
+    module = request["module"]
+    template.enter(place)
     try:
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(0)
-            request = json.loads(file.read().decode("utf-8", "surrogateescape"))
-        module = request["module"]
         template.prepare(request)
-        template.wait_for_init(born)
+        template.wait_for_init(place.born)
         word = READY
     except OSError as error:
         word = COLD + str(error).encode("utf-8", "replace")

@@ -46,12 +46,16 @@ class Unwarmed(Exception):
 
 
 class WarmProgram:
-    """A container's init, made by its keeper, and the user's process below it. Raises Unwarmed."""
+    """A container's init, made by its keeper, and the user's process below it. Raises Unwarmed, OSError.
+
+    When it is made it is on its way: there is time for other things before ``await_start``.
+    """
 
     def __init__(self, request: "StartRequest", warm: "WarmRequest", *, network: bool) -> None:
         (self.stdout, stdout), (self.stderr, stderr), (stands, standing) = os.pipe(), os.pipe(), os.pipe()
         born, bearing = os.pipe()
-        ours, theirs = socket.socketpair()
+        self._template = warm["template"]
+        self._way, theirs = socket.socketpair()
         self.early_stderr = b""
         self.user_pid = 0
         self.pid = self.init = fork_into_pid_namespace()
@@ -59,25 +63,36 @@ class WarmProgram:
             _be_init(request, warm, (standing, born, stderr))
         given = [os.pidfd_open(self.pid), _in_memory(request, warm), stdout, stderr, stands, theirs.detach(), bearing]
         try:
-            _ask(warm["template"], WITH_NETWORK if network else WITHOUT_NETWORK, given)
+            _ask(self._template, WITH_NETWORK if network else WITHOUT_NETWORK, given)
+        except OSError:
+            self.undo()
+            raise
+        finally:
             for number in (*given, standing, born):
                 os.close(number)
-            given.clear()
-            ours.settimeout(PATIENCE)
-            if (word := ours.recv(LONGEST_WORD)) != READY:
+
+    def await_start(self) -> None:
+        """Wait until the user's process may run, and let it. Raises Unwarmed, OSError."""
+        try:
+            self._way.settimeout(PATIENCE)
+            if (word := self._way.recv(LONGEST_WORD)) != READY:
                 raise Unwarmed(word.decode(errors="replace"))
             self.user_pid = children(self.init)[0]
-            ours.send(READY)
+            self._way.send(READY)
+            self._way.close()
         except (OSError, IndexError, Unwarmed) as error:
-            for number in (*given, self.stdout, self.stderr):
-                os.close(number)
-            self.kill()
-            self.reap()
+            self.undo()
             if isinstance(error, TimeoutError):
-                _end_template(warm["template"])
+                _end_template(self._template)
             raise Unwarmed(str(error)) from error
-        finally:
-            ours.close()
+
+    def undo(self) -> None:
+        """End what is on its way, and wait for its end."""
+        os.close(self.stdout)
+        os.close(self.stderr)
+        self._way.close()
+        self.kill()
+        self.reap()
 
     def reap(self) -> int:
         """Wait for the end of the container: its exit code."""
@@ -93,15 +108,31 @@ class WarmProgram:
 
 
 def begin(request: "StartRequest", *, network: bool) -> WarmProgram | None:
-    """The container, if it is one for a warm interpreter and one is there; else nothing has happened."""
+    """The container on its way, if it is one for a warm interpreter and one is there; else nothing has happened."""
     warm = request["warm"]
     if warm is None or not os.path.exists(warm["template"]):  # noqa: PTH110  # pathlib is not loaded in keepers
         return None
     try:
         return WarmProgram(request, warm, network=network)
-    except (OSError, Unwarmed):
-        remove_tree(f"{request['directory']}/{SCRATCH}")
+    except OSError:
+        _forget(request)
         return None
+
+
+def started(container: WarmProgram | None, request: "StartRequest") -> WarmProgram | None:
+    """What ``begin`` began, once it runs; None when it never will, and nothing has happened."""
+    if container is None:
+        return None
+    try:
+        container.await_start()
+    except (OSError, Unwarmed):
+        _forget(request)
+        return None
+    return container
+
+
+def _forget(request: "StartRequest") -> None:
+    remove_tree(f"{request['directory']}/{SCRATCH}")
 
 
 def _in_memory(request: "StartRequest", warm: "WarmRequest") -> int:
