@@ -62,8 +62,7 @@ def fresh_layer(path: str, mode: "int | None") -> str:
 
 def overlay_layers(layer: str, mode: "int | None") -> tuple[str, str]:
     """New directories for an overlay's changes and for its work."""
-    fresh_layer(layer, None)
-    return fresh_layer(f"{layer}/upper", mode), fresh_layer(f"{layer}/work", None)
+    return fresh_layer(layer, mode), fresh_layer(f"{layer}.work", None)
 
 
 def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":

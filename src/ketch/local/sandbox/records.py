@@ -49,10 +49,11 @@ def read_record(path: str) -> "Any":
         return json.loads(file.read().decode("utf-8", "surrogateescape"))
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, *, closed: bool = False) -> None:
     """Remove a directory and all below it, as far as that is possible; links are not followed."""
     try:
-        os.chmod(path, 0o700)  # noqa: PTH101  # overlay's work directories are closed to everyone
+        if closed:
+            os.chmod(path, 0o700)  # noqa: PTH101
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -60,5 +61,8 @@ def remove_tree(path: str) -> None:
                 else:
                     os.unlink(entry.path)  # noqa: PTH108
         os.rmdir(path)  # noqa: PTH106
+    except PermissionError:
+        if not closed:  # overlay's work directories are closed to everyone, and others as their users like it
+            remove_tree(path, closed=True)
     except OSError:
         return

@@ -176,9 +176,9 @@ def _be_init(request: "StartRequest", warm: "WarmRequest", descriptors: "Sequenc
         unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
         socket.sethostname(request["hostname"])
         scratch = f"{request['directory']}/{SCRATCH}"
-        for path in (scratch, f"{scratch}/root"):
-            os.mkdir(path, 0o700)  # noqa: PTH102
-        root = Root(f"{scratch}/root")
+        os.mkdir(scratch, 0o700)  # noqa: PTH102
+        # On a directory that is there and that no mount comes from: this process alone sees what stands on it.
+        root = Root(warm["template"].rpartition("/")[0])
         furnish(root, request["mounts"], scratch)
         root.enter()
         os.write(standing, READY)
