@@ -137,9 +137,9 @@ class Root:
             _call(MOVE_MOUNT, tree, b"", parent, _bytes(name), FROM_DESCRIPTOR)
         else:
             _attach_at(tree, spot)
+            for known in [each for each in self._folders if each == path or each.startswith(f"{path}/")]:
+                os.close(self._folders.pop(known))
         os.close(tree)
-        for known in [each for each in self._folders if each == path or each.startswith(f"{path}/")]:
-            os.close(self._folders.pop(known))
 
     def bind(self, source: str, target: str, attributes: int) -> None:
         """Show what stands at ``source``, with all that is mounted below it."""
