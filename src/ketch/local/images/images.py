@@ -68,6 +68,7 @@ class Images:
         self._mappings = data_dir / MAPPINGS
         self.environments = Environments(data_dir / ENVIRONMENTS)
         self._interpreters = Interpreters()
+        self._uv = find_uv_bin()  # asked once: it costs more than all the rest of an image that is there
         self._written = data_dir / ENVIRONMENTS / "etc"
         accounts = account_files(self._written)
         self._base = (*system_mounts(), *accounts, *writable_mounts())
@@ -145,7 +146,7 @@ class Images:
             path = await self.environments.ensure(content)
         except BuildFailed as error:
             raise ImageBuildFailed(f'the environment for image "{image}" cannot be built: {error}') from error
-        mounts = [*self._base, Mount("overlay", MOUNT, str(path)), Mount("ro-bind", f"{TOOLS}/uv", find_uv_bin())]
+        mounts = [*self._base, Mount("overlay", MOUNT, str(path)), Mount("ro-bind", f"{TOOLS}/uv", self._uv)]
         if outside_system(interpreter.prefix):
             mounts.append(Mount("ro-bind", str(interpreter.prefix), str(interpreter.prefix)))
         mounts += nesting_mounts(interpreter, MOUNT, self._written)
