@@ -67,9 +67,13 @@ class NetworkClient:
         _, descriptors = await self._ask(UserNamespaceRequest())
         return descriptors[0] if descriptors else None
 
-    async def attach(self, pod_id: str) -> Attachment:
-        """The pod's address and network namespace, the same until ``detach``."""
-        reply, descriptors = await self._ask(AttachRequest(pod_id))
+    async def attach(self, pod_id: str, domain: str = "") -> Attachment:
+        """The pod's address and network namespace, the same until ``detach``.
+
+        ``domain`` (a namespace of the cluster) is where short names are looked up that the pod asks the proxy for: it
+        may ask before any table tells of it.
+        """
+        reply, descriptors = await self._ask(AttachRequest(pod_id, domain))
         return Attachment(reply.ip, descriptors[0] if descriptors else None)
 
     async def detach(self, pod_id: str) -> None:

@@ -88,6 +88,9 @@ class IsolatedNetwork:
         self._cluster = cluster
         self._run = run
         self._pods = Pods(cluster)
+        self._domains: dict[str, str] = {}
+        """By address, where a pod's short names are; an address that is given again says it anew."""
+
         self._names = NameServer()
         self._proxy = Proxy(
             self, upstreams(environment), declared_indexes(environment) | declared_services(environment)
@@ -110,9 +113,10 @@ class IsolatedNetwork:
         self._api = await serve_relay(keep("api", lambda: _listening(API_ADDRESS, API_PORT)), self._reach_api)
         self._pods.prepare()
 
-    async def attach(self, pod: str) -> tuple[str, int | None]:
-        """The pod's address and namespace."""
+    async def attach(self, pod: str, domain: str = "") -> tuple[str, int | None]:
+        """The pod's address and namespace; its short names are completed by ``domain``."""
         place = await self._pods.attach(pod)
+        self._domains[place.address] = domain
         return place.address, place.namespace
 
     async def detach(self, pod: str) -> None:
@@ -146,7 +150,7 @@ class IsolatedNetwork:
         try:
             address = IPv4Address(host)
         except ValueError:
-            return self._names.zone.find(host, asker)
+            return self._names.zone.find(host, asker, self._domains.get(asker, ""))
         return (host,) if address in POD_NETWORK or address in SERVICE_NETWORK else ()
 
     def namespaces(self) -> set[int]:

@@ -22,8 +22,8 @@ class Network(Protocol):
         """The user namespace that owns the pods' namespaces, where there is one."""
         ...
 
-    async def attach(self, pod: str) -> tuple[str, int | None]:
-        """The pod's address and namespace. Raises OSError."""
+    async def attach(self, pod: str, domain: str = "") -> tuple[str, int | None]:
+        """The pod's address and namespace; its short names are completed by ``domain``. Raises OSError."""
         ...
 
     async def detach(self, pod: str) -> None:
@@ -73,7 +73,7 @@ class HostNetwork:
         self.info = NetworkInfo("host", str(POD_NETWORK), str(SERVICE_NETWORK), "", None, reason)
         self._attached: set[str] = set()
 
-    async def attach(self, pod: str) -> tuple[str, int | None]:
+    async def attach(self, pod: str, domain: str = "") -> tuple[str, int | None]:  # noqa: ARG002  # nobody asks here
         """The host's own address."""
         self._attached.add(pod)
         return HOST_ADDRESS, None

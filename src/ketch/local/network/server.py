@@ -87,8 +87,8 @@ class ControlServer:
                 return Answer(Reply(info=network.info))
             case UserNamespaceRequest():
                 return Answer(Reply(), network.user_namespace)
-            case AttachRequest(pod=pod):
-                ip, namespace = await network.attach(pod)
+            case AttachRequest(pod=pod, domain=domain):
+                ip, namespace = await network.attach(pod, domain)
                 return Answer(Reply(ip=ip), namespace)
             case DetachRequest(pod=pod):
                 await network.detach(pod)

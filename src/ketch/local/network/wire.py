@@ -50,9 +50,10 @@ class UserNamespaceRequest(msgspec.Struct, frozen=True, tag="userNamespace"):
 
 
 class AttachRequest(msgspec.Struct, frozen=True, tag="attach"):
-    """Ask for the pod's Attachment."""
+    """Ask for the pod's Attachment; ``domain`` is where the names are that it writes without their endings."""
 
     pod: str
+    domain: str = ""
 
 
 class DetachRequest(msgspec.Struct, frozen=True, tag="detach"):

@@ -230,7 +230,7 @@ class PodWorker:
             self.tell(events.NetworkAttached(self._tools.host_ip))
             return
         try:
-            attachment = await self._tools.network.attach(self.machine.uid)
+            attachment = await self._tools.network.attach(self.machine.uid, self.pod.metadata.namespace)
         except NetworkError as error:
             self.tell(events.NetworkFailed(str(error)))
             return

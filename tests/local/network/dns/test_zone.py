@@ -59,6 +59,7 @@ def test_a_host_is_found_as_the_pod_that_asks_may_write_it():
     assert zone.find("web", "10.244.0.5") == ("10.96.0.30",)
     assert zone.find("Web.", "10.244.0.5") == ("10.96.0.30",)
     assert zone.find("web", "10.244.0.9") == ()
+    assert zone.find("web", "10.244.0.9", domain="default") == zone.find("web.default", "10.244.0.9")
     for name in ("web.default", "web.default.svc", "web.default.svc.cluster.local"):
         assert zone.find(name, "10.244.0.5") == ("10.96.0.20",)
     assert zone.find("index.example", "10.244.0.5") == ()

@@ -55,10 +55,13 @@ class Zone:
             return Answer(Code.OK)
         return Answer(Code.OK, random.sample(addresses, len(addresses)))
 
-    def find(self, host: str, asker: str) -> Sequence[str]:
-        """The addresses of a name that the pod at ``asker`` may have written without some of its ending."""
+    def find(self, host: str, asker: str, domain: str = "") -> Sequence[str]:
+        """The addresses of a name that the pod at ``asker`` may have written without some of its ending.
+
+        ``domain`` is the pod's namespace where it is known before the names tell it.
+        """
         name = host.lower().rstrip(".")
-        namespace = self._namespaces.get(asker)
+        namespace = domain or self._namespaces.get(asker)
         own = (f".{namespace}{_SERVICES}",) if namespace else ()
         for ending in ("", *own, _SERVICES, f".{CLUSTER_DOMAIN}"):
             if addresses := self._names.get(name + ending):
