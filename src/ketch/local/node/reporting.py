@@ -20,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 QUIET = 0.1
 """Seconds after which a step that nobody waits for is told."""
 
-BRIEF = 0.04
+BRIEF = 0.02
 """Seconds that a pod that may end by itself must run to be called running: the end of one that ends sooner does not
 wait until its beginning is told."""
 
