@@ -68,4 +68,4 @@ class JobAdmission(Admission[TrainingJob]):
 
 
 def _policy(job: TrainingJob) -> RunPolicy:
-    return job.spec.run_policy  # type: ignore[attr-defined]
+    return job.spec.run_policy

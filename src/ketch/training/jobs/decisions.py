@@ -16,6 +16,7 @@ from ketch.kube.meta import LabelSelector
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
+from ketch.training.announcements import NORMAL, WARNING, Announcement
 from ketch.training.jobs.conditions import (
     CREATED,
     FAILED,
@@ -39,18 +40,8 @@ from ketch.training.jobs.framework import (
 )
 from ketch.training.jobs.types import JobCondition, JobStatus, ReplicaStatus
 
-NORMAL, WARNING = "Normal", "Warning"
 _KEPT, _UNFINISHED, _EVERYTHING = "None", "Running", "All"
 _TERMINAL: Final = ("Succeeded", "Failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """An event to record about the job."""
-
-    type: str
-    reason: str
-    message: str
 
 
 _OVERRIDDEN: Final = Announcement(

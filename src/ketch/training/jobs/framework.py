@@ -122,7 +122,7 @@ class JobKind(Generic[J]):
 
     def replica_specs(self, job: J) -> Mapping[str, ReplicaSpec]:
         """The replicas as the user wrote them."""
-        return cast("Mapping[str, ReplicaSpec]", getattr(job.spec, self.replicas_field))  # type: ignore[attr-defined]
+        return cast("Mapping[str, ReplicaSpec]", getattr(job.spec, self.replicas_field))
 
     def role_of(self, written: str) -> str | None:
         """The type that a user means: "worker", "WORKER" and "Worker" are the same."""
@@ -141,7 +141,7 @@ class JobKind(Generic[J]):
             for role in self.roles
             if (spec := written.get(role)) is not None
         ]
-        return Group(job, job.spec.run_policy, replicas)  # type: ignore[attr-defined]
+        return Group(job, job.spec.run_policy, replicas)
 
     def default_count(self, role: str) -> int:  # noqa: ARG002  # for those who override it
         """How many replicas there are of a type that says no number."""

@@ -1,28 +1,22 @@
 """The reconciler of all kinds of kubeflow.org/v1: reads a job and what it owns, decides, acts, reports."""
 
-import asyncio
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from ketch.kube.client import DeleteOptions
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
+from ketch.kube.errors import AlreadyExists, APIError, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import Manager
-from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
+from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
-from ketch.training.jobs.decisions import NORMAL, WARNING, Decision, decide, differs, reconciled
+from ketch.training.announcements import NORMAL, WARNING
+from ketch.training.jobs.decisions import Decision, decide, differs, reconciled
 from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.types import MANAGED_BY, TrainingJob
-
-_AT_ONCE = 32
-"""Objects made at the same time."""
+from ketch.training.writing import delete, report, together
 
 
 class JobReconciler:
@@ -34,7 +28,6 @@ class JobReconciler:
         self._pods, self._services = manager.informer(Pod), manager.informer(Service)
         self._expected = Expectations(self._pods, manager.clock)
         self._events = EventRecorder(manager.client, kind.controller, manager.clock)
-        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One pass."""
@@ -47,33 +40,23 @@ class JobReconciler:
         uid, now = job.metadata.uid, self._clock.now()
         decision = decide(self._kind, group, self._pods.owned_by(uid), self._services.owned_by(uid), now)
         if decision.remove_job:
-            await self._delete(job)
+            await delete(self._client, job, "Background")  # its time after the end is over
             return Result()
         await self._act(job, decision)
         for each in decision.announcements:
             await self._events.record(job, each.type, each.reason, each.message)
         if differs(job.status, decision.status):
-            await self._report(job, reconciled(decision.status, now))
+            await report(self._client, job, reconciled(decision.status, now), self._kind.controller)
         return Result(requeue_after=decision.look_again)
 
     async def _act(self, job: TrainingJob, decision: Decision) -> None:
         """Services first, so that names are known before anyone asks for them."""
         if decision.group is not None:
             await self._group(job, decision.group)
-        await self._together([self._create(job, each, "Service") for each in decision.create_services])
-        await self._together([self._create(job, each, "Pod") for each in decision.create_pods])
-        await self._together([self._remove(job, each, "Pod") for each in decision.delete_pods])
-        await self._together([self._remove(job, each, "Service") for each in decision.delete_services])
-
-    async def _together(self, work: Sequence[Any]) -> None:
-        async def bounded(each: Any) -> None:
-            async with self._slots:
-                await each
-
-        outcomes = await asyncio.gather(*map(bounded, work), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await together([self._create(job, each, "Service") for each in decision.create_services])
+        await together([self._create(job, each, "Pod") for each in decision.create_pods])
+        await together([self._remove(job, each, "Pod") for each in decision.delete_pods])
+        await together([self._remove(job, each, "Service") for each in decision.delete_services])
 
     async def _create(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
         name = wanted.metadata.name
@@ -112,30 +95,10 @@ class JobReconciler:
             await self._events.record(job, WARNING, f"FailedCreate{word}", message)
 
     async def _remove(self, job: TrainingJob, doomed: KubeObject, word: str) -> None:
-        meta = doomed.metadata
-        try:
-            await self._client.delete(type(doomed), meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except (NotFound, Conflict):
+        if not await delete(self._client, doomed):
             return
         if isinstance(doomed, Pod):
             self._expected.deleted(job.metadata.uid, doomed)
-        await self._events.record(job, NORMAL, f"SuccessfulDelete{word}", f"Deleted {word.lower()}: {meta.name}")
-
-    async def _delete(self, job: TrainingJob) -> None:
-        """Its time after the end is over."""
-        meta = job.metadata
-        options = DeleteOptions(uid=meta.uid, propagation="Background")
-        try:
-            await self._client.delete(self._kind.kind, meta.name, meta.namespace, options)
-        except (NotFound, Conflict):
-            return
-
-    async def _report(self, job: TrainingJob, status: Any) -> None:
-        meta = ObjectMeta(
-            name=job.metadata.name, namespace=job.metadata.namespace, resource_version=job.metadata.resource_version
+        await self._events.record(
+            job, NORMAL, f"SuccessfulDelete{word}", f"Deleted {word.lower()}: {doomed.metadata.name}"
         )
-        written = msgspec.structs.replace(job, metadata=meta, status=status)
-        try:
-            await self._client.update_status(written, manager=self._kind.controller)
-        except NotFound:
-            return

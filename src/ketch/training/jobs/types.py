@@ -88,6 +88,7 @@ class JobSpec(KubeStruct, frozen=True, kw_only=True):
 class TrainingJob(KubeObject, frozen=True, kw_only=True):
     """A job of one of the kinds below."""
 
+    spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
 

@@ -15,6 +15,7 @@ import msgspec
 from ketch.kube.conditions import find, is_true, set_conditions
 from ketch.kube.meta import Condition
 from ketch.kube.types.batch import Job
+from ketch.training.announcements import NORMAL, WARNING, Announcement
 from ketch.training.jobsets.desired import (
     ATTEMPT_LABEL,
     REPLICATED_JOB_LABEL,
@@ -31,20 +32,10 @@ from ketch.training.jobsets.types import FailurePolicyRule, JobSet, JobSetStatus
 
 COMPLETED, FAILED, SUSPENDED = "Completed", "Failed", "Suspended"
 STARTING, STARTED = "StartupPolicyInProgress", "StartupPolicyCompleted"
-NORMAL, WARNING = "Normal", "Warning"
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _RESTARTS: Final = ("RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts")
 _IGNORES_LIMIT: Final = ("RestartJobSetAndIgnoreMaxRestarts", "RestartJobAndIgnoreMaxRestarts")
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """An event to record about the JobSet."""
-
-    type: str
-    reason: str
-    message: str
 
 
 @dataclass(slots=True)

@@ -1,26 +1,22 @@
 """The reconciler of JobSets: reads a JobSet and its Jobs, decides, acts, reports."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from ketch.kube.client import DeleteOptions
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
+from ketch.kube.errors import AlreadyExists, APIError, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import Manager
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.batch import Job
-from ketch.training.jobsets.decisions import WARNING, Decision, decide
+from ketch.training.announcements import WARNING
+from ketch.training.jobsets.decisions import Decision, decide
 from ketch.training.jobsets.desired import claims_of, has_host_names, service_of
-from ketch.training.jobsets.types import MANAGED_BY, JobSet, JobSetStatus
+from ketch.training.jobsets.types import MANAGED_BY, JobSet
+from ketch.training.writing import delete, report, together
 
 MANAGER: Final = "jobset-controller"
-_AT_ONCE: Final = 32
 
 
 class JobSetReconciler:
@@ -31,7 +27,6 @@ class JobSetReconciler:
         self._sets, self._jobs = manager.informer(JobSet), manager.informer(Job)
         self._expected = Expectations(self._jobs, manager.clock)
         self._events = EventRecorder(manager.client, MANAGER, manager.clock)
-        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One pass."""
@@ -42,23 +37,23 @@ class JobSetReconciler:
             return Result()
         decision = decide(jobset, self._jobs.owned_by(jobset.metadata.uid), self._clock.now())
         if decision.remove:
-            await self._delete(jobset)
+            await delete(self._client, jobset, "Background")  # its time after the end is over
             return Result()
         # Before any Job of an attempt is touched, the attempt's number is on disk.
         if decision.status != jobset.status:
-            await self._report(jobset, decision.status)
+            await report(self._client, jobset, decision.status, MANAGER)
         await self._act(jobset, decision)
         for each in decision.announcements:
             await self._events.record(jobset, each.type, each.reason, each.message)
         return Result(requeue_after=decision.look_again)
 
     async def _act(self, jobset: JobSet, decision: Decision) -> None:
-        await self._together([self._remove(jobset, job) for job in decision.delete])
-        await self._together([self._client_suspend(job) for job in decision.suspend])
-        await self._together([self._resume(old, new) for old, new in decision.resume])
+        await together([self._remove(jobset, job) for job in decision.delete])
+        await together([self._suspend(job) for job in decision.suspend])
+        await together([self._resume(old, new) for old, new in decision.resume])
         if decision.prepare:
             await self._prepare(jobset)
-        await self._together([self._create(jobset, job) for job in decision.create])
+        await together([self._create(jobset, job) for job in decision.create])
 
     async def _prepare(self, jobset: JobSet) -> None:
         """Names and claims before those who use them."""
@@ -66,15 +61,6 @@ class JobSetReconciler:
             await self._client.apply(service_of(jobset), manager=MANAGER)
         for claim in claims_of(jobset):
             await self._client.apply(claim, manager=MANAGER)
-
-    async def _together(self, work: Sequence[Coroutine[Any, Any, None]]) -> None:
-        async def bounded(each: Coroutine[Any, Any, None]) -> None:
-            async with self._slots:
-                await each
-
-        for outcome in await asyncio.gather(*map(bounded, work), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
 
     async def _create(self, jobset: JobSet, job: Job) -> None:
         try:
@@ -88,15 +74,10 @@ class JobSetReconciler:
 
     async def _remove(self, jobset: JobSet, job: Job) -> None:
         """With its pods first, so that the next attempt finds their names free."""
-        meta = job.metadata
-        options = DeleteOptions(uid=meta.uid, propagation="Foreground")
-        try:
-            await self._client.delete(Job, meta.name, meta.namespace, options)
-        except (NotFound, Conflict):
-            return
-        self._expected.deleted(jobset.metadata.uid, job)
+        if await delete(self._client, job, "Foreground"):
+            self._expected.deleted(jobset.metadata.uid, job)
 
-    async def _client_suspend(self, job: Job) -> None:
+    async def _suspend(self, job: Job) -> None:
         await self._patch(job, {"spec": {"suspend": True}})
 
     async def _resume(self, old: Job, new: Job) -> None:
@@ -111,25 +92,5 @@ class JobSetReconciler:
         meta = job.metadata
         try:
             await self._client.patch(Job, meta.name, meta.namespace, change, content_type=MERGE_PATCH)
-        except NotFound:
-            return
-
-    async def _delete(self, jobset: JobSet) -> None:
-        """Its time after the end is over."""
-        meta = jobset.metadata
-        try:
-            options = DeleteOptions(uid=meta.uid, propagation="Background")
-            await self._client.delete(JobSet, meta.name, meta.namespace, options)
-        except (NotFound, Conflict):
-            return
-
-    async def _report(self, jobset: JobSet, status: JobSetStatus) -> None:
-        meta = ObjectMeta(
-            name=jobset.metadata.name,
-            namespace=jobset.metadata.namespace,
-            resource_version=jobset.metadata.resource_version,
-        )
-        try:
-            await self._client.update_status(msgspec.structs.replace(jobset, metadata=meta, status=status))
         except NotFound:
             return

@@ -2,19 +2,18 @@
 
 from typing import Final
 
-import msgspec
 import orjson
 
-from ketch.kube.client import DeleteOptions
 from ketch.kube.codec import decode, encode
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
+from ketch.kube.errors import AlreadyExists, APIError, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import ConfigMap
+from ketch.training.announcements import WARNING
 from ketch.training.jobsets.types import JobSet
 from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of, pod_group_of
 from ketch.training.trainjobs.decisions import is_finished, verdict
@@ -25,8 +24,8 @@ from ketch.training.trainjobs.types import (
     TrainingRuntime,
     TrainingRuntimeSpec,
     TrainJob,
-    TrainJobStatus,
 )
+from ketch.training.writing import delete, report
 
 MANAGER: Final = "trainer"
 SNAPSHOT: Final = "runtime-snapshot"
@@ -58,9 +57,9 @@ class TrainJobReconciler:
             jobset = await self._suspend(jobset)
         outcome = verdict(job, jobset, self._clock.now())
         if outcome.end and jobset is not None:
-            await self._end(jobset)
+            await delete(self._client, jobset)
         if outcome.status != job.status:
-            await self._report(job, outcome.status)
+            await report(self._client, job, outcome.status, MANAGER)
         return Result(requeue_after=outcome.look_again)
 
     def waiting_for(self, runtime: KubeObject) -> list[ObjectKey]:
@@ -77,17 +76,17 @@ class TrainJobReconciler:
         if runtime is None:
             reference = job.spec.runtime_ref
             message = f'{reference.kind} "{reference.name}" is not there'
-            await self._events.record(job, "Warning", _FAILED, message)
+            await self._events.record(job, WARNING, _FAILED, message)
             return None
         try:
             jobset = jobset_of(job, runtime)
             await self._group(job, runtime)
             return await self._client.apply(jobset, manager=MANAGER)
         except AssemblyProblem as problem:
-            await self._events.record(job, "Warning", _FAILED, str(problem))
+            await self._events.record(job, WARNING, _FAILED, str(problem))
             return None
         except APIError as error:
-            await self._events.record(job, "Warning", _FAILED, str(error))
+            await self._events.record(job, WARNING, _FAILED, str(error))
             raise
 
     async def _group(self, job: TrainJob, runtime: TrainingRuntimeSpec) -> None:
@@ -99,7 +98,7 @@ class TrainJobReconciler:
             await self._client.apply(group, manager=MANAGER)
         except NotFound:
             message = "this cluster has no PodGroups (scheduling.x-k8s.io): the pods will not be placed together"
-            await self._events.record(job, "Warning", _FAILED, message)
+            await self._events.record(job, WARNING, _FAILED, message)
 
     async def _runtime(self, job: TrainJob) -> TrainingRuntimeSpec | None:
         """What the runtime said when the job began: later edits are for later jobs."""
@@ -136,19 +135,3 @@ class TrainJobReconciler:
             )
         except NotFound:
             return None
-
-    async def _end(self, jobset: JobSet) -> None:
-        meta = jobset.metadata
-        try:
-            await self._client.delete(JobSet, meta.name, meta.namespace, DeleteOptions(uid=meta.uid))
-        except (NotFound, Conflict):
-            return
-
-    async def _report(self, job: TrainJob, status: TrainJobStatus) -> None:
-        meta = ObjectMeta(
-            name=job.metadata.name, namespace=job.metadata.namespace, resource_version=job.metadata.resource_version
-        )
-        try:
-            await self._client.update_status(msgspec.structs.replace(job, metadata=meta, status=status))
-        except NotFound:
-            return
