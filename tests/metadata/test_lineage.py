@@ -45,7 +45,7 @@ async def fill(database: Database, rows: Iterable[ArtifactTask]) -> None:
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'platform.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'platform.db'}")
     await database.open()
     yield database
     await database.close()
@@ -109,7 +109,7 @@ async def test_any_graph_is_searched_as_a_person_would(
     """Also those with cycles, which honest runs do not make."""
     reads = {(f"a{artifact}", f"t{task}") for artifact, task, made in edges if not made}
     makes = {(f"t{task}", f"a{artifact}") for artifact, task, made in edges if made}
-    database = Database(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('graph') / 'platform.db'}")
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('graph') / 'platform.db'}")
     await database.open()
     try:
         await fill(database, events(reads, makes))

@@ -91,7 +91,7 @@ class _Served(threading.Thread):
             await serving
 
     async def begin(self, path: Path) -> Stage:
-        database = Database(f"sqlite+aiosqlite:///{path}")
+        database = Database(f"sqlite:///{path}")
         await database.open()
         await ExperimentStore(database, SYSTEM_CLOCK).default()
         enqueued: list[ObjectKey] = []

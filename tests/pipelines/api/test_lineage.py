@@ -125,7 +125,7 @@ class Stage:
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'platform.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'platform.db'}")
     await database.open()
     lineage, reports = LineageStore(database), ReportStore(database, SYSTEM_CLOCK)
     app = Starlette(
@@ -281,7 +281,7 @@ def test_pages_of_links_hold_every_link_once(links: set[tuple[str, str, str]], s
     rows = [a_link(task, role, key, "m", position) for task, role, key in links for position in range(several)]
 
     async def collected(directory: str) -> list[tuple[str, str, str, int]]:
-        database = Database(f"sqlite+aiosqlite:///{directory}/platform.db")
+        database = Database(f"sqlite:///{directory}/platform.db")
         await database.open()
         async with database.transaction() as session:
             session.add_all(rows)

@@ -234,7 +234,7 @@ class Stage:
 
 @asynccontextmanager
 async def control_plane(client: Any, tmp_path: Path, behaviour: Behaviour, shaky: Any = None) -> AsyncIterator[Stage]:
-    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'platform.db'}")
+    database = Database(f"sqlite:///{tmp_path / 'platform.db'}")
     await database.open()
     manager = Manager(client, SYSTEM_CLOCK)
     store, artifacts, objects = RunStore(database), ArtifactStore(database), tmp_path / "objects"
