@@ -74,7 +74,8 @@ async def test_the_command_has_a_controlling_terminal_of_our_size(sandboxes: San
 
 async def test_an_interactive_shell_controls_its_jobs(sandboxes: Sandboxes, terminal: Terminal):
     command = await attach(sandboxes, terminal, "bash", "--norc", "-i")
-    terminal.type("sh -c 'echo r''uns; sleep 60; true'\n")
+    # One process from then on: a shell that waits for its child's exec could not stop.
+    terminal.type("sh -c 'echo r''uns; exec sleep 60'\n")
     terminal.expect("\nruns")
     terminal.type("\x1a")
     terminal.expect("Stopped")

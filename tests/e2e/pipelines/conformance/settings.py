@@ -47,18 +47,27 @@ def pod_of(driver: Driver, seen: Seen, path: str) -> Mapping[str, Any]:
 
 
 @light
-def environment(names: list) -> list:
+def _environment(names: list) -> list:
     import os
 
     return [os.environ.get(name) for name in names]
 
 
 @light
-def files(path: str) -> dict:
+def _files(path: str) -> dict:
     import os
 
     names = sorted(name for name in os.listdir(path) if not name.startswith("."))
     return {name: open(os.path.join(path, name)).read() for name in names}
+
+
+# Settings are no part of the cache's key, as upstream: equal calls would give each other's results.
+def environment(**arguments: Any) -> Any:
+    return _environment(**arguments).set_caching_options(False)
+
+
+def files(**arguments: Any) -> Any:
+    return _files(**arguments).set_caching_options(False)
 
 
 KEYS = {"user": "USER_NAME", "pass.txt": "PASSWORD"}
