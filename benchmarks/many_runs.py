@@ -19,8 +19,8 @@ from benchmarks.sizes import scaled
 from benchmarks.steps import compiled, connect, load, seconds_of, submit, wait
 from benchmarks.tables import median, percentile, show
 from ketch.metadata.database import Database
-from ketch.pipelines.runs import RunStore
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.tables import Run, Task
 
 AT_ONCE, STEPS = 50, 4
 LISTED, CALLS, PAGE = 10_000, 300, 20

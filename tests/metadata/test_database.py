@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.engine import Engine
 
-import ketch.pipelines.tables
+import ketch.pipelines.records.tables
 from ketch.metadata.database import SCHEMA_VERSION, Database, DatabaseUnusable
 from ketch.metadata.migrations.upgrade import newest, upgrade
 from ketch.metadata.tables import Artifact, Base
 
-assert ketch.pipelines.tables  # its tables belong to the schema
+assert ketch.pipelines.records.tables  # its tables belong to the schema
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 

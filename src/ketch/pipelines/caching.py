@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import msgspec
 
-from ketch.pipelines.documents import schema_title
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.ir.spec import PipelineSpec
-from ketch.pipelines.layout import is_stored
-from ketch.pipelines.taskconfig import config_input
+from ketch.pipelines.steps.documents import schema_title
+from ketch.pipelines.steps.layout import is_stored
+from ketch.pipelines.steps.taskconfig import config_input
 from ketch.pipelines.values import Artifact, Values, plain
 
 _WITHOUT_DATA: Final = frozenset(

@@ -14,9 +14,9 @@ from ketch.pipelines.ir.reading import SpecError
 from ketch.pipelines.ir.support import unsupported
 from ketch.pipelines.macros import MacroValues, expand
 from ketch.pipelines.parameters import check_parameters
+from ketch.pipelines.records.states import AVAILABLE, CANCELED, FAILED, PENDING, SUCCEEDED, advance_run
+from ketch.pipelines.records.tables import NAME_LENGTH, Run
 from ketch.pipelines.specifications import Specification
-from ketch.pipelines.states import AVAILABLE, CANCELED, FAILED, PENDING, SUCCEEDED, advance_run
-from ketch.pipelines.tables import NAME_LENGTH, Run
 
 USER_NAMESPACE: Final = "kubeflow"
 """Where the pods of runs live when there is one user."""

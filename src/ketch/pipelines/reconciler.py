@@ -43,17 +43,17 @@ from ketch.pipelines.engine.orders import (
 from ketch.pipelines.ir.platform import pipeline_config
 from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import claim_operation
-from ketch.pipelines.layout import in_workspace
-from ketch.pipelines.ledger import Entry, Keyed, Ledger, Started, Waits
-from ketch.pipelines.observation import Observation, Phase, ended_at, observe
-from ketch.pipelines.pods import made
+from ketch.pipelines.records.ledger import Entry, Keyed, Ledger, Started, Waits
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import CACHED, CANCELING, FAILED, FINAL, RUNNING
+from ketch.pipelines.records.tables import Run, Task
 from ketch.pipelines.running.active import Active, names_of
 from ketch.pipelines.running.claims import MANAGER, REFUSALS, ClaimProblem, Claims
 from ketch.pipelines.running.results import Results
-from ketch.pipelines.runs import RunStore
-from ketch.pipelines.states import CACHED, CANCELING, FAILED, FINAL, RUNNING
-from ketch.pipelines.steps import OURS, RUN_LABEL, PodProblem, Step
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.steps.layout import in_workspace
+from ketch.pipelines.steps.observation import Observation, Phase, ended_at, observe
+from ketch.pipelines.steps.pods import made
+from ketch.pipelines.steps.step import OURS, RUN_LABEL, PodProblem, Step
 from ketch.pipelines.transfer.containers import undelivered
 from ketch.pipelines.transfer.providers import ConfigurationProblem
 from ketch.pipelines.transfer.stores import Stores

@@ -18,8 +18,8 @@ from ketch.kube.clock import Clock
 from ketch.metadata.database import Database
 from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
 from ketch.pipelines.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
-from ketch.pipelines.states import CACHED, FAILED, FINAL, RUNNING, SKIPPED, SUCCEEDED, history_entry
-from ketch.pipelines.tables import ReportedTask, Run, Task
+from ketch.pipelines.records.states import CACHED, FAILED, FINAL, RUNNING, SKIPPED, SUCCEEDED, history_entry
+from ketch.pipelines.records.tables import ReportedTask, Run, Task
 
 MAX_REPORTED: Final = 10_000
 """Tasks that clients may add to one run."""

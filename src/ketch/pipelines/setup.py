@@ -14,22 +14,22 @@ from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import ObjectStore
 from ketch.pipelines.api.application import Backing, Engines, application
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import SERVICE_ACCOUNT, USER_NAMESPACE
-from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.logs.archive import LogArchive
 from ketch.pipelines.logs.archiver import LogArchiver
 from ketch.pipelines.native import setup as native
 from ketch.pipelines.reconciler import RunReconciler
+from ketch.pipelines.records.catalog import PipelineStore
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.tables import Run
 from ketch.pipelines.retention import setup as retention
 from ketch.pipelines.roots import default_root
-from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.settings import DEFAULTS, Settings
 from ketch.pipelines.sources.remote import PackageFetcher
-from ketch.pipelines.steps import OURS
-from ketch.pipelines.tables import Run
+from ketch.pipelines.steps.step import OURS
 from ketch.pipelines.transfer.sources import Carriage
 from ketch.pipelines.transfer.stores import SELECTOR, Stores
 

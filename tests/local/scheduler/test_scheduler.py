@@ -13,7 +13,7 @@ from ketch.kube.types.core import ClaimSpec, Event, Node, PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.volumes import ClaimVolume, Volume
 from ketch.local import scheduler
-from ketch.local.workloads import claims, volumes
+from ketch.local.workloads.storage import claims, volumes
 
 CPU = {"cpu": "1"}
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.local.workloads.test_counting import a_job
+from tests.local.workloads.jobs.test_counting import a_job
 from tests.local.workloads.test_deployments import a_deployment
 from tests.playing import NAMESPACE, a_world
 

@@ -21,11 +21,11 @@ from ketch.local.apiserver.server import APIServer
 from ketch.metadata.database import Database
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.api.application import Backing, Engines, application
-from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.runs import RunStore
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import advance_run
 from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.sources.rules import HTTPS_ONLY
-from ketch.pipelines.states import advance_run
 from ketch.pipelines.transfer.stores import Stores
 
 T = TypeVar("T")

@@ -23,11 +23,11 @@ from ketch.pipelines.api.artifacts import MAX_IDS, ArtifactService
 from ketch.pipelines.api.http import on_http_exception, on_request_error
 from ketch.pipelines.api.tasks import TaskService
 from ketch.pipelines.errors import RequestError
-from ketch.pipelines.lineage import LineageStore, LinkScope
-from ketch.pipelines.listing import ListQuery
+from ketch.pipelines.records.lineage import LineageStore, LinkScope
+from ketch.pipelines.records.listing import ListQuery
+from ketch.pipelines.records.states import advance_task
+from ketch.pipelines.records.tables import Run, Task
 from ketch.pipelines.reporting import ReportStore
-from ketch.pipelines.states import advance_task
-from ketch.pipelines.tables import Run, Task
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 METRICS = {"accuracy": 0.75, "rounds": 3}

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.pipelines.api.test_wire import SPEC
 
 from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
-from ketch.pipelines.states import SUCCEEDED
-from ketch.pipelines.tables import Experiment, Run
+from ketch.pipelines.records.states import SUCCEEDED
+from ketch.pipelines.records.tables import Experiment, Run
 
 Stage = Any
 START = datetime(2026, 1, 31, tzinfo=UTC)

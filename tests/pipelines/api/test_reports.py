@@ -9,8 +9,8 @@ from tests.pipelines.api.test_wire import a_run, refused
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.metadata.tables import OUTPUT, Artifact, ArtifactTask
-from ketch.pipelines.states import RUNNING, SUCCEEDED, advance_task
-from ketch.pipelines.tables import Task
+from ketch.pipelines.records.states import RUNNING, SUCCEEDED, advance_task
+from ketch.pipelines.records.tables import Task
 
 Stage = Any
 

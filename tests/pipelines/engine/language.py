@@ -26,7 +26,7 @@ from ketch.pipelines.engine.orders import (
 )
 from ketch.pipelines.engine.tree import task_id
 from ketch.pipelines.ir.reading import read
-from ketch.pipelines.placeholders import Names
+from ketch.pipelines.steps.placeholders import Names
 from ketch.pipelines.values import Values
 
 Tasks = Mapping[str, Mapping[str, Any]]

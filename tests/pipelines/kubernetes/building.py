@@ -11,9 +11,9 @@ from ketch.kube.types.pods import Pod, PodSpec
 from ketch.kube.types.volumes import EmptyDirVolume, Volume
 from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec, ParameterInput
 from ketch.pipelines.kubernetes.amending import amend
-from ketch.pipelines.layout import place_of
-from ketch.pipelines.placeholders import Names
-from ketch.pipelines.steps import Step
+from ketch.pipelines.steps.layout import place_of
+from ketch.pipelines.steps.placeholders import Names
+from ketch.pipelines.steps.step import Step
 from ketch.pipelines.values import Values
 
 GIVEN: Mapping[str, Any] = {"name": "from-input", "nothing": None, "number": 3, "empty": ""}

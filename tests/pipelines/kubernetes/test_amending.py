@@ -10,7 +10,7 @@ from ketch.kube.codec import encode
 from ketch.kube.types.pods import Pod
 from ketch.pipelines.kubernetes.amending import amend, settings
 from ketch.pipelines.kubernetes.settings import claim_names
-from ketch.pipelines.steps import PodProblem
+from ketch.pipelines.steps.step import PodProblem
 
 
 def main(pod: Pod) -> Mapping[str, Any]:

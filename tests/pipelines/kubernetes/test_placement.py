@@ -7,7 +7,7 @@ import pytest
 from tests.pipelines.kubernetes.building import amended, constant, of_input
 
 from ketch.kube.codec import encode
-from ketch.pipelines.steps import PodProblem
+from ketch.pipelines.steps.step import PodProblem
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"

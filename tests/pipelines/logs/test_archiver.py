@@ -25,7 +25,7 @@ from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.logs import archiver as under_test
 from ketch.pipelines.logs.archive import LogArchive
 from ketch.pipelines.logs.archiver import ANNOTATION, FINALIZER, LogArchiver
-from ketch.pipelines.steps import RUN_LABEL
+from ketch.pipelines.steps.step import RUN_LABEL
 from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 NAMESPACE = "team"

@@ -13,10 +13,9 @@ from tests.playing import NAMESPACE, World, a_world
 from ketch.kube.conditions import find
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectMeta
-from ketch.local.workloads import garbage
-from ketch.local.workloads.monitor import Monitor
+from ketch.local.workloads.collection import garbage
+from ketch.local.workloads.collection.monitor import Monitor
 from ketch.metadata.database import Database
-from ketch.pipelines.listing import ListQuery
 from ketch.pipelines.native.catalogue import NativeCatalogue
 from ketch.pipelines.native.setup import admissions, setup
 from ketch.pipelines.native.types import (
@@ -26,9 +25,10 @@ from ketch.pipelines.native.types import (
     PipelineVersionObject,
     PipelineVersionObjectSpec,
 )
+from ketch.pipelines.records.listing import ListQuery
+from ketch.pipelines.records.tables import Pipeline, PipelineVersion
 from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.sources.rules import Rules
-from ketch.pipelines.tables import Pipeline, PipelineVersion
 
 
 @dsl.component(base_image="python:3.11")

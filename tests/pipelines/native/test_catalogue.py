@@ -3,9 +3,9 @@
 import pytest
 from tests.pipelines.native.conftest import Stage
 
-from ketch.pipelines.catalog import Label, Source
 from ketch.pipelines.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound
 from ketch.pipelines.native.types import PipelineObject, PipelineVersionObject
+from ketch.pipelines.records.catalog import Label, Source
 from ketch.pipelines.specifications import from_wire
 
 

@@ -5,10 +5,10 @@ from tests.playing import NAMESPACE
 
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.core import Namespace
-from ketch.pipelines.catalog import Label
 from ketch.pipelines.native.reconcilers import AGAIN_SECONDS
 from ketch.pipelines.native.rows import origin_of
 from ketch.pipelines.native.types import PipelineObject, PipelineVersionObject
+from ketch.pipelines.records.catalog import Label
 
 READY, WAITING = ("True", "InCatalogue"), "False"
 

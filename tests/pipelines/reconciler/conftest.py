@@ -27,10 +27,10 @@ from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.objects import DEFAULT_ROOT, LocalObjectStore
 from ketch.pipelines.reconciler import RunReconciler
-from ketch.pipelines.runs import RunStore
-from ketch.pipelines.states import CANCELING, FINAL, advance_run
-from ketch.pipelines.steps import RUN_LABEL
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import CANCELING, FINAL, advance_run
+from ketch.pipelines.records.tables import Run, Task
+from ketch.pipelines.steps.step import RUN_LABEL
 from ketch.pipelines.transfer.stores import SELECTOR, Stores
 
 NAMESPACE = "kubeflow"

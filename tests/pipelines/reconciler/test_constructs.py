@@ -7,7 +7,7 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from ketch.pipelines.states import FAILED, SKIPPED, SUCCEEDED
+from ketch.pipelines.records.states import FAILED, SKIPPED, SUCCEEDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 Stage = Any

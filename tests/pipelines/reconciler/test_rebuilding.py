@@ -11,8 +11,8 @@ from ketch.kube.informer import Informer
 from ketch.kube.types.core import ConfigMap, Pod
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.errors import FailedPrecondition, NotFound
+from ketch.pipelines.records.states import CACHED, FAILED, SUCCEEDED
 from ketch.pipelines.running.rebuilding import Rebuilder
-from ketch.pipelines.states import CACHED, FAILED, SUCCEEDED
 from ketch.pipelines.transfer.stores import Stores
 
 

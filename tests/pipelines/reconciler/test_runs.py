@@ -7,7 +7,7 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
-from ketch.pipelines.states import SUCCEEDED
+from ketch.pipelines.records.states import SUCCEEDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 Stage = Any

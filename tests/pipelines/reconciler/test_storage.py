@@ -11,7 +11,7 @@ from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.volumes import ClaimSpec
-from ketch.pipelines.states import CACHED, FAILED, SUCCEEDED
+from ketch.pipelines.records.states import CACHED, FAILED, SUCCEEDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 Stage = Any

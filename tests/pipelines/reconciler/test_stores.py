@@ -11,7 +11,7 @@ from tests.waiting import eventually
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import ConfigMap, Pod, Secret
 from ketch.pipelines import reconciler
-from ketch.pipelines.states import FAILED, SUCCEEDED
+from ketch.pipelines.records.states import FAILED, SUCCEEDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 NAMESPACE = "kubeflow"

@@ -9,7 +9,7 @@ from kfp import dsl
 from ketch.kube.errors import Unavailable
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
-from ketch.pipelines.states import FAILED, SUCCEEDED
+from ketch.pipelines.records.states import FAILED, SUCCEEDED
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 NAMESPACE = "kubeflow"

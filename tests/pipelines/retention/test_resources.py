@@ -14,14 +14,14 @@ from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import PersistentVolumeClaim, Pod
 from ketch.kube.types.volumes import ClaimSpec
 from ketch.metadata.database import Database
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import advance_run
+from ketch.pipelines.records.tables import Run, Task
 from ketch.pipelines.retention.pods import AGAIN_SECONDS, AT_WORST, QUIET_SECONDS
 from ketch.pipelines.retention.resources import RunResourcesReconciler
 from ketch.pipelines.retention.setup import setup
-from ketch.pipelines.runs import RunStore
 from ketch.pipelines.settings import Retention
-from ketch.pipelines.states import advance_run
-from ketch.pipelines.steps import APP_LABELS, OURS, RUN_LABEL, TASK_LABEL
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.steps.step import APP_LABELS, OURS, RUN_LABEL, TASK_LABEL
 
 MOST = 3
 

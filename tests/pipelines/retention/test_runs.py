@@ -10,11 +10,11 @@ from sqlalchemy import select
 from ketch.kube.meta import ObjectKey
 from ketch.kube.testing import VirtualClock
 from ketch.metadata.database import Database
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import advance_run
+from ketch.pipelines.records.tables import Run, Task
 from ketch.pipelines.retention.runs import ALL_RUNS, RunCollector
-from ketch.pipelines.runs import RunStore
 from ketch.pipelines.settings import Retention
-from ketch.pipelines.states import advance_run
-from ketch.pipelines.tables import Run, Task
 
 DAY = timedelta(days=1)
 

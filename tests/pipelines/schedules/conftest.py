@@ -13,16 +13,16 @@ from kfp import compiler, dsl
 from ketch.kube.meta import ObjectKey
 from ketch.kube.testing import VirtualClock
 from ketch.metadata.database import Database
-from ketch.pipelines.catalog import Label, PipelineStore, Source
-from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.listing import ListQuery
-from ketch.pipelines.runs import RunStore
+from ketch.pipelines.records.catalog import Label, PipelineStore, Source
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.listing import ListQuery
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import advance_run
+from ketch.pipelines.records.tables import RecurringRun, Run
 from ketch.pipelines.schedules.reconciler import RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.requests import RecurringRequest, Timing, new_recurring_run
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.specifications import Specification, from_wire
-from ketch.pipelines.states import advance_run
-from ketch.pipelines.tables import RecurringRun, Run
 
 START = datetime(2030, 1, 1, 10, 30, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 from tests.pipelines.schedules.conftest import START, Stage, asking, compiled
 
-from ketch.pipelines.catalog import Label, Source
 from ketch.pipelines.creation import new_run
 from ketch.pipelines.errors import FailedPrecondition
+from ketch.pipelines.records.catalog import Label, Source
 from ketch.pipelines.schedules.reconciler import LOOK_AGAIN_SECONDS, RecurringRunReconciler, recurring_key
 from ketch.pipelines.schedules.requests import Timing, next_request
 

@@ -11,10 +11,10 @@ from ketch.kube.types.containers import ContainerState, ContainerStateTerminated
 from ketch.kube.types.pods import Pod
 from ketch.metadata.stores.table import Connection, Kind, Place
 from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec, EnvVar
-from ketch.pipelines.layout import place_of
-from ketch.pipelines.placeholders import Names
-from ketch.pipelines.pods import pod_of
-from ketch.pipelines.steps import PodProblem, Step, pod_name
+from ketch.pipelines.steps.layout import place_of
+from ketch.pipelines.steps.placeholders import Names
+from ketch.pipelines.steps.pods import pod_of
+from ketch.pipelines.steps.step import PodProblem, Step, pod_name
 from ketch.pipelines.transfer.containers import undelivered
 from ketch.pipelines.transfer.sources import KUBEFLOW_MINIO, Carriage, SecretKey, Source
 from ketch.pipelines.values import Artifact, Values

@@ -13,8 +13,8 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Service
 from ketch.kube.types.pods import Pod
-from ketch.local.workloads import garbage
-from ketch.local.workloads.monitor import Monitor
+from ketch.local.workloads.collection import garbage
+from ketch.local.workloads.collection.monitor import Monitor
 from ketch.training.jobs.types import JAXJob, PyTorchJob, TFJob
 from ketch.training.setup import admissions, setup
 

@@ -14,8 +14,9 @@ from ketch.kube.meta import ObjectKey
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import PersistentVolumeClaim, Service
 from ketch.kube.types.pods import Pod
-from ketch.local.workloads import garbage, jobs
-from ketch.local.workloads.monitor import Monitor
+from ketch.local.workloads.collection import garbage
+from ketch.local.workloads.collection.monitor import Monitor
+from ketch.local.workloads.jobs import reconciler as jobs
 from ketch.training.jobsets.types import JobSet
 from ketch.training.setup import admissions, setup
 

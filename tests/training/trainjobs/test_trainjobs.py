@@ -16,8 +16,9 @@ from ketch.kube.types.core import ConfigMap
 from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.local import scheduler
-from ketch.local.workloads import garbage, jobs
-from ketch.local.workloads.monitor import Monitor
+from ketch.local.workloads.collection import garbage
+from ketch.local.workloads.collection.monitor import Monitor
+from ketch.local.workloads.jobs import reconciler as jobs
 from ketch.training.jobsets.types import JobSet
 from ketch.training.setup import admissions, setup
 from ketch.training.trainjobs.types import ClusterTrainingRuntime, TrainingRuntime, TrainJob

@@ -1,24 +1,14 @@
 """All controllers together."""
 
 from ketch.kube.manager import Manager
-from ketch.local.workloads import (
-    accounts,
-    claims,
-    deployments,
-    endpoints,
-    ephemeral,
-    events,
-    eviction,
-    expiry,
-    garbage,
-    jobs,
-    namespaces,
-    nodes,
-    podgc,
-    replicasets,
-    volumes,
-)
-from ketch.local.workloads.monitor import Monitor
+from ketch.local.workloads import accounts, deployments, endpoints, replicasets
+from ketch.local.workloads.collection import events, garbage, namespaces
+from ketch.local.workloads.collection.monitor import Monitor
+from ketch.local.workloads.jobs import expiry
+from ketch.local.workloads.jobs import reconciler as jobs
+from ketch.local.workloads.nodes import eviction, podgc
+from ketch.local.workloads.nodes import reconciler as nodes
+from ketch.local.workloads.storage import claims, ephemeral, volumes
 
 
 def setup(manager: Manager, certificate: str = "") -> None:

@@ -29,13 +29,13 @@ from ketch.pipelines.api.tasks import TaskMessages, TaskService
 from ketch.pipelines.api.uploads import UploadService
 from ketch.pipelines.api.v1beta1.service import ReadService
 from ketch.pipelines.errors import RequestError
-from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.lineage import LineageStore, PipelineDomain
 from ketch.pipelines.logs.archive import LogArchive
 from ketch.pipelines.native.catalogue import NativeCatalogue
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.lineage import LineageStore, PipelineDomain
+from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.reporting import ReportStore
 from ketch.pipelines.running.rebuilding import Rebuilder
-from ketch.pipelines.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.transfer.stores import Stores

@@ -33,7 +33,7 @@ from ketch.pipelines.api.lineage_messages import (
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.wire import Enum, integer_value, query_value, timestamp
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.lineage import OTHER_TYPE, TYPES, LineageStore, LinkScope, Producer
+from ketch.pipelines.records.lineage import OTHER_TYPE, TYPES, LineageStore, LinkScope, Producer
 from ketch.pipelines.reporting import ArtifactReport, LinkReport, ReportStore
 
 MAX_IDS: Final = 100

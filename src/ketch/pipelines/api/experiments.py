@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import Empty, Experiment, ListExperimentsResponse
 from ketch.pipelines.api.wire import timestamp
-from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.experiments import ExperimentStore
 
 _SCOPE = "experiments"
 

@@ -17,7 +17,7 @@ from ketch.kube.codec import parse_time
 from ketch.pipelines.api.http import Query
 from ketch.pipelines.api.wire import Enum, Int64, Message, Time, decode
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.listing import IN, ListQuery, Page, Position, Predicate, Scalar
+from ketch.pipelines.records.listing import IN, ListQuery, Page, Position, Predicate, Scalar
 
 DEFAULT_SIZE: Final = 20
 MAX_SIZE: Final = 200

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ketch.kube.clock import Clock
 from ketch.pipelines.api.http import Declared, Operation
-from ketch.pipelines.runs import RunStore
+from ketch.pipelines.records.runs import RunStore
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

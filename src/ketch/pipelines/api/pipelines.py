@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import (
@@ -18,8 +17,9 @@ from ketch.pipelines.api.messages import (
     Url,
 )
 from ketch.pipelines.api.wire import query_value, timestamp
-from ketch.pipelines.catalog import Label, PipelineStore, Source
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.catalog import Label, PipelineStore, Source
 from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.specifications import from_file, from_wire, wrapped
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from ketch.pipelines.api.http import Declared, Operation, operation_id
 from ketch.pipelines.errors import NotFound
 from ketch.pipelines.logs.archive import attempt_of
+from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.running.rebuilding import Rebuilder
-from ketch.pipelines.runs import RunStore
 
 
 @dataclass(frozen=True)

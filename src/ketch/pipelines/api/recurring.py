@@ -11,7 +11,6 @@ from starlette.requests import Request
 from ketch.kube.clock import Clock
 from ketch.kube.codec import parse_time
 from ketch.kube.meta import ObjectKey
-from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import Empty, PipelineVersionReference, RuntimeConfig, Status
@@ -24,10 +23,11 @@ from ketch.pipelines.api.recurring_messages import (
     Trigger,
 )
 from ketch.pipelines.api.wire import query_value, timestamp
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.plugins import check_plugins
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.catalog import PipelineStore
+from ketch.pipelines.records.experiments import ExperimentStore
 from ketch.pipelines.schedules.reconciler import recurring_key
 from ketch.pipelines.schedules.requests import RecurringRequest, Timing, new_recurring_run
 from ketch.pipelines.schedules.store import RecurringRunStore

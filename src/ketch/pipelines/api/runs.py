@@ -12,7 +12,6 @@ from starlette.requests import Request
 from ketch.kube.clock import Clock
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.objects import KeyOutside, StoreError
-from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.lineage_messages import PipelineTask
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
@@ -31,15 +30,25 @@ from ketch.pipelines.api.messages import (
 from ketch.pipelines.api.run_messages import ListRunsResponse, ReadArtifactResponse, Run, View
 from ketch.pipelines.api.tasks import TaskMessages
 from ketch.pipelines.api.wire import instant, query_value, timestamp
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import USER_NAMESPACE, RunRequest, new_run
 from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
-from ketch.pipelines.experiments import ExperimentStore
 from ketch.pipelines.plugins import check_plugins
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.catalog import PipelineStore
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.states import (
+    CACHED,
+    CANCELED,
+    CANCELING,
+    FAILED,
+    PENDING,
+    SUCCEEDED,
+    TERMINABLE,
+    advance_run,
+)
 from ketch.pipelines.roots import default_root
-from ketch.pipelines.runs import RunStore
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
-from ketch.pipelines.states import CACHED, CANCELED, CANCELING, FAILED, PENDING, SUCCEEDED, TERMINABLE, advance_run
 from ketch.pipelines.transfer.stores import Stores
 
 Enqueue = Callable[[ObjectKey], None]

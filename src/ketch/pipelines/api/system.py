@@ -15,9 +15,9 @@ from ketch.pipelines.api.messages import Empty, GetHealthzResponse
 from ketch.pipelines.api.wire import Enum, query_value
 from ketch.pipelines.errors import NotFound, Unavailable
 from ketch.pipelines.logs.archive import LogArchive, attempt_of
-from ketch.pipelines.runs import RunStore
-from ketch.pipelines.steps import MAIN, pod_name
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.tables import Run, Task
+from ketch.pipelines.steps.step import MAIN, pod_name
 
 _TEXT = "text/plain; charset=utf-8"
 AuthorizedResources = Annotated[str, Enum({0: "UNASSIGNED_RESOURCES", 1: "VIEWERS"})]

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from ketch.metadata import tables as metadata
 from ketch.metadata.database import Database
 from ketch.metadata.tables import INPUT, OUTPUT
-from ketch.pipelines import tables
 from ketch.pipelines.api.artifacts import artifact_message
 from ketch.pipelines.api.http import Operation, route
 from ketch.pipelines.api.lineage_messages import (
@@ -32,9 +31,9 @@ from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import ChildTask, Status
 from ketch.pipelines.api.wire import UNSET_TIME, instant
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.lineage import AnyTask, Child, LineageStore
-from ketch.pipelines.reporting import ReportStore, TaskReport, cached_task
-from ketch.pipelines.states import (
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.lineage import AnyTask, Child, LineageStore
+from ketch.pipelines.records.states import (
     CACHED,
     CANCELED,
     CANCELING,
@@ -48,6 +47,7 @@ from ketch.pipelines.states import (
     SKIPPED,
     SUCCEEDED,
 )
+from ketch.pipelines.reporting import ReportStore, TaskReport, cached_task
 
 MAX_UPDATES: Final = 500
 """Tasks in one batch of changes."""

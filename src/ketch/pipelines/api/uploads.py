@@ -15,8 +15,8 @@ from ketch.pipelines.api.http import MAX_BODY, Declared, Operation, Query, http_
 from ketch.pipelines.api.messages import Pipeline, PipelineVersion
 from ketch.pipelines.api.pipelines import pipeline_message, version_message
 from ketch.pipelines.api.wire import Message, encode
-from ketch.pipelines.catalog import Label, PipelineStore, Source
 from ketch.pipelines.errors import InvalidInput, RequestError
+from ketch.pipelines.records.catalog import Label, PipelineStore, Source
 from ketch.pipelines.specifications import from_file
 
 FIELD: Final = "uploadfile"

@@ -17,7 +17,7 @@ import msgspec
 
 from ketch.kube.codec import format_time, parse_time
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.states import format_instant
+from ketch.pipelines.records.states import format_instant
 from ketch.pipelines.structs import plain
 
 M = TypeVar("M", bound="Message")

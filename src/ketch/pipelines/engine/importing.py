@@ -9,7 +9,7 @@ from ketch.pipelines.engine.inputs import InputProblem
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.engine.orders import Import
 from ketch.pipelines.ir.spec import ImporterSpec
-from ketch.pipelines.placeholders import Names, PlaceholderError, Scope, expand, expand_text
+from ketch.pipelines.steps.placeholders import Names, PlaceholderError, Scope, expand, expand_text
 from ketch.pipelines.values import plain, to_text
 
 IMPORTED = "artifact"

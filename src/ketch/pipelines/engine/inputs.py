@@ -10,8 +10,8 @@ from msgspec import UNSET
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.ir.expressions import ExpressionError, select
 from ketch.pipelines.ir.spec import ArtifactInput, ComponentSpec, ParameterInput, ParameterType, TaskSpec
-from ketch.pipelines.placeholders import Names, PlaceholderError, Scope, expand
-from ketch.pipelines.states import SKIPPED, SUCCEEDED
+from ketch.pipelines.records.states import SKIPPED, SUCCEEDED
+from ketch.pipelines.steps.placeholders import Names, PlaceholderError, Scope, expand
 from ketch.pipelines.values import Artifact, ValueProblem, Values, convert, plain, to_text
 
 _CHANNEL = "pipelinechannel--"

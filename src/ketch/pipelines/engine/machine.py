@@ -45,8 +45,7 @@ from ketch.pipelines.engine.tree import Tree, omit_after_failure, release
 from ketch.pipelines.ir.expressions import ExpressionError, evaluate
 from ketch.pipelines.ir.reading import seconds
 from ketch.pipelines.ir.spec import ParameterInput, PipelineSpec, RetryPolicy, claim_operation
-from ketch.pipelines.placeholders import Names
-from ketch.pipelines.states import (
+from ketch.pipelines.records.states import (
     CANCELED,
     CONTAINER,
     DAG,
@@ -56,6 +55,7 @@ from ketch.pipelines.states import (
     SKIPPED,
     SUCCEEDED,
 )
+from ketch.pipelines.steps.placeholders import Names
 from ketch.pipelines.values import NOTHING, Values
 
 _MAX_DURATION = 3600.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from ketch.pipelines.engine.plan import Plan
 from ketch.pipelines.ir.spec import ComponentSpec, TaskSpec
-from ketch.pipelines.states import CACHED, FAILED, FINAL, SUCCEEDED
+from ketch.pipelines.records.states import CACHED, FAILED, FINAL, SUCCEEDED
 from ketch.pipelines.values import NOTHING, Artifact, Values
 
 _NAMED_FAILURES = 5

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from ketch.pipelines.placeholders import Names
+from ketch.pipelines.steps.placeholders import Names
 from ketch.pipelines.values import NOTHING, Values
 
 

@@ -7,7 +7,7 @@ whether it had ended well or not. What its own condition left out stays so: it w
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.engine.orders import Forget, Order, Reopen
 from ketch.pipelines.engine.tree import Tree
-from ketch.pipelines.states import CONTAINER, IMPORTER, PENDING, RUNNING, SKIPPED
+from ketch.pipelines.records.states import CONTAINER, IMPORTER, PENDING, RUNNING, SKIPPED
 from ketch.pipelines.values import NOTHING
 
 STEPS = (CONTAINER, IMPORTER)

@@ -11,7 +11,7 @@ from ketch.pipelines.engine.nodes import Failures, Iterations, Node, Scope
 from ketch.pipelines.engine.orders import TaskFacts
 from ketch.pipelines.engine.plan import Plan, plan
 from ketch.pipelines.ir.spec import ComponentSpec, PipelineSpec, TaskSpec
-from ketch.pipelines.states import CONTAINER, DAG, FAILED, IMPORTER, LOOP, ROOT
+from ketch.pipelines.records.states import CONTAINER, DAG, FAILED, IMPORTER, LOOP, ROOT
 
 _NAMESPACE = uuid.UUID("6f1d7d5e-4f0f-5d0b-9f57-0f3a1c9a7b11")  # of task ids
 

@@ -13,8 +13,8 @@ from ketch.pipelines.kubernetes.applying import apply
 from ketch.pipelines.kubernetes.settings import NO_SETTINGS, PodSettings, settings_of
 from ketch.pipelines.kubernetes.sources import ABSENT, SettingProblem, input_candidates
 from ketch.pipelines.kubernetes.spec import ExecutorConfig
-from ketch.pipelines.placeholders import PlaceholderError, Scope, expand, expand_text
-from ketch.pipelines.steps import PodProblem, Step
+from ketch.pipelines.steps.placeholders import PlaceholderError, Scope, expand, expand_text
+from ketch.pipelines.steps.step import PodProblem, Step
 from ketch.pipelines.values import plain
 
 

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from ketch.metadata.objects import KeyOutside, StoreError
-from ketch.pipelines.layout import TaskPlace, place_of
-from ketch.pipelines.steps import pod_name
-from ketch.pipelines.tables import Run, Task
+from ketch.pipelines.records.tables import Run, Task
+from ketch.pipelines.steps.layout import TaskPlace, place_of
+from ketch.pipelines.steps.step import pod_name
 from ketch.pipelines.transfer.stores import Stores
 
 LOG_FILE: Final = "executor-logs"

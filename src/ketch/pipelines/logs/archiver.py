@@ -21,8 +21,8 @@ from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.pods import Pod
 from ketch.metadata.objects import StoreError
 from ketch.pipelines.logs.archive import LogArchive, log_uri
-from ketch.pipelines.observation import ended_at
-from ketch.pipelines.steps import MAIN, RUN_LABEL, Step
+from ketch.pipelines.steps.observation import ended_at
+from ketch.pipelines.steps.step import MAIN, RUN_LABEL, Step
 
 FINALIZER: Final = "pipelines.ketch.dev/log"
 ANNOTATION: Final = "pipelines.ketch.dev/log-uri"

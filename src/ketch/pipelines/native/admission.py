@@ -6,10 +6,10 @@ from typing import Any
 from ketch.kube.admission import Admission, View
 from ketch.kube.causes import immutable, invalid, required
 from ketch.kube.errors import Cause
-from ketch.pipelines.catalog import MAX_PIPELINE_NAME, MAX_VERSION_NAME, check_tags
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.native.rows import inline_specification, version_name
 from ketch.pipelines.native.types import PipelineObject, PipelineVersionObject, PipelineVersionObjectSpec
+from ketch.pipelines.records.catalog import MAX_PIPELINE_NAME, MAX_VERSION_NAME, check_tags
 
 _FIXED: Mapping[str, Callable[[PipelineVersionObjectSpec], Any]] = {
     "pipelineName": lambda spec: spec.pipeline_name,

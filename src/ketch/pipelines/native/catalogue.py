@@ -12,14 +12,14 @@ from ketch.kube.errors import NotFound as ObjectNotFound
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.transport import MERGE_PATCH
 from ketch.metadata.database import Database
-from ketch.pipelines.catalog import MAX_VERSION_NAME, Label, PipelineStore, Source
 from ketch.pipelines.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, Unavailable
-from ketch.pipelines.listing import ListQuery
 from ketch.pipelines.native.reconcilers import MANAGER
 from ketch.pipelines.native.rows import key_of, version_row
 from ketch.pipelines.native.store import NativeStore
 from ketch.pipelines.native.types import PipelineObject, PipelineVersionObject, PipelineVersionObjectSpec
-from ketch.pipelines.tables import Pipeline, PipelineVersion
+from ketch.pipelines.records.catalog import MAX_VERSION_NAME, Label, PipelineStore, Source
+from ketch.pipelines.records.listing import ListQuery
+from ketch.pipelines.records.tables import Pipeline, PipelineVersion
 
 _OBJECT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 Kind = type[PipelineObject] | type[PipelineVersionObject]

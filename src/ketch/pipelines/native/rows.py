@@ -4,9 +4,9 @@ from datetime import datetime
 
 from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
 from ketch.pipelines.native.types import PipelineObject, PipelineVersionObject
+from ketch.pipelines.records.tables import Pipeline, PipelineVersion
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
 from ketch.pipelines.structs import plain
-from ketch.pipelines.tables import Pipeline, PipelineVersion
 
 
 def origin_of(key: ObjectKey) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from ketch.metadata.database import Database
 from ketch.pipelines.errors import AlreadyExists
-from ketch.pipelines.tables import Pipeline, PipelineVersion
+from ketch.pipelines.records.tables import Pipeline, PipelineVersion
 
 R = TypeVar("R", Pipeline, PipelineVersion)
 

@@ -18,9 +18,9 @@ from ketch.kube.informer import Informer
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
 from ketch.metadata.database import Database
-from ketch.pipelines.states import FINAL
-from ketch.pipelines.steps import TASK_LABEL
-from ketch.pipelines.tables import Task
+from ketch.pipelines.records.states import FINAL
+from ketch.pipelines.records.tables import Task
+from ketch.pipelines.steps.step import TASK_LABEL
 
 MOST_ENDED: Final = 1_000
 """So many pods of steps that are over are kept."""

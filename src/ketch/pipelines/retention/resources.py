@@ -11,7 +11,7 @@ from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
 from ketch.pipelines.reconciler import remove_objects
-from ketch.pipelines.tables import Run
+from ketch.pipelines.records.tables import Run
 
 LOOK_AGAIN_SECONDS = 60.0
 """At the latest: the wall clock may be set, and a machine that slept has not counted the seconds."""

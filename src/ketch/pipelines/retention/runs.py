@@ -11,10 +11,10 @@ from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
-from ketch.pipelines.runs import delete_runs
+from ketch.pipelines.records.runs import delete_runs
+from ketch.pipelines.records.states import ARCHIVED, FINAL
+from ketch.pipelines.records.tables import Run
 from ketch.pipelines.settings import Retention
-from ketch.pipelines.states import ARCHIVED, FINAL
-from ketch.pipelines.tables import Run
 
 log = logging.getLogger(__name__)
 

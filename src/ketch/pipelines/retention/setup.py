@@ -7,11 +7,11 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
 from ketch.metadata.database import Database
+from ketch.pipelines.records.tables import Run
 from ketch.pipelines.retention.pods import ALL_PODS, MOST_ENDED, QUIET_SECONDS, EndedPods
 from ketch.pipelines.retention.resources import RunResourcesReconciler
 from ketch.pipelines.retention.runs import ALL_RUNS, RunCollector
 from ketch.pipelines.settings import Retention
-from ketch.pipelines.tables import Run
 
 
 async def setup(

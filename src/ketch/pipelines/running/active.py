@@ -15,15 +15,15 @@ from ketch.pipelines.ir.platform import PipelineConfig, executor_config
 from ketch.pipelines.ir.spec import ParameterInput
 from ketch.pipelines.kubernetes.amending import settings
 from ketch.pipelines.kubernetes.settings import claim_names
-from ketch.pipelines.layout import TaskPlace, place_of
-from ketch.pipelines.placeholders import Names
+from ketch.pipelines.records.states import PENDING, RUNNING
+from ketch.pipelines.records.tables import Run
 from ketch.pipelines.running.downloads import download
 from ketch.pipelines.running.timetable import Timetable
 from ketch.pipelines.running.window import Window
-from ketch.pipelines.states import PENDING, RUNNING
-from ketch.pipelines.steps import PodProblem, Step, pod_name
-from ketch.pipelines.tables import Run
-from ketch.pipelines.workspace import claim_name
+from ketch.pipelines.steps.layout import TaskPlace, place_of
+from ketch.pipelines.steps.placeholders import Names
+from ketch.pipelines.steps.step import PodProblem, Step, pod_name
+from ketch.pipelines.steps.workspace import claim_name
 
 
 @dataclass

@@ -17,9 +17,9 @@ from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.volumes import ClaimSpec
 from ketch.pipelines.ir.platform import Workspace
 from ketch.pipelines.ir.spec import CREATE_CLAIM
-from ketch.pipelines.steps import TASK_LABEL
+from ketch.pipelines.steps.step import TASK_LABEL
+from ketch.pipelines.steps.workspace import claim
 from ketch.pipelines.values import Values, to_text
-from ketch.pipelines.workspace import claim
 
 MANAGER: Final = "ketch-pipelines"
 NAME_OUTPUT: Final = "name"

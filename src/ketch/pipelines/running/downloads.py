@@ -7,7 +7,7 @@ import msgspec
 
 from ketch.pipelines.engine.orders import Import
 from ketch.pipelines.ir.spec import ComponentSpec, ContainerSpec
-from ketch.pipelines.layout import WORKSPACE_FLAG, WORKSPACE_PATH, artifact_path, data_path
+from ketch.pipelines.steps.layout import WORKSPACE_FLAG, WORKSPACE_PATH, artifact_path, data_path
 from ketch.pipelines.values import Artifact, Values
 
 IMAGE: Final = "python:3.11"

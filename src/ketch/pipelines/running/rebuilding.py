@@ -12,13 +12,13 @@ from ketch.pipelines.engine.reopening import STEPS
 from ketch.pipelines.errors import FailedPrecondition, NotFound
 from ketch.pipelines.ir.platform import pipeline_config
 from ketch.pipelines.ir.reading import SpecError, read
-from ketch.pipelines.layout import in_workspace
-from ketch.pipelines.ledger import Ledger
-from ketch.pipelines.pods import made
+from ketch.pipelines.records.ledger import Ledger
+from ketch.pipelines.records.runs import RunStore
+from ketch.pipelines.records.tables import Run
 from ketch.pipelines.running.active import Active, names_of
-from ketch.pipelines.runs import RunStore
-from ketch.pipelines.steps import PodProblem, Step
-from ketch.pipelines.tables import Run
+from ketch.pipelines.steps.layout import in_workspace
+from ketch.pipelines.steps.pods import made
+from ketch.pipelines.steps.step import PodProblem, Step
 from ketch.pipelines.transfer.providers import ConfigurationProblem
 from ketch.pipelines.transfer.stores import Stores
 

@@ -6,13 +6,13 @@ from typing import Final
 import msgspec
 
 from ketch.metadata.objects import KeyOutside, StoreError, StoreUnreachable
-from ketch.pipelines.documents import OutputProblem, StepOutput
 from ketch.pipelines.engine.inputs import InputProblem
 from ketch.pipelines.engine.nodes import Node
 from ketch.pipelines.engine.orders import Failed, Import, Succeeded
-from ketch.pipelines.layout import OUTPUT_FILE, WORKSPACE_FLAG
-from ketch.pipelines.ledger import Ledger
+from ketch.pipelines.records.ledger import Ledger
 from ketch.pipelines.running.active import Active
+from ketch.pipelines.steps.documents import OutputProblem, StepOutput
+from ketch.pipelines.steps.layout import OUTPUT_FILE, WORKSPACE_FLAG
 from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Artifact, Values
 

@@ -9,15 +9,15 @@ from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.objects import DEFAULT_ROOT
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.creation import new_run
 from ketch.pipelines.errors import NotFound, RequestError
-from ketch.pipelines.experiments import ExperimentStore
+from ketch.pipelines.records.catalog import PipelineStore
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.tables import RecurringRun
 from ketch.pipelines.schedules.requests import next_request, trigger_of
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.schedules.triggers import next_due
 from ketch.pipelines.specifications import Specification, from_wire, wrapped
-from ketch.pipelines.tables import RecurringRun
 
 log = logging.getLogger(__name__)
 

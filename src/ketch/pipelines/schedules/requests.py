@@ -8,10 +8,10 @@ from uuid import UUID, uuid4, uuid5
 
 from ketch.pipelines.creation import Occasion, RunRequest, new_run, resource_name
 from ketch.pipelines.errors import InvalidInput
+from ketch.pipelines.records.tables import NAME_LENGTH, RecurringRun
 from ketch.pipelines.schedules.cron import CronError, parse_cron
 from ketch.pipelines.schedules.triggers import Trigger
 from ketch.pipelines.specifications import Specification
-from ketch.pipelines.tables import NAME_LENGTH, RecurringRun
 
 MAX_CONCURRENCY: Final = 10
 _RUNS: Final = UUID("6a1c1d0e-4b0b-5a55-9b2f-5d4f0c7f8a11")  # the ids of runs that schedules make

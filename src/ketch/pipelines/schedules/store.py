@@ -11,10 +11,10 @@ from ketch.kube.clock import Clock
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.database import Database
 from ketch.pipelines.errors import FailedPrecondition, NotFound
-from ketch.pipelines.listing import Field, Listing, ListQuery, Page, Text, Time
-from ketch.pipelines.runs import add_run
-from ketch.pipelines.states import ARCHIVED, CANCELING, FINAL, TERMINABLE, advance_run
-from ketch.pipelines.tables import Experiment, RecurringRun, Run
+from ketch.pipelines.records.listing import Field, Listing, ListQuery, Page, Text, Time
+from ketch.pipelines.records.runs import add_run
+from ketch.pipelines.records.states import ARCHIVED, CANCELING, FINAL, TERMINABLE, advance_run
+from ketch.pipelines.records.tables import Experiment, RecurringRun, Run
 
 _FIELDS: Mapping[str, Field] = {
     "id": Text(RecurringRun.id),

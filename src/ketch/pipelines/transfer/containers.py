@@ -24,8 +24,8 @@ from ketch.kube.types.containers import (
 )
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.volumes import EmptyDirVolume, HostPathVolume, Volume
-from ketch.pipelines.layout import WORKSPACE_PATH, data_path, in_workspace
-from ketch.pipelines.steps import PodProblem, Step
+from ketch.pipelines.steps.layout import WORKSPACE_PATH, data_path, in_workspace
+from ketch.pipelines.steps.step import PodProblem, Step
 from ketch.pipelines.transfer.sources import FILE, READY, STORES, Carriage, Source
 
 FETCH: Final = "ketch-fetch"

@@ -23,7 +23,7 @@ import msgspec
 from ketch.metadata.objects import StoreError
 from ketch.metadata.stores.remote import RemoteObjectStore, regular
 from ketch.metadata.stores.table import Place, Table, place_of
-from ketch.pipelines.layout import OUTPUT_FILE, data_path
+from ketch.pipelines.steps.layout import OUTPUT_FILE, data_path
 from ketch.pipelines.transfer.sources import READY, STORES, WEB
 
 PATIENCE: Final = timedelta(minutes=5)

@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 import orjson
 from starlette.requests import Request
 
-from ketch.pipelines import tables
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import Url
@@ -33,11 +32,12 @@ from ketch.pipelines.api.v1beta1.messages import (
     ResourceType,
 )
 from ketch.pipelines.api.wire import query_value, timestamp
-from ketch.pipelines.catalog import PipelineStore
 from ketch.pipelines.errors import InvalidInput, NotFound
-from ketch.pipelines.experiments import ExperimentStore
-from ketch.pipelines.listing import ListQuery
-from ketch.pipelines.runs import RunStore
+from ketch.pipelines.records import tables
+from ketch.pipelines.records.catalog import PipelineStore
+from ketch.pipelines.records.experiments import ExperimentStore
+from ketch.pipelines.records.listing import ListQuery
+from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.schedules.store import RecurringRunStore
 from ketch.pipelines.specifications import wrapped
 
