@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ketch.kube.meta import LabelSelector
+from ketch.kube.meta import KubeObject, LabelSelector
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import PodGroup
-from ketch.kube.types.pods import Pod
+from ketch.kube.types.pods import Pod, PodTemplateSpec
 from ketch.training.announcements import NORMAL, WARNING, Announcement
 from ketch.training.jobs.conditions import (
     CREATED,
@@ -60,6 +60,9 @@ class Decision:
     status: JobStatus
     group: PodGroup | None = None
     """What must be there, and up to date, before pods are made."""
+
+    surroundings: Sequence[KubeObject] = ()
+    """What pods need beside themselves, as it should be now."""
 
     create_pods: list[Pod] = field(default_factory=list[Pod])
     create_services: list[Service] = field(default_factory=list[Service])
@@ -210,10 +213,10 @@ class _Pass:
             if left <= 0:
                 return f"Job {self.group.name} has failed because it was active longer than specified deadline"
             self.decision.look_again = left
-        final = Counter(self._replicas(pod).role for pod in failed if not self._may_restart(pod))
+        final = [pod for pod in failed if not self._may_restart(pod)]
         if final:
-            role, count = next(iter(final.items()))
-            return f"{self.kind.name} {self.group.name} is failed because {count} {role} replica(s) failed."
+            role = self._replicas(final[0]).role
+            return self.kind.why_failed(self.group, role, [pod for pod in final if self._replicas(pod).role == role])
         limit = self.group.policy.backoff_limit
         if limit is None:
             return ""
@@ -265,6 +268,7 @@ class _Pass:
                 self.decision.announcements.append(_OVERRIDDEN)
         if self.decision.create_pods:
             self.decision.group = pod_group(self.group)
+        self.decision.surroundings = self.kind.surroundings(self.group, list(self.pods.values()))
         self.decision.create_services += [
             each for each in services(self.kind, self.group) if each.metadata.name not in self.services
         ]
@@ -293,8 +297,9 @@ class _Pass:
 
 def exit_code(kind: JobKind[Any], pod: Pod) -> int | None:
     """How the container that trains ended."""
+    main = kind.main(PodTemplateSpec(spec=pod.spec))
     for status in pod.status.container_statuses:
-        if status.name == kind.container and status.state.terminated is not None:
+        if main is not None and status.name == main.name and status.state.terminated is not None:
             return status.state.terminated.exit_code
     return None
 

@@ -64,7 +64,7 @@ def pod_of(kind: JobKind[Any], group: Group[Any], replicas: Replicas, index: int
         annotations=meta.annotations,
         finalizers=meta.finalizers,
     )
-    return controlled_by(group.job, Pod(metadata=metadata, spec=spec))
+    return kind.dressed(group, replicas.role, index, controlled_by(group.job, Pod(metadata=metadata, spec=spec)))
 
 
 def pod_group(group: Group[Any]) -> PodGroup | None:
@@ -83,7 +83,7 @@ def pod_group(group: Group[Any]) -> PodGroup | None:
 
 def services(kind: JobKind[Any], group: Group[Any]) -> Iterator[Service]:
     """Every replica's service: headless, so that its name is its pod's address."""
-    for replicas in group.replicas:
+    for replicas in group.replicas if kind.services_per_replica else ():
         for index in range(replicas.count):
             labels = replica_labels(kind, group, replicas.role, index)
             selector = {name: value for name, value in labels.items() if name != ROLE_LABEL}

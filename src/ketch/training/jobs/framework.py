@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from ketch.kube.causes import invalid, required, unsupported
 from ketch.kube.errors import Cause
+from ketch.kube.meta import KubeObject
 from ketch.kube.types.containers import Container, EnvVar
-from ketch.kube.types.pods import PodTemplateSpec
+from ketch.kube.types.pods import Pod, PodTemplateSpec
 from ketch.training.jobs.types import ReplicaSpec, ReplicaStatus, RunPolicy, TrainingJob
 
 J = TypeVar("J", bound=TrainingJob)
@@ -110,6 +111,12 @@ class JobKind(Generic[J]):
     elastic_role: ClassVar[str] = ""
     """The type that ``kubectl scale`` changes; empty where it may not."""
 
+    services_per_replica: ClassVar[bool] = True
+    """Whether each pod is reached by a service of its own."""
+
+    group_type: ClassVar[type[Group[Any]]] = Group
+    """How the kind names its replicas."""
+
     @property
     def name(self) -> str:
         """The kind's name."""
@@ -141,7 +148,15 @@ class JobKind(Generic[J]):
             for role in self.roles
             if (spec := written.get(role)) is not None
         ]
-        return Group(job, job.spec.run_policy, replicas)
+        return self.group_type(job, self.policy_of(job), replicas)
+
+    def policy_of(self, job: J) -> RunPolicy:
+        """How the job is to be run."""
+        return job.spec.run_policy
+
+    def concerns(self, job: J) -> bool:  # noqa: ARG002  # for those who override it
+        """Whether the job is this kind's, where one resource has jobs of several."""
+        return True
 
     def default_count(self, role: str) -> int:  # noqa: ARG002  # for those who override it
         """How many replicas there are of a type that says no number."""
@@ -167,9 +182,21 @@ class JobKind(Generic[J]):
         """What a replica's containers are told of the others."""
         raise NotImplementedError
 
+    def surroundings(self, group: Group[J], pods: Sequence[Pod]) -> Sequence[KubeObject]:  # noqa: ARG002
+        """Objects that the job's pods need beside themselves, as they should be now that these pods are there."""
+        return ()
+
+    def dressed(self, group: Group[J], role: str, index: int, pod: Pod) -> Pod:  # noqa: ARG002
+        """A replica's pod with what only this kind gives it."""
+        return pod
+
     def succeeded(self, group: Group[J], ends: Ends) -> bool:
         """Whether the job has."""
         raise NotImplementedError
+
+    def why_failed(self, group: Group[J], role: str, failed: Sequence[Pod]) -> str:
+        """What to tell of a job that ends with these pods of one type."""
+        return f"{self.name} {group.name} is failed because {len(failed)} {role} replica(s) failed."
 
     def check(self, job: J) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it
         """What is wrong with a job beyond what the framework finds."""

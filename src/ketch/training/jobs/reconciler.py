@@ -1,6 +1,7 @@
 """The reconciler of all kinds of kubeflow.org/v1: reads a job and what it owns, decides, acts, reports."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from ketch.kube.controller import Result
 from ketch.kube.errors import AlreadyExists, APIError, NotFound
@@ -9,14 +10,18 @@ from ketch.kube.expectations import Expectations
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.owners import controller_of
-from ketch.kube.types.core import Service
+from ketch.kube.types.core import ConfigMap, Service
 from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.training.announcements import NORMAL, WARNING
 from ketch.training.jobs.decisions import Decision, decide, differs, reconciled
-from ketch.training.jobs.framework import JobKind
+from ketch.training.jobs.framework import Group, JobKind
+from ketch.training.jobs.surroundings import Surroundings
 from ketch.training.jobs.types import MANAGED_BY, TrainingJob
 from ketch.training.writing import delete, report, together
+
+_RETRY_SECONDS: Final = 30.0
+"""After so long it is seen whether what was another's has gone."""
 
 
 class JobReconciler:
@@ -28,17 +33,21 @@ class JobReconciler:
         self._pods, self._services = manager.informer(Pod), manager.informer(Service)
         self._expected = Expectations(self._pods, manager.clock)
         self._events = EventRecorder(manager.client, kind.controller, manager.clock)
+        config_maps = manager.informer(ConfigMap)
+        self._surroundings = Surroundings(manager.client, config_maps, self._events, kind.controller)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One pass."""
         job: TrainingJob | None = self._jobs.get(key)
         if job is None or job.metadata.deletion_timestamp is not None or not self._expected.met(job.metadata.uid):
             return Result()  # what it owns goes with it
+        if not self._kind.concerns(job):
+            return Result()
         group = self._kind.understand(job)
         if group.policy.managed_by not in ("", MANAGED_BY):
             return Result()
-        uid, now = job.metadata.uid, self._clock.now()
-        decision = decide(self._kind, group, self._pods.owned_by(uid), self._services.owned_by(uid), now)
+        now = self._clock.now()
+        decision = self._decide(group, job.metadata.uid, now)
         if decision.remove_job:
             await delete(self._client, job, "Background")  # its time after the end is over
             return Result()
@@ -49,8 +58,15 @@ class JobReconciler:
             await report(self._client, job, reconciled(decision.status, now), self._kind.controller)
         return Result(requeue_after=decision.look_again)
 
+    def _decide(self, group: Group[Any], uid: str, now: datetime) -> Decision:
+        return decide(self._kind, group, self._pods.owned_by(uid), self._services.owned_by(uid), now)
+
     async def _act(self, job: TrainingJob, decision: Decision) -> None:
         """Services first, so that names are known before anyone asks for them."""
+        fresh = bool(decision.create_pods)
+        if not await self._surroundings.ensure(job, decision.surroundings, all_of_them=fresh):
+            decision.create_pods.clear()
+            decision.look_again = min(decision.look_again or _RETRY_SECONDS, _RETRY_SECONDS)
         if decision.group is not None:
             await self._group(job, decision.group)
         await together([self._create(job, each, "Service") for each in decision.create_services])
