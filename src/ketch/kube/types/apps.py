@@ -1,11 +1,12 @@
-"""apps/v1: Deployment, ReplicaSet, StatefulSet."""
+"""apps/v1: Deployment, ReplicaSet, StatefulSet, DaemonSet, and the history that the last two keep."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ketch.kube.codec import KubeStruct
 from ketch.kube.meta import Condition, KubeObject, LabelSelector, Resource
-from ketch.kube.types.containers import IntOrString
+from ketch.kube.types.containers import NOTHING, IntOrString
 from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.pods import PodTemplateSpec
 
@@ -112,6 +113,19 @@ class StatefulSetUpdateStrategy(KubeStruct, frozen=True, kw_only=True):
     rolling_update: RollingUpdateStatefulSet | None = None
 
 
+class StatefulSetOrdinals(KubeStruct, frozen=True, kw_only=True):
+    """The first pod's number."""
+
+    start: int = 0
+
+
+class ClaimRetentionPolicy(KubeStruct, frozen=True, kw_only=True):
+    """What becomes of claims when the set goes, and when it shrinks: Retain or Delete."""
+
+    when_deleted: str = ""
+    when_scaled: str = ""
+
+
 class StatefulSetSpec(KubeStruct, frozen=True, kw_only=True):
     """Numbered pods with names and volumes that stay."""
 
@@ -124,6 +138,8 @@ class StatefulSetSpec(KubeStruct, frozen=True, kw_only=True):
     update_strategy: StatefulSetUpdateStrategy = StatefulSetUpdateStrategy()
     revision_history_limit: int | None = None
     min_ready_seconds: int = 0
+    persistent_volume_claim_retention_policy: ClaimRetentionPolicy = ClaimRetentionPolicy()
+    ordinals: StatefulSetOrdinals = StatefulSetOrdinals()
 
 
 class StatefulSetStatus(KubeStruct, frozen=True, kw_only=True):
@@ -134,7 +150,7 @@ class StatefulSetStatus(KubeStruct, frozen=True, kw_only=True):
     ready_replicas: int = 0
     current_replicas: int = 0
     updated_replicas: int = 0
-    available_replicas: int = 0
+    available_replicas: int | None = None
     current_revision: str = ""
     update_revision: str = ""
     collision_count: int | None = None
@@ -148,3 +164,60 @@ class StatefulSet(KubeObject, frozen=True, kw_only=True):
 
     spec: StatefulSetSpec = StatefulSetSpec()
     status: StatefulSetStatus = StatefulSetStatus()
+
+
+class RollingUpdateDaemonSet(KubeStruct, frozen=True, kw_only=True):
+    """On how many nodes the pod may be missing, or be there twice, meanwhile; a number or "10%"."""
+
+    max_unavailable: IntOrString | None = None
+    max_surge: IntOrString | None = None
+
+
+class DaemonSetUpdateStrategy(KubeStruct, frozen=True, kw_only=True):
+    """``type`` is RollingUpdate or OnDelete."""
+
+    type: str = ""
+    rolling_update: RollingUpdateDaemonSet | None = None
+
+
+class DaemonSetSpec(KubeStruct, frozen=True, kw_only=True):
+    """A pod for each node that it may run on."""
+
+    selector: LabelSelector = NO_SELECTOR
+    template: PodTemplateSpec = PodTemplateSpec()
+    update_strategy: DaemonSetUpdateStrategy = DaemonSetUpdateStrategy()
+    min_ready_seconds: int = 0
+    revision_history_limit: int | None = None
+
+
+class DaemonSetStatus(KubeStruct, frozen=True, kw_only=True):
+    """Counts of nodes; the API requires the first four."""
+
+    current_number_scheduled: int | None = None
+    number_misscheduled: int | None = None
+    desired_number_scheduled: int | None = None
+    number_ready: int | None = None
+    observed_generation: int = 0
+    updated_number_scheduled: int = 0
+    number_available: int = 0
+    number_unavailable: int = 0
+    collision_count: int | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class DaemonSet(KubeObject, frozen=True, kw_only=True):
+    """The same pod on every node."""
+
+    resource: ClassVar = Resource("apps", "v1", "DaemonSet", "daemonsets")
+
+    spec: DaemonSetSpec = DaemonSetSpec()
+    status: DaemonSetStatus = DaemonSetStatus()
+
+
+class ControllerRevision(KubeObject, frozen=True, kw_only=True):
+    """A template that a StatefulSet or DaemonSet had, as the patch that brings it back."""
+
+    resource: ClassVar = Resource("apps", "v1", "ControllerRevision", "controllerrevisions")
+
+    data: Mapping[str, Any] = NOTHING
+    revision: int | None = None

@@ -8,12 +8,13 @@ from ketch.local.workloads.jobs import expiry
 from ketch.local.workloads.jobs import reconciler as jobs
 from ketch.local.workloads.nodes import eviction, podgc
 from ketch.local.workloads.nodes import reconciler as nodes
+from ketch.local.workloads.statefulsets import reconciler as statefulsets
 from ketch.local.workloads.storage import claims, ephemeral, volumes
 
 
 def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
-    for each in (replicasets, deployments, jobs, expiry, endpoints):
+    for each in (replicasets, deployments, statefulsets, jobs, expiry, endpoints):
         each.setup(manager)
     for each in (claims, volumes, ephemeral, nodes, eviction, podgc, events):
         each.setup(manager)

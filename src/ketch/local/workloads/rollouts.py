@@ -1,17 +1,15 @@
 """How a Deployment's ReplicaSets share its pods while the template changes. Pure arithmetic over counts."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import orjson
 
 from ketch.kube.codec import encode
 from ketch.kube.types.apps import Deployment, ReplicaSet
-from ketch.kube.types.containers import IntOrString
 from ketch.kube.types.pods import PodTemplateSpec
+from ketch.local.workloads.digests import digest, resolve
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -21,19 +19,8 @@ MAXIMUM = "deployment.kubernetes.io/max-replicas"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 NOT_COPIED = frozenset({LAST_APPLIED, REVISION, REVISION_HISTORY, DESIRED, MAXIMUM})
 """Annotations that a ReplicaSet does not take over from its Deployment."""
-ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-HASH_LENGTH = 10
 RECREATE = "Recreate"
 A_QUARTER = "25%"
-
-
-def resolve(value: IntOrString | None, total: int, *, up: bool) -> int:
-    """A number or percentage of ``total``, rounded up or down."""
-    value = A_QUARTER if value is None else value
-    if isinstance(value, int):
-        return value
-    share = int(value.rstrip("%")) * total
-    return -(-share // 100) if up else share // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +49,9 @@ def limits(deployment: Deployment) -> Limits:
     if spec.strategy.type == RECREATE:
         return Limits(replicas, 0, replicas)
     rolling = spec.strategy.rolling_update
-    surge = resolve(rolling.max_surge if rolling else None, replicas, up=True)
-    unavailable = resolve(rolling.max_unavailable if rolling else None, replicas, up=False)
+    over, below = (rolling.max_surge, rolling.max_unavailable) if rolling else (None, None)
+    surge = resolve(A_QUARTER if over is None else over, replicas, up=True)
+    unavailable = resolve(A_QUARTER if below is None else below, replicas, up=False)
     if not surge and not unavailable:
         unavailable = 1
     return Limits(replicas, surge, min(unavailable, replicas))
@@ -71,13 +59,7 @@ def limits(deployment: Deployment) -> Limits:
 
 def template_hash(template: PodTemplateSpec, collisions: int) -> str:
     """A label value that tells templates apart."""
-    text = orjson.dumps([encode(template), collisions], option=orjson.OPT_SORT_KEYS)
-    number = int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
-    digits: list[str] = []
-    for _ in range(HASH_LENGTH):
-        number, digit = divmod(number, len(ALPHABET))
-        digits.append(ALPHABET[digit])
-    return "".join(digits)
+    return digest(encode(template), collisions)
 
 
 def with_label(template: PodTemplateSpec, value: str) -> PodTemplateSpec:
