@@ -1,0 +1,56 @@
+"""Patterns: RE2's language, which takes linear time whatever the text."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from ketch.local.apiserver.cel.errors import EvaluationError
+from ketch.local.apiserver.cel.functions.overloads import Overload, member
+
+
+class PatternError(ValueError):
+    """The text is no pattern; the message says why."""
+
+
+@lru_cache(maxsize=1024)
+def compiled(pattern: str) -> Any:
+    """A pattern of RE2. Raises PatternError."""
+    import re2  # noqa: PLC0415  # deferred: 20 ms, for the first rule with a pattern
+
+    library: Any = re2
+    options = library.Options()
+    options.log_errors = False
+    try:
+        return library.compile(pattern, options)
+    except library.error as error:
+        reason = error.args[0] if error.args else ""
+        raise PatternError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
+
+
+def _pattern(text: str) -> Any:
+    try:
+        return compiled(text)
+    except PatternError as error:
+        raise EvaluationError(f"error parsing regexp: {error}") from None
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Whether the pattern is found anywhere in the text."""
+    return _pattern(pattern).search(text) is not None
+
+
+def _find(text: str, pattern: str) -> str:
+    found = _pattern(pattern).search(text)
+    return found.group(0) if found else ""
+
+
+def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
+    found = [match.group(0) for match in _pattern(pattern).finditer(text)]
+    return found if limit < 0 else found[:limit]
+
+
+OVERLOADS: Sequence[Overload] = (
+    member("find", "string, string -> string", _find),
+    member("findAll", "string, string -> strings", _find_all),
+    member("findAll", "string, string, int -> strings", _find_all),
+)
