@@ -7,13 +7,18 @@ from ketch.kube.admission import Admission
 from ketch.kube.definitions import AGE, Scale, definition_of
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import ObjectMeta
-from ketch.kube.types.apiextensions import CustomResourceColumn
+from ketch.kube.types.apiextensions import CustomResourceColumn, CustomResourceDefinition
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Namespace, Service
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.kinds import KINDS
+from ketch.training.jobs.mpi.admission import MPIJobAdmission
+from ketch.training.jobs.mpi.definition import definition as mpijob_definition
+from ketch.training.jobs.mpi.reconciler import LauncherReconciler, of_launcher
+from ketch.training.jobs.mpi.ssh import MPIOverSSH
+from ketch.training.jobs.mpi.types import MPIJob
 from ketch.training.jobs.reconciler import JobReconciler
 from ketch.training.jobsets.admission import JobSetAdmission
 from ketch.training.jobsets.reconciler import JobSetReconciler
@@ -34,7 +39,8 @@ _STATE: Final = CustomResourceColumn(name="State", type="string", json_path=".st
 def admissions() -> Sequence[Admission[Any]]:
     """What decides about the kinds before they are stored."""
     runtimes = (RuntimeAdmission(TrainingRuntime), RuntimeAdmission(ClusterTrainingRuntime))
-    return [*map(JobAdmission, KINDS), JobSetAdmission(), TrainJobAdmission(), *runtimes]
+    jobs = [JobAdmission(kind) for kind in KINDS if kind.kind is not MPIJob]
+    return [*jobs, MPIJobAdmission(), JobSetAdmission(), TrainJobAdmission(), *runtimes]
 
 
 def _scale(kind: JobKind[Any]) -> Scale | None:
@@ -45,22 +51,32 @@ def _scale(kind: JobKind[Any]) -> Scale | None:
     return Scale(f".spec.{kind.replicas_path}.{role}.replicas", f"{status}.active", f"{status}.selector")
 
 
+def _definition(kind: JobKind[Any]) -> CustomResourceDefinition:
+    columns = (_STATE, AGE)
+    if kind.kind is MPIJob:
+        return mpijob_definition(columns)
+    return definition_of(kind.kind, columns=columns, scale=_scale(kind))
+
+
 async def setup(manager: Manager) -> None:
     """Define the kinds and register their controllers. Raises APIError."""
     for kind in KINDS:
-        definition = definition_of(kind.kind, columns=(_STATE, AGE), scale=_scale(kind))
-        await manager.client.apply(definition, manager=MANAGER)
-    pods, services = manager.informer(Pod), manager.informer(Service)
+        await manager.client.apply(_definition(kind), manager=MANAGER)
+    pods, services, files = manager.informer(Pod), manager.informer(Service), manager.informer(ConfigMap)
     for kind in KINDS:
         jobs = manager.informer(kind.kind)
-        reconciler = JobReconciler(kind, manager)
-        owned = (Owns(pods, kind.kind), Owns(services, kind.kind))
+        reconciler = JobReconciler(kind, manager, equipment)
+        owned = (Owns(pods, kind.kind), Owns(services, kind.kind), Owns(files, kind.kind))
         manager.controller(f"training-{kind.kind.resource.plural}", reconciler, For(jobs), *owned)
+    over_ssh = LauncherReconciler(MPIOverSSH(), manager)
+    owned = (Owns(manager.informer(Job), MPIJob), Owns(services, MPIJob), Owns(files, MPIJob))
+    watches = (For(manager.informer(MPIJob)), Maps(pods, of_launcher), *owned)
+    manager.controller("training-mpijobs-over-ssh", over_ssh, *watches)
     await _jobsets(manager)
-    await _trainjobs(manager)
+    await _trainjobs(manager, equipment)
 
 
-async def _trainjobs(manager: Manager) -> None:
+async def _trainjobs(manager: Manager, equipment: Equipment) -> None:
     state = CustomResourceColumn(name="State", type="string", json_path='.status.conditions[?(@.status=="True")].type')
     for definition in (
         definition_of(TrainJob, columns=(state, AGE)),
@@ -73,7 +89,7 @@ async def _trainjobs(manager: Manager) -> None:
     await _announce(manager)
     jobs, sets = manager.informer(TrainJob), manager.informer(JobSet)
     runtimes, of_cluster = manager.informer(TrainingRuntime), manager.informer(ClusterTrainingRuntime)
-    reconciler = TrainJobReconciler(manager)
+    reconciler = TrainJobReconciler(manager, equipment)
     made_from = (Maps(runtimes, reconciler.waiting_for), Maps(of_cluster, reconciler.waiting_for))
     manager.controller("training-trainjobs", reconciler, For(jobs), Owns(sets, TrainJob), *made_from)
 

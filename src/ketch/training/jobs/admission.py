@@ -11,9 +11,9 @@ from ketch.kube.admission import Admission, View
 from ketch.kube.causes import immutable, invalid, unsupported
 from ketch.kube.errors import Cause
 from ketch.training.jobs.framework import JobKind
-from ketch.training.jobs.types import MANAGED_BY, RunPolicy, TrainingJob
+from ketch.training.jobs.types import RunPolicy, TrainingJob
 
-MANAGERS: Final = (MANAGED_BY, "kueue.x-k8s.io/multikueue")
+_MULTIKUEUE: Final = "kueue.x-k8s.io/multikueue"
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
 
@@ -30,6 +30,8 @@ class JobAdmission(Admission[TrainingJob]):
         if old is None:
             yield from self._check_name(obj)
         yield from self._check_policy(_policy(obj), None if old is None else _policy(old))
+        if old is not None:
+            yield from self._kind.check_change(obj, old)
         found = list(self._kind.check_replicas(obj))
         yield from found
         if not found:
@@ -56,8 +58,9 @@ class JobAdmission(Admission[TrainingJob]):
             yield invalid(path, scheduling.min_available, f"must not be more than the job's {total} replicas")
 
     def _check_policy(self, policy: RunPolicy, old: RunPolicy | None) -> Iterable[Cause]:
-        if policy.managed_by and policy.managed_by not in MANAGERS:
-            yield unsupported("spec.runPolicy.managedBy", policy.managed_by, MANAGERS)
+        managers = (*self._kind.managers, _MULTIKUEUE)
+        if policy.managed_by and policy.managed_by not in managers:
+            yield unsupported("spec.runPolicy.managedBy", policy.managed_by, managers)
         if old is None:
             return
         if policy.managed_by != old.managed_by:

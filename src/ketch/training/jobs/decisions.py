@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from ketch.kube.meta import KubeObject, LabelSelector
+from ketch.kube.types.batch import Job
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod, PodTemplateSpec
 from ketch.training.announcements import NORMAL, WARNING, Announcement
+from ketch.training.checkpoints.resizing import is_outdated
 from ketch.training.jobs.conditions import (
     CREATED,
     FAILED,
@@ -66,6 +68,8 @@ class Decision:
 
     create_pods: list[Pod] = field(default_factory=list[Pod])
     create_services: list[Service] = field(default_factory=list[Service])
+    create_jobs: list[Job] = field(default_factory=list[Job])
+    set_suspended: list[tuple[Job, bool]] = field(default_factory=list[tuple[Job, bool]])
     delete_pods: list[Pod] = field(default_factory=list[Pod])
     delete_services: list[Service] = field(default_factory=list[Service])
     announcements: list[Announcement] = field(default_factory=list[Announcement])
@@ -75,8 +79,8 @@ class Decision:
     remove_job: bool = False
 
     def tell(self, type_: str, message: str, *, status: str = "True", reason: str = "", announce: bool = True) -> None:
-        """Add a condition, and tell of it when it is new."""
-        reason = f"{self.kind}{reason or type_}"
+        """Add a condition, and tell of it when it is new; its reason is the kind's name and the type, if not said."""
+        reason = reason or f"{self.kind}{type_}"
         condition = JobCondition(type=type_, status=status, reason=reason, message=message)
         conditions = added(self.status.conditions, condition, self.now)
         if conditions == self.status.conditions:
@@ -95,15 +99,15 @@ def decide(
     if not holds(decision.status.conditions, CREATED):
         decision.tell(CREATED, f"{kind.name} {group.name} is created.", announce=False)
     if holds(decision.status.conditions, SUCCEEDED, FAILED):
-        _finished(decision, group, pods, found)
+        finish(decision, group, pods, found)
     elif group.policy.suspend:
-        _suspend(decision, group, pods, found)
+        suspend(decision, group, pods, found)
     else:
-        _Pass(kind, group, pods, found, decision).run()
+        Pass(kind, group, pods, found, decision).run()
     return decision
 
 
-def _finished(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
+def finish(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
     """What is left of a job that is over."""
     policy = group.policy.clean_pod_policy or _KEPT
     if policy == _EVERYTHING:
@@ -126,7 +130,7 @@ def _finished(decision: Decision, group: Group[Any], pods: Sequence[Pod], found:
         decision.look_again = max(left, 0.0) or None
 
 
-def _suspend(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
+def suspend(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: Sequence[Service]) -> None:
     """Nothing of it runs; it begins anew when it is resumed."""
     decision.delete_pods += [pod for pod in pods if pod.metadata.deletion_timestamp is None]
     decision.delete_services += found
@@ -136,7 +140,7 @@ def _suspend(decision: Decision, group: Group[Any], pods: Sequence[Pod], found: 
     decision.status = msgspec.structs.replace(decision.status, start_time=None, replica_statuses=none)
 
 
-class _Pass:
+class Pass:
     """One pass over a job that should run."""
 
     def __init__(
@@ -156,10 +160,11 @@ class _Pass:
         self.restarts = Counter({role: each.restarts for role, each in self.decision.status.replica_statuses.items()})
 
     def run(self) -> None:
+        """Decide."""
         decision, group = self.decision, self.group
         if holds(decision.status.conditions, SUSPENDED):
             message = f"{self.kind.name} {group.namespace}/{group.name} is resumed."
-            decision.tell(SUSPENDED, message, status="False", reason="Resumed")
+            decision.tell(SUSPENDED, message, status="False", reason=f"{self.kind.name}Resumed")
         start = decision.status.start_time or self.now.replace(microsecond=0)
         decision.status = msgspec.structs.replace(decision.status, start_time=start)
         ends = self._ends()
@@ -168,8 +173,7 @@ class _Pass:
             message = f"{self.kind.name} {group.namespace}/{group.name} successfully completed."
             self._end(SUCCEEDED, message)
         elif why := self._reason_to_give_up(failed, start):
-            self._end(FAILED, why)
-            decision.delete_pods += [pod for pod in self.pods.values() if _is_active(pod)]
+            self._give_up(why)
         else:
             self._restart(failed)
             self._converge()
@@ -207,12 +211,8 @@ class _Pass:
 
     def _reason_to_give_up(self, failed: Sequence[Pod], start: datetime) -> str:
         """Why the job has failed; empty when it goes on."""
-        deadline = self.group.policy.active_deadline_seconds
-        if deadline is not None:
-            left = (start + timedelta(seconds=deadline) - self.now).total_seconds()
-            if left <= 0:
-                return f"Job {self.group.name} has failed because it was active longer than specified deadline"
-            self.decision.look_again = left
+        if overdue := self._overdue(start):
+            return overdue
         final = [pod for pod in failed if not self._may_restart(pod)]
         if final:
             role = self._replicas(final[0]).role
@@ -224,6 +224,16 @@ class _Pass:
         # As upstream: a limit of N is reached by the N-th restart, a limit of 0 by the first.
         if again >= max(limit, 1) and (again > limit or not failed):
             return f"Job {self.group.name} has failed because it has reached the specified backoff limit"
+        return ""
+
+    def _overdue(self, start: datetime) -> str:
+        deadline = self.group.policy.active_deadline_seconds
+        if deadline is None:
+            return ""
+        left = (start + timedelta(seconds=deadline) - self.now).total_seconds()
+        if left <= 0:
+            return f"Job {self.group.name} has failed because it was active longer than specified deadline"
+        self.decision.look_again = left
         return ""
 
     def _restarts_in_place(self) -> int:
@@ -262,6 +272,7 @@ class _Pass:
         """Make what is missing, remove what is too much."""
         for name, (replicas, index) in self.slots.items():
             if name in self.pods:
+                self._resize(self.pods[name], replicas, index)
                 continue
             self.decision.create_pods.append(pod_of(self.kind, self.group, replicas, index))
             if index == 0 and replicas.template.spec.restart_policy not in ("", replicas.restart_policy):
@@ -279,6 +290,15 @@ class _Pass:
         ]
         self.decision.delete_services += [each for name, each in self.services.items() if name not in self.slots]
 
+    def _resize(self, pod: Pod, replicas: Replicas, index: int) -> None:
+        """What keeps checkpoints, and was told of another number of processes, begins again from the last one."""
+        if not _is_active(pod):
+            return
+        if is_outdated(pod, self.group.job, self.kind.environment(self.group, replicas.role, index)):
+            self.decision.delete_pods.append(pod)
+            message = f"{self.kind.name} {self.group.name} is restarting because its number of processes was changed."
+            self.decision.tell(RESTARTING, message)
+
     def _report_running(self, ends: Ends) -> None:
         led = [each.role for each in self.group.replicas if each.role in self.kind.masters and each.count]
         active = sum(each.active for role, each in ends.statuses.items() if role in led or not led)
@@ -289,8 +309,12 @@ class _Pass:
             message = f"{self.kind.name} {self.group.namespace}/{self.group.name} is running."
             self.decision.tell(RUNNING, message)
 
-    def _end(self, type_: str, message: str) -> None:
-        self.decision.tell(type_, message)
+    def _give_up(self, why: str) -> None:
+        self._end(FAILED, why)
+        self.decision.delete_pods += [pod for pod in self.pods.values() if _is_active(pod)]
+
+    def _end(self, type_: str, message: str, reason: str = "") -> None:
+        self.decision.tell(type_, message, reason=reason)
         ended = self.now.replace(microsecond=0)
         self.decision.status = msgspec.structs.replace(self.decision.status, completion_time=ended)
 
@@ -299,8 +323,9 @@ def exit_code(kind: JobKind[Any], pod: Pod) -> int | None:
     """How the container that trains ended."""
     main = kind.main(PodTemplateSpec(spec=pod.spec))
     for status in pod.status.container_statuses:
-        if main is not None and status.name == main.name and status.state.terminated is not None:
-            return status.state.terminated.exit_code
+        ended = status.state.terminated or status.last_state.terminated
+        if main is not None and status.name == main.name and ended is not None:
+            return ended.exit_code
     return None
 
 

@@ -12,6 +12,7 @@ from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupSpec
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.services import HEADLESS, ServicePort, ServiceSpec
+from ketch.training.checkpoints.resizing import world_mark
 from ketch.training.jobs.framework import EXIT_CODE, NEVER, Group, JobKind, Replicas
 
 OPERATOR_LABEL: Final = "training.kubeflow.org/operator-name"
@@ -23,13 +24,14 @@ ROLE_LABEL: Final = "training.kubeflow.org/job-role"
 
 def job_labels(kind: JobKind[Any], group: Group[Any]) -> Mapping[str, str]:
     """What all pods and services of a job carry."""
-    return {OPERATOR_LABEL: kind.controller, JOB_LABEL: group.name}
+    return {OPERATOR_LABEL: kind.operator, JOB_LABEL: group.name}
 
 
 def replica_labels(kind: JobKind[Any], group: Group[Any], role: str, index: int) -> Mapping[str, str]:
     """What one replica's pod and service carry."""
     labels = {**job_labels(kind, group), TYPE_LABEL: role.lower(), INDEX_LABEL: str(index)}
-    return {**labels, ROLE_LABEL: "master"} if kind.is_master(group, role, index) else labels
+    part = kind.job_role(group, role, index)
+    return {**labels, ROLE_LABEL: part} if part else labels
 
 
 def pods(kind: JobKind[Any], group: Group[Any]) -> Iterator[Pod]:
@@ -61,7 +63,7 @@ def pod_of(kind: JobKind[Any], group: Group[Any], replicas: Replicas, index: int
         name=group.host(replicas.role, index),
         namespace=group.namespace,
         labels=labels,
-        annotations=meta.annotations,
+        annotations={**meta.annotations, **world_mark(group.job, environment)},
         finalizers=meta.finalizers,
     )
     return kind.dressed(group, replicas.role, index, controlled_by(group.job, Pod(metadata=metadata, spec=spec)))

@@ -13,7 +13,7 @@ from ketch.kube.errors import Cause
 from ketch.kube.meta import KubeObject
 from ketch.kube.types.containers import Container, EnvVar
 from ketch.kube.types.pods import Pod, PodTemplateSpec
-from ketch.training.jobs.types import ReplicaSpec, ReplicaStatus, RunPolicy, TrainingJob
+from ketch.training.jobs.types import MANAGED_BY, ReplicaSpec, ReplicaStatus, RunPolicy, TrainingJob
 
 J = TypeVar("J", bound=TrainingJob)
 
@@ -111,6 +111,9 @@ class JobKind(Generic[J]):
     elastic_role: ClassVar[str] = ""
     """The type that ``kubectl scale`` changes; empty where it may not."""
 
+    managers: ClassVar[Sequence[str]] = (MANAGED_BY,)
+    """By which names a job may say that this controller manages it."""
+
     services_per_replica: ClassVar[bool] = True
     """Whether each pod is reached by a service of its own."""
 
@@ -124,8 +127,13 @@ class JobKind(Generic[J]):
 
     @property
     def controller(self) -> str:
-        """The name under which its pods and events say who made them."""
+        """The name under which its events say who made them."""
         return f"{self.name.lower()}-controller"
+
+    @property
+    def operator(self) -> str:
+        """The name under which its pods say who made them."""
+        return self.controller
 
     def replica_specs(self, job: J) -> Mapping[str, ReplicaSpec]:
         """The replicas as the user wrote them."""
@@ -143,7 +151,7 @@ class JobKind(Generic[J]):
                 role,
                 self.default_count(role) if spec.replicas is None else spec.replicas,
                 spec.template,
-                spec.restart_policy or self.restart_policy,
+                spec.restart_policy or self.default_policy(role),
             )
             for role in self.roles
             if (spec := written.get(role)) is not None
@@ -162,11 +170,19 @@ class JobKind(Generic[J]):
         """How many replicas there are of a type that says no number."""
         return 1
 
+    def default_policy(self, role: str) -> str:  # noqa: ARG002  # for those who override it
+        """What happens when a replica fails that says nothing about it."""
+        return self.restart_policy
+
     def is_master(self, group: Group[J], role: str, index: int) -> bool:
         """Whether this replica leads the job: its logs are the job's."""
         if any(each.role in self.masters and each.count for each in group.replicas):
             return role in self.masters
         return index == 0 and role == self.roles[-1 if not self.masters else self.roles.index("Worker")]
+
+    def job_role(self, group: Group[J], role: str, index: int) -> str:
+        """What a pod's label says of its part in the job; empty for no label."""
+        return "master" if self.is_master(group, role, index) else ""
 
     def port_of(self, replicas: Replicas) -> int:
         """Where a replica listens: the port that its container names, or the kind's."""
@@ -200,6 +216,10 @@ class JobKind(Generic[J]):
 
     def check(self, job: J) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it
         """What is wrong with a job beyond what the framework finds."""
+        return ()
+
+    def check_change(self, job: J, old: J) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it
+        """What may not have changed."""
         return ()
 
     def check_replicas(self, job: J) -> Iterable[Cause]:

@@ -11,6 +11,7 @@ from ketch.kube.causes import invalid, required
 from ketch.kube.errors import Cause
 from ketch.kube.types.containers import EnvVar, EnvVarSource, ObjectFieldSelector
 from ketch.training.jobs.framework import ON_FAILURE, Ends, Group, JobKind, variable
+from ketch.training.jobs.mpi.exec import MPI
 from ketch.training.jobs.types import (
     ElasticPolicy,
     JAXJob,
@@ -274,4 +275,4 @@ class JAX(JobKind[JAXJob]):
         return ends.all_of(group, WORKER)
 
 
-KINDS: Final[Sequence[JobKind[Any]]] = (TensorFlow(), PyTorch(), XGBoost(), Paddle(), JAX())
+KINDS: Final[Sequence[JobKind[Any]]] = (TensorFlow(), PyTorch(), XGBoost(), Paddle(), JAX(), MPI())

@@ -10,14 +10,17 @@ from ketch.kube.expectations import Expectations
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.owners import controller_of
+from ketch.kube.transport import MERGE_PATCH
+from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Service
 from ketch.kube.types.podgroups import PodGroup
-from ketch.kube.types.pods import Pod
+from ketch.kube.types.pods import Pod, PodTemplateSpec
 from ketch.training.announcements import NORMAL, WARNING
+from ketch.training.equipment import Equipment
 from ketch.training.jobs.decisions import Decision, decide, differs, reconciled
 from ketch.training.jobs.framework import Group, JobKind
 from ketch.training.jobs.surroundings import Surroundings
-from ketch.training.jobs.types import MANAGED_BY, TrainingJob
+from ketch.training.jobs.types import TrainingJob
 from ketch.training.writing import delete, report, together
 
 _RETRY_SECONDS: Final = 30.0
@@ -27,8 +30,9 @@ _RETRY_SECONDS: Final = 30.0
 class JobReconciler:
     """Reconciles the jobs of one kind."""
 
-    def __init__(self, kind: JobKind[Any], manager: Manager) -> None:
+    def __init__(self, kind: JobKind[Any], manager: Manager, equipment: Equipment) -> None:
         self._kind, self._client, self._clock = kind, manager.client, manager.clock
+        self._equipment = equipment
         self._jobs = manager.informer(kind.kind)
         self._pods, self._services = manager.informer(Pod), manager.informer(Service)
         self._expected = Expectations(self._pods, manager.clock)
@@ -44,7 +48,7 @@ class JobReconciler:
         if not self._kind.concerns(job):
             return Result()
         group = self._kind.understand(job)
-        if group.policy.managed_by not in ("", MANAGED_BY):
+        if group.policy.managed_by not in ("", *self._kind.managers):
             return Result()
         now = self._clock.now()
         decision = self._decide(group, job.metadata.uid, now)
@@ -63,18 +67,33 @@ class JobReconciler:
 
     async def _act(self, job: TrainingJob, decision: Decision) -> None:
         """Services first, so that names are known before anyone asks for them."""
-        fresh = bool(decision.create_pods)
-        if not await self._surroundings.ensure(job, decision.surroundings, all_of_them=fresh):
+        fresh = bool(decision.create_pods or decision.create_jobs)
+        wanted = (*decision.surroundings, *self._equipment.objects(job)) if fresh else decision.surroundings
+        if not await self._surroundings.ensure(job, wanted, all_of_them=fresh):
             decision.create_pods.clear()
+            decision.create_jobs.clear()
             decision.look_again = min(decision.look_again or _RETRY_SECONDS, _RETRY_SECONDS)
         if decision.group is not None:
             await self._group(job, decision.group)
         await together([self._create(job, each, "Service") for each in decision.create_services])
-        await together([self._create(job, each, "Pod") for each in decision.create_pods])
+        await together([self._create(job, self._equipped(job, each), "Pod") for each in decision.create_pods])
+        await together([self._create(job, each, "Job") for each in decision.create_jobs])
+        await together([self._set_suspended(each, suspended) for each, suspended in decision.set_suspended])
         await together([self._remove(job, each, "Pod") for each in decision.delete_pods])
         await together([self._remove(job, each, "Service") for each in decision.delete_services])
 
-    async def _create(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
+    async def _set_suspended(self, launcher: Job, suspended: bool) -> None:  # the value itself
+        meta, change = launcher.metadata, {"spec": {"suspend": suspended}}
+        try:
+            await self._client.patch(Job, meta.name, meta.namespace, change, content_type=MERGE_PATCH)
+        except NotFound:
+            return
+
+    def _equipped(self, job: TrainingJob, pod: Pod) -> Pod:
+        main = self._kind.main(PodTemplateSpec(spec=pod.spec))
+        return pod if main is None else self._equipment.pod(job, pod, main.name)
+
+    async def _create(self, job: TrainingJob, wanted: Pod | Service | Job, word: str) -> None:
         name = wanted.metadata.name
         try:
             made = await self._client.create(wanted, manager=self._kind.controller)
@@ -99,7 +118,7 @@ class JobReconciler:
             await self._events.record(job, WARNING, "FailedCreatePodGroup", f"Error creating: {error}")
             raise
 
-    async def _check_owner(self, job: TrainingJob, wanted: Pod | Service, word: str) -> None:
+    async def _check_owner(self, job: TrainingJob, wanted: KubeObject, word: str) -> None:
         """What has the name is the job's own, not seen yet; or someone else's, which only its user can settle."""
         try:
             existing = await self._client.get(type(wanted), wanted.metadata.name, wanted.metadata.namespace)

@@ -1,10 +1,12 @@
-"""Objects that a job's pods need beside themselves: made once, kept as they should be.
+"""Objects that a job's pods need beside themselves: made once, kept as they should be. A Secret gets a pair of keys.
 
 What has the name of one of them and belongs to another is left alone, and told of: then no pod is made.
 """
 
 from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from ketch.kube.client import Client
 from ketch.kube.errors import AlreadyExists, NotFound
@@ -15,6 +17,7 @@ from ketch.kube.owners import controller_of
 from ketch.kube.types.core import ConfigMap, Secret
 from ketch.training.announcements import WARNING
 from ketch.training.jobs.types import TrainingJob
+from ketch.training.keys import new_pair
 
 _EXISTS: Final = "ErrResourceExists"
 
@@ -44,11 +47,15 @@ class Surroundings:
         try:
             existing = await self._client.get(kind, meta.name, meta.namespace)
         except NotFound:
+            if isinstance(wanted, Secret):
+                wanted = msgspec.structs.replace(wanted, data=new_pair())
             try:
                 await self._client.create(wanted, manager=self._manager)
             except AlreadyExists:
                 return await self._ensure(job, wanted)
             return True
+        if controller_of(wanted) is None:
+            return True  # it outlives jobs, and is used as it is
         owner = controller_of(existing)
         if owner is None or owner.uid != job.metadata.uid:
             message = (
