@@ -15,7 +15,7 @@ POD_GROUP_LABEL: Final = "scheduling.x-k8s.io/pod-group"
 class PodGroupSpec(KubeStruct, frozen=True, kw_only=True):
     """How many of the group's pods must be placed for any of them to be."""
 
-    min_member: Annotated[int, Meta(ge=1)] = 1
+    min_member: Annotated[int, Meta(ge=1)] | None = None
     min_resources: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     schedule_timeout_seconds: Annotated[int, Meta(ge=0)] | None = None
 

@@ -149,7 +149,7 @@ class Scheduler:
     def _group_changed(self, old: PodGroup | None, new: PodGroup | None) -> None:
         changed = new or old
         if changed is not None:
-            self._enqueue(self._gangs.set_least(changed.key, new.spec.min_member if new else None))
+            self._enqueue(self._gangs.set_least(changed.key, (new.spec.min_member or 1) if new else None))
 
     def _forget(self, uid: str) -> None:
         self._queue.remove(uid)

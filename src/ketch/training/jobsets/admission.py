@@ -14,6 +14,8 @@ from ketch.training.jobsets.types import JobSet, Network, ReplicatedJob, Startup
 
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
+GROUP: Final = "default"
+"""The group of replicated jobs that name none."""
 
 
 class JobSetAdmission(Admission[JobSet]):
@@ -32,11 +34,9 @@ class JobSetAdmission(Admission[JobSet]):
                 enable_dns_hostnames=network.enable_dns_hostnames is not False,
                 publish_not_ready_addresses=network.publish_not_ready_addresses is not False,
             ),
-            success_policy=spec.success_policy or SuccessPolicy(),
-            startup_policy=spec.startup_policy or StartupPolicy(),
-            replicated_jobs=tuple(
-                msgspec.structs.replace(each, replicas=replicas_of(each)) for each in spec.replicated_jobs
-            ),
+            success_policy=_success(spec.success_policy or SuccessPolicy()),
+            startup_policy=_startup(spec.startup_policy or StartupPolicy()),
+            replicated_jobs=tuple(map(_replicated, spec.replicated_jobs)),
         )
         return msgspec.structs.replace(obj, spec=spec)
 
@@ -101,3 +101,15 @@ class JobSetAdmission(Admission[JobSet]):
             yield immutable("spec.managedBy", obj.spec.managed_by)
         if not old.spec.suspend and obj.spec.replicated_jobs != old.spec.replicated_jobs:
             yield forbidden("spec.replicatedJobs", "may only change while the JobSet is suspended")
+
+
+def _success(policy: SuccessPolicy) -> SuccessPolicy:
+    return msgspec.structs.replace(policy, operator=policy.operator or "All")
+
+
+def _startup(policy: StartupPolicy) -> StartupPolicy:
+    return msgspec.structs.replace(policy, startup_policy_order=policy.startup_policy_order or "AnyOrder")
+
+
+def _replicated(each: ReplicatedJob) -> ReplicatedJob:
+    return msgspec.structs.replace(each, replicas=replicas_of(each), group_name=each.group_name or GROUP)

@@ -103,7 +103,9 @@ class _Pass:
     def run(self) -> None:
         decision = self.decision
         decision.status = msgspec.structs.replace(decision.status, replicated_jobs_status=tuple(self.counts.values()))
-        failed = sorted((job for job in self.current if is_true(job.status.conditions, "Failed")), key=_failed_at)
+        # One that is to begin again alone goes first, and has been counted.
+        lost = (job for job in self.current if is_true(job.status.conditions, "Failed") and not _is_going(job))
+        failed = sorted(lost, key=_failed_at)
         if failed:
             self._on_failure(failed)
         elif self._has_succeeded():

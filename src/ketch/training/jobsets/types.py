@@ -34,7 +34,7 @@ class ReplicatedJob(KubeStruct, frozen=True, kw_only=True):
     """So many equal Jobs."""
 
     name: Annotated[str, Meta(min_length=1)]
-    group_name: str = "default"
+    group_name: str = ""
     replicas: Count | None = None
     depends_on: tuple[DependsOn, ...] = ()
     template: JobTemplate = JobTemplate()
@@ -51,7 +51,7 @@ class Network(KubeStruct, frozen=True, kw_only=True):
 class SuccessPolicy(KubeStruct, frozen=True, kw_only=True):
     """Which Jobs must complete; no targets are all."""
 
-    operator: Literal["All", "Any"] = "All"
+    operator: Literal["", "All", "Any"] = ""
     target_replicated_jobs: tuple[str, ...] = ()
 
 
@@ -82,7 +82,7 @@ class FailurePolicy(KubeStruct, frozen=True, kw_only=True):
 class StartupPolicy(KubeStruct, frozen=True, kw_only=True):
     """Whether replicated jobs start one after the other, each when the one before it is ready."""
 
-    startup_policy_order: Literal["AnyOrder", "InOrder"] = "AnyOrder"
+    startup_policy_order: Literal["", "AnyOrder", "InOrder"] = ""
 
 
 class Coordinator(KubeStruct, frozen=True, kw_only=True):
