@@ -11,6 +11,7 @@ from ketch.kube.types.apiextensions import CustomResourceColumn, CustomResourceD
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Namespace, Service
 from ketch.kube.types.pods import Pod
+from ketch.training.equipment import Equipment
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.kinds import KINDS
@@ -23,6 +24,7 @@ from ketch.training.jobs.reconciler import JobReconciler
 from ketch.training.jobsets.admission import JobSetAdmission
 from ketch.training.jobsets.reconciler import JobSetReconciler
 from ketch.training.jobsets.types import JobSet
+from ketch.training.progress.telling import StatusAddress
 from ketch.training.trainjobs.admission import RuntimeAdmission, TrainJobAdmission
 from ketch.training.trainjobs.reconciler import TrainJobReconciler
 from ketch.training.trainjobs.runtimes import shipped
@@ -58,8 +60,12 @@ def _definition(kind: JobKind[Any]) -> CustomResourceDefinition:
     return definition_of(kind.kind, columns=columns, scale=_scale(kind))
 
 
-async def setup(manager: Manager) -> None:
-    """Define the kinds and register their controllers. Raises APIError."""
+async def setup(manager: Manager, address: StatusAddress | None = None) -> None:
+    """Define the kinds and register their controllers. Raises APIError.
+
+    ``address`` is where jobs' processes reach the status endpoint.
+    """
+    equipment = Equipment(address)
     for kind in KINDS:
         await manager.client.apply(_definition(kind), manager=MANAGER)
     pods, services, files = manager.informer(Pod), manager.informer(Service), manager.informer(ConfigMap)

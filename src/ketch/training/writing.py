@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from ketch.kube.client import Client, DeleteOptions
-from ketch.kube.errors import Conflict, NotFound
+from ketch.kube.errors import AlreadyExists, Conflict, NotFound
 from ketch.kube.meta import KubeObject, ObjectMeta
+from ketch.kube.owners import controller_of
 
 _AT_ONCE: Final = 32
 """Objects written at the same time."""
@@ -35,6 +36,22 @@ async def delete(client: Client, doomed: KubeObject, propagation: str | None = N
         await client.delete(type(doomed), meta.name, meta.namespace, options)
     except (NotFound, Conflict):
         return False
+    return True
+
+
+async def ensure(client: Client, wanted: KubeObject, manager: str) -> bool:
+    """Have it there; False when another's object has its name. What is nobody's is used as it is."""
+    try:
+        await client.create(wanted, manager=manager)
+    except AlreadyExists:
+        owner = controller_of(wanted)
+        if owner is None:
+            return True
+        try:
+            theirs = controller_of(await client.get(type(wanted), wanted.metadata.name, wanted.metadata.namespace))
+        except NotFound:
+            return await ensure(client, wanted, manager)
+        return theirs is not None and theirs.uid == owner.uid
     return True
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from ketch.kube.admission import Admission, View
 from ketch.kube.causes import immutable, invalid, unsupported
 from ketch.kube.errors import Cause
+from ketch.training.checkpoints.contract import problems as checkpoint_problems
 from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.types import RunPolicy, TrainingJob
 
@@ -29,6 +30,7 @@ class JobAdmission(Admission[TrainingJob]):
         """What is wrong with the job."""
         if old is None:
             yield from self._check_name(obj)
+        yield from checkpoint_problems(obj.metadata.annotations)
         yield from self._check_policy(_policy(obj), None if old is None else _policy(old))
         if old is not None:
             yield from self._kind.check_change(obj, old)

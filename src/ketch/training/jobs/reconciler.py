@@ -30,9 +30,9 @@ _RETRY_SECONDS: Final = 30.0
 class JobReconciler:
     """Reconciles the jobs of one kind."""
 
-    def __init__(self, kind: JobKind[Any], manager: Manager, equipment: Equipment) -> None:
+    def __init__(self, kind: JobKind[Any], manager: Manager, equipment: Equipment | None = None) -> None:
         self._kind, self._client, self._clock = kind, manager.client, manager.clock
-        self._equipment = equipment
+        self._equipment = equipment or Equipment()
         self._jobs = manager.informer(kind.kind)
         self._pods, self._services = manager.informer(Pod), manager.informer(Service)
         self._expected = Expectations(self._pods, manager.clock)

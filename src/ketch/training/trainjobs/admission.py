@@ -9,6 +9,7 @@ import msgspec
 from ketch.kube.admission import Admission, View
 from ketch.kube.causes import forbidden, immutable, invalid, required, unsupported
 from ketch.kube.errors import Cause
+from ketch.training.checkpoints.contract import problems as checkpoint_problems
 from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, TRAINER, ancestor_of
 from ketch.training.trainjobs.policies import NODE, RESERVED
 from ketch.training.trainjobs.types import (
@@ -65,6 +66,7 @@ class TrainJobAdmission(Admission[TrainJob]):
 
     def check(self, obj: TrainJob, old: TrainJob | None, view: View) -> Iterable[Cause]:
         """What is wrong with the job."""
+        yield from checkpoint_problems(obj.metadata.annotations)
         if old is not None:
             yield from _changes(obj.spec, old.spec)
             return

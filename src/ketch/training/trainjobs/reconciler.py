@@ -14,8 +14,9 @@ from ketch.kube.owners import controlled_by
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import ConfigMap
 from ketch.training.announcements import WARNING
+from ketch.training.equipment import Equipment
 from ketch.training.jobsets.types import JobSet
-from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of, pod_group_of
+from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, AssemblyProblem, jobset_of, pod_group_of
 from ketch.training.trainjobs.decisions import is_finished, verdict
 from ketch.training.trainjobs.types import (
     MANAGED_BY,
@@ -25,7 +26,7 @@ from ketch.training.trainjobs.types import (
     TrainingRuntimeSpec,
     TrainJob,
 )
-from ketch.training.writing import delete, report
+from ketch.training.writing import delete, ensure, report
 
 MANAGER: Final = "trainer"
 SNAPSHOT: Final = "runtime-snapshot"
@@ -36,8 +37,9 @@ _FAILED: Final = "TrainJobResourcesCreationFailed"
 class TrainJobReconciler:
     """Reconciles TrainJobs."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, equipment: Equipment) -> None:
         self._client, self._clock = manager.client, manager.clock
+        self._equipment = equipment
         self._jobs, self._sets = manager.informer(TrainJob), manager.informer(JobSet)
         self._runtimes = manager.informer(TrainingRuntime)
         self._cluster_runtimes = manager.informer(ClusterTrainingRuntime)
@@ -79,7 +81,9 @@ class TrainJobReconciler:
             await self._events.record(job, WARNING, _FAILED, message)
             return None
         try:
-            jobset = jobset_of(job, runtime)
+            jobset = self._equipment.jobset(job, jobset_of(job, runtime), (DATASET, MODEL), ANCESTOR)
+            if not await self._surround(job):
+                return None
             await self._group(job, runtime)
             return await self._client.apply(jobset, manager=MANAGER)
         except AssemblyProblem as problem:
@@ -88,6 +92,16 @@ class TrainJobReconciler:
         except APIError as error:
             await self._events.record(job, WARNING, _FAILED, str(error))
             raise
+
+    async def _surround(self, job: TrainJob) -> bool:
+        """Make what must be there before the pods; False, and an event, when another's object has the name."""
+        for wanted in self._equipment.objects(job):
+            if not await ensure(self._client, wanted, MANAGER):
+                kind, name = wanted.resource.kind, wanted.metadata.name
+                message = f'{kind} "{name}" is there and is not this job\'s: delete it, or give the job another name'
+                await self._events.record(job, WARNING, _FAILED, message)
+                return False
+        return True
 
     async def _group(self, job: TrainJob, runtime: TrainingRuntimeSpec) -> None:
         """What the scheduler must know before it sees the pods. Where there are none, they are placed one by one."""
