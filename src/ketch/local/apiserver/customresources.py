@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ketch.kube.clock import Clock
+from ketch.kube.codec import format_time
 from ketch.kube.errors import NotFound
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
@@ -14,8 +16,14 @@ from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registr
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.strategies.definitions import CLEANUP
-from ketch.local.apiserver.writing import CRD_STORAGE, WriteHandlers
+from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, accepted, established, names_accepted
+from ketch.local.apiserver.writing import WriteHandlers
+
+
+def _deprecation(group: str, version: Mapping[str, Any], kind: str) -> str:
+    if not version.get("deprecated"):
+        return ""
+    return str(version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated")
 
 
 def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
@@ -60,34 +68,40 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
                 item["jsonPath"].lstrip(".") for item in version.get("selectableFields") or NO_ITEMS
             ),
             custom=True,
-            deprecation=version.get("deprecationWarning", "") if version.get("deprecated") else "",
+            mixed=len((definition.get("status") or NOTHING).get("storedVersions") or NO_ITEMS) > 1,
+            deprecation=_deprecation(group, version, names["kind"]),
         )
 
 
 class CustomResources:
     """Keeps the registry true to the definitions in the store, and empties what deleted ones leave behind."""
 
-    def __init__(self, store: Store, registry: Registry, writes: WriteHandlers, deletes: DeleteHandlers) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, writes: WriteHandlers, deletes: DeleteHandlers, clock: Clock
+    ) -> None:
         self._store = store
         self._registry = registry
         self._writes = writes
         self._deletes = deletes
+        self._clock = clock
         self._cleaning: dict[str, asyncio.Task[None]] = {}
-        for record in store.list(CRD_STORAGE):
+        for record in store.list(CRDS):
             self._take(record.value)
-        store.observe(CRD_STORAGE, self._changed)
+        store.observe(CRDS, self._changed)
 
     def _changed(self, change: Change) -> None:
         """Called in the turn in which the definition's write is answered: who created it may use it at once."""
         value, before = change.record.value, change.previous.value if change.previous else None
         if change.deleted:
             self._registry.remove(value["spec"]["group"], value["spec"]["names"]["plural"])
-        elif before is None or before["spec"] != value["spec"] or _ending(before) != _ending(value):
+            self._reconsider(value)
+        elif before is None or _served_state(before) != _served_state(value):
             self._take(value)
 
     def _take(self, definition: Mapping[str, Any]) -> None:
         spec, name = definition["spec"], definition["metadata"]["name"]
-        self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition))
+        if established(definition):
+            self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition))
         if _ending(definition) and name not in self._cleaning:
             task = asyncio.get_running_loop().create_task(self._clean(name, definition))
             self._cleaning[name] = task
@@ -116,8 +130,27 @@ class CustomResources:
         with contextlib.suppress(NotFound):
             await self._deletes.delete(Call(LOOPBACK, "DELETE", ""), target, resource)
 
+    def _reconsider(self, gone: Mapping[str, Any]) -> None:
+        """A definition went: one that wanted its names may have them now."""
+        for record in self._store.list(CRDS):
+            name, spec = record.key.name, record.value["spec"]
+            if spec["group"] == gone["spec"]["group"] and not names_accepted(record.value):
+                task = asyncio.get_running_loop().create_task(self._accept(name))
+                self._cleaning[f"accept {name}"] = task
+                task.add_done_callback(lambda _, name=name: self._cleaning.pop(f"accept {name}", None))
+
+    async def _accept(self, name: str) -> None:
+        def change(newest: Mapping[str, Any]) -> dict[str, Any]:
+            now = format_time(self._clock.now().replace(microsecond=0))
+            return {**newest, "status": accepted(newest, [each.value for each in self._store.list(CRDS)], now)}
+
+        target = _definition_target(name, "status")
+        with contextlib.suppress(NotFound):
+            resource = self._registry.find(target.group, target.version, target.plural)
+            await self._writes.rewrite(Call(LOOPBACK, "PUT", ""), target, resource, change)
+
     async def _release(self, name: str) -> None:
-        target = Target("apiextensions.k8s.io", "v1", "customresourcedefinitions", "", name, "", "update")
+        target = _definition_target(name, "")
         resource = self._registry.find(target.group, target.version, target.plural)
 
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +166,16 @@ class CustomResources:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _definition_target(name: str, subresource: str) -> Target:
+    return Target("apiextensions.k8s.io", "v1", "customresourcedefinitions", "", name, subresource, "update")
+
+
+def _served_state(definition: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a definition decides how its objects are served."""
+    stored = (definition.get("status") or NOTHING).get("storedVersions")
+    return definition["spec"], stored, _ending(definition), established(definition)
 
 
 def _ending(definition: Mapping[str, Any]) -> bool:

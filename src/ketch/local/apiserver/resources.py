@@ -35,7 +35,7 @@ class ServedResource:
     """One resource in one version.
 
     ``storage`` names the store's collection, the same for all versions. ``stored_version`` is the apiVersion with
-    which objects are kept; others are served by rewriting it.
+    which objects are kept; others are served by rewriting it. ``mixed``: some were kept when another version was that.
     """
 
     group: str
@@ -56,6 +56,7 @@ class ServedResource:
     columns: tuple[PrinterColumn, ...] = ()
     selectable_fields: tuple[str, ...] = ()
     custom: bool = False
+    mixed: bool = False
     deprecation: str = ""
 
     @cached_property
@@ -66,7 +67,7 @@ class ServedResource:
     @cached_property
     def as_stored(self) -> bool:
         """Whether objects are served just as they are kept."""
-        return self.api_version == self.stored_api_version
+        return self.api_version == self.stored_api_version and not self.mixed
 
     @property
     def qualified(self) -> str:

@@ -117,7 +117,7 @@ class APIServer:
         )
         router = Router(registry, authorizer, handlers)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
-        self._parts = _Parts(store, router, front, CustomResources(store, registry, writes, deletes))
+        self._parts = _Parts(store, router, front, CustomResources(store, registry, writes, deletes, self._clock))
         await self._bootstrap(router, registry)
 
     @property

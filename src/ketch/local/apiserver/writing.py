@@ -44,8 +44,6 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 COUNTS_FOR_STATUS = frozenset({"apiVersion", "kind", "metadata", "status"})
 """What a write of the status looks at; the rest stays as it is."""
 
-CRD_STORAGE = "apiextensions.k8s.io/customresourcedefinitions"
-
 
 def invalid(resource: ServedResource, name: str, causes: Sequence[Cause]) -> Invalid:
     """The 422 that names every field at fault."""
@@ -158,7 +156,7 @@ class WriteHandlers:
         if found is None:
             details = StatusDetails(name=namespace, kind="namespaces")
             raise NotFound(f'namespaces "{namespace}" not found', details)
-        if "deletionTimestamp" in found.value["metadata"] and resource.storage not in ("/events", CRD_STORAGE):
+        if "deletionTimestamp" in found.value["metadata"] and resource.storage != "/events":
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             cause = Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")
             details = StatusDetails(name=name, group=resource.group, kind=resource.plural, causes=(cause,))

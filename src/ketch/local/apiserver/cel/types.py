@@ -4,7 +4,7 @@ A value is what JSON has it as; an unsigned number is a ``UInt``, times are ``da
 libraries add are classes of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -12,6 +12,48 @@ from typing import Any, cast
 
 class UInt(int):
     """An unsigned number."""
+
+
+class SetList(list[Any]):
+    """A list that is a set: order does not count."""
+
+    cel_name = "list"
+
+    def same(self, other: Sequence[Any], equal: Callable[[Any, Any], bool]) -> bool:
+        """Whether both hold the same elements."""
+        return len(self) == len(other) and all(any(equal(item, each) for each in other) for item in self)
+
+    def merged(self, other: Sequence[Any]) -> "SetList":
+        """Both, each element once."""
+        return SetList([*self, *(item for item in other if item not in self)])
+
+
+class KeyedList(list[Any]):
+    """A list whose elements are told apart by keys: order does not count."""
+
+    cel_name = "list"
+
+    def __init__(self, items: Sequence[Any], keys: Sequence[str]) -> None:
+        super().__init__(items)
+        self.keys = keys
+
+    def key(self, item: Any) -> tuple[str, ...]:
+        """What tells an element apart."""
+        return tuple(repr(item.get(key)) for key in self.keys) if isinstance(item, dict) else (repr(item),)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+    def same(self, other: Sequence[Any], equal: Callable[[Any, Any], bool]) -> bool:
+        """Whether both hold equal elements under the same keys."""
+        those = {self.key(item): item for item in other}
+        return len(self) == len(other) and all(
+            (key := self.key(item)) in those and equal(item, those[key]) for item in self
+        )
+
+    def merged(self, other: Sequence[Any]) -> "KeyedList":
+        """The elements of both; of the same key the other's, at this one's place."""
+        those = {self.key(item): item for item in other}
+        mine = {self.key(item) for item in self}
+        kept = [those.get(self.key(item), item) for item in self]
+        return KeyedList([*kept, *(item for key, item in those.items() if key not in mine)], self.keys)
 
 
 @dataclass(frozen=True, slots=True)

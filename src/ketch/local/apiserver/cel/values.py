@@ -1,11 +1,11 @@
 """What holds for all values: equality, order, arithmetic with limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from ketch.local.apiserver.cel.errors import EvaluationError
-from ketch.local.apiserver.cel.types import UInt, type_name
+from ketch.local.apiserver.cel.types import KeyedList, SetList, UInt, type_name
 
 INT_MIN, INT_MAX, UINT_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 NUMBERS = (int, float)
@@ -21,6 +21,8 @@ def equal(left: Any, right: Any) -> bool:
         if not isinstance(right, list | tuple):
             return False
         one, other = cast("list[Any]", left), cast("list[Any]", right)
+        if isinstance(one, SetList | KeyedList):
+            return one.same(other, equal)
         return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(left, Mapping):
         if not isinstance(right, Mapping):
@@ -38,6 +40,11 @@ def contains(value: Any, container: Any) -> bool:
         except TypeError:
             return False
     return any(equal(value, item) for item in container)
+
+
+def concatenated(left: Sequence[Any], right: Sequence[Any]) -> list[Any]:
+    """``left + right``; sets and keyed lists merge."""
+    return left.merged(right) if isinstance(left, SetList | KeyedList) else [*left, *right]
 
 
 def whole(value: int) -> int:

@@ -4,12 +4,12 @@ A ``Node`` says what a value may be and how lists and maps merge. Children are m
 recursive types cost nothing and a start reads no schema that nobody uses.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.patterns import compiled
 
 Definitions = Callable[[str], "Node"]
 REFERENCE_PREFIX = "#/$defs/"
@@ -46,6 +46,8 @@ class Node:
         self.sufficient: type | None = plain
         """The Python type that alone makes a value good: most of an object's fields need no closer look."""
         self._children: dict[str, Node | None] = {}
+        self.rules: Sequence[object] | None = None
+        """What ``rules`` made of the rules at this place, once it was asked."""
 
     @cached_property
     def properties(self) -> Mapping[str, Any]:
@@ -79,10 +81,10 @@ class Node:
         return self._node(raw) if isinstance(raw, Mapping) else ANYTHING  # pyright: ignore[reportUnknownArgumentType]
 
     @cached_property
-    def pattern(self) -> re.Pattern[str] | None:
-        """The compiled ``pattern``."""
+    def pattern(self) -> Any:
+        """The compiled ``pattern``, None without one."""
         text = self.schema.get("pattern")
-        return re.compile(text) if text else None
+        return compiled(text) if text else None
 
     def branches(self, name: str) -> "list[Node]":
         """The nodes of ``allOf``, ``anyOf`` or ``oneOf``."""
@@ -105,9 +107,36 @@ class Node:
         return Node({**node.schema, **own}, self._definitions, builtin=self.builtin)
 
     @cached_property
+    def has_rules(self) -> bool:
+        """Whether rules between fields stand here or below."""
+        return not self.builtin and _any_part(self.schema, lambda part: "x-kubernetes-validations" in part)
+
+    @cached_property
+    def converts(self) -> bool:
+        """Whether expressions see something here or below otherwise than JSON has it."""
+        return not self.builtin and _any_part(self.schema, _converts)
+
+    @cached_property
     def is_any(self) -> bool:
         """Whether any JSON is allowed."""
         return not self.type and not self.properties and not self.int_or_string
+
+
+def _converts(schema: Mapping[str, Any]) -> bool:
+    kind = schema.get("type")
+    return (
+        kind == "number"
+        or (kind == "string" and schema.get("format") in ("date-time", "date", "duration", "byte"))
+        or (kind == "array" and schema.get("x-kubernetes-list-type") in ("set", "map"))
+    )
+
+
+def _any_part(schema: Mapping[str, Any], holds: Callable[[Mapping[str, Any]], bool]) -> bool:
+    """Whether something holds of a raw schema or one below it."""
+    if holds(schema):
+        return True
+    below = [*(schema.get("properties") or NOTHING).values(), schema.get("items"), schema.get("additionalProperties")]
+    return any(_any_part(part, holds) for part in below if isinstance(part, Mapping))  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _nothing(name: str) -> Node:

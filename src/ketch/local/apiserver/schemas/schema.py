@@ -11,6 +11,7 @@ from ketch.local.apiserver.schemas.defaults import default_for
 from ketch.local.apiserver.schemas.definitions import OBJECT_META, kinds, node_of
 from ketch.local.apiserver.schemas.nodes import Node
 from ketch.local.apiserver.schemas.pruning import complete, prune
+from ketch.local.apiserver.schemas.ratcheting import unchanged
 
 IDENTITY: Mapping[str, Any] = {
     "apiVersion": {"type": "string"},
@@ -53,6 +54,14 @@ class Schema:
             required = self.node.required
             obj = {name: item for name, item in obj.items() if item is not old.get(name) or name in required}
         check(self.node, obj, "", causes)
+        if self.builtin:
+            return causes
+        if causes and old is not None:
+            causes = [cause for cause in causes if not unchanged(cause.field, obj, old)]
+        if not causes and self.node.has_rules:
+            from ketch.local.apiserver.schemas.rules import check_rules  # noqa: PLC0415  # deferred: 20 ms, first rule
+
+            check_rules(self.node, obj, old, "", causes, root=True, had=old is not None)
         return causes
 
 

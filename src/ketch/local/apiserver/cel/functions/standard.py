@@ -14,6 +14,7 @@ from ketch.local.apiserver.cel.types import DYN, Type, UInt, joined, type_name
 from ketch.local.apiserver.cel.values import (
     INT_MAX,
     INT_MIN,
+    concatenated,
     contains,
     duration_text,
     equal,
@@ -163,7 +164,7 @@ def _arithmetic() -> Sequence[Overload]:
         function("+", "double, double -> double", operator.add),
         function("+", "string, string -> string", operator.add),
         function("+", "bytes, bytes -> bytes", operator.add),
-        function("+", "list, list ->", lambda left, right: [*left, *right], _concatenated),
+        function("+", "list, list ->", concatenated, _concatenated),
         function("+", "timestamp, duration -> timestamp", lambda left, right: moment(lambda: left + right)),
         function("+", "duration, timestamp -> timestamp", lambda left, right: moment(lambda: left + right)),
         function("+", "duration, duration -> duration", operator.add),
