@@ -93,6 +93,7 @@ class PodSpec(KubeStruct, frozen=True, kw_only=True):
     host_aliases: tuple[HostAlias, ...] = ()
     priority_class_name: str = ""
     priority: int | None = None
+    preemption_policy: str | None = None
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     runtime_class_name: str | None = None
     enable_service_links: bool | None = None

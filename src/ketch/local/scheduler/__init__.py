@@ -2,7 +2,8 @@
 
 Law: a client of the API alone. Deciding is pure and from memory: ``needs`` reads what a pod asks for, ``state`` keeps
 sums per node, ``filters`` and ``scores`` weigh nodes, ``decisions`` puts it together, ``queue`` says whose turn it is,
-``gangs`` hold pods that start together or not at all.
+``gangs`` hold pods that start together or not at all, ``turns`` let no gang starve, ``preemption`` finds who makes room
+for a dearer pod.
 Only ``scheduler`` reads and writes the cluster. A decision's cost does not grow with the number of placed pods, and a
 pod that cannot be placed is tried again when something changed that may help, never by polling.
 """

@@ -20,6 +20,7 @@ class Change(IntFlag):
     ROOM = 2  # a pod left a node
     PODS = 4  # a pod came to sit on a node
     CLAIMS = 8  # claims, volumes or storage classes changed
+    TURN = 16  # a gang that was to be placed first has its place, or its time is over
 
 
 class Refusal(NamedTuple):

@@ -7,15 +7,16 @@ Pure.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from ketch.kube.meta import ObjectKey
-from ketch.kube.types.podgroups import POD_GROUP_LABEL
+from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.local.scheduler.claims import Found
-from ketch.local.scheduler.decisions import Unplaced
+from ketch.local.scheduler.decisions import Unplaced, shown
 from ketch.local.scheduler.filters import Change
-from ketch.local.scheduler.needs import Needs
+from ketch.local.scheduler.needs import Needs, amounts
 from ketch.local.scheduler.queue import Order, Waiting
 from ketch.local.scheduler.state import NodeState, State
 
@@ -28,10 +29,17 @@ def group_of(pod: Pod) -> ObjectKey | None:
 
 @dataclass
 class Gang:
-    """The pods of one PodGroup. ``least`` must have a node at the same time; None while there is no PodGroup."""
+    """The pods of one PodGroup. ``least`` must have a node at the same time; None while there is no PodGroup.
+
+    ``resources`` must be free in all, or the gang's own; ``timeout`` is how long room may be kept for it, in seconds.
+    ``told`` is what its PodGroup was last told.
+    """
 
     key: ObjectKey
     least: int | None = None
+    resources: tuple[tuple[str, int], ...] = ()
+    timeout: int | None = None
+    told: str = ""
     waiting: dict[str, Waiting] = field(default_factory=dict[str, Waiting])
     seated: set[str] = field(default_factory=set[str])
     """Those that have, or had, a node and are not about to go."""
@@ -48,6 +56,16 @@ class Gang:
         return Waiting(self.uid, self.key, Needs(self.key.namespace, identity=(("gang", self.key.name),)), order)
 
     @property
+    def priority(self) -> int:
+        """That of the dearest of its pods. Some must wait."""
+        return max(each.needs.priority for each in self.waiting.values())
+
+    @property
+    def complete_since(self) -> datetime:
+        """When the last of those that wait was made. Some must wait."""
+        return max(created for _, created, _ in (each.order for each in self.waiting.values()))
+
+    @property
     def missing(self) -> int:
         """How many more must be placed at once."""
         return max(0, (self.least or 0) - len(self.seated))
@@ -60,6 +78,22 @@ class Gang:
         if short > 0:
             return f'PodGroup "{self.key.name}" needs {self.least} pods at once: {short} more must be created'
         return ""
+
+    def lacking(self, state: State) -> str:
+        """Which of ``spec.minResources`` the nodes do not have; empty when they have all."""
+        short: list[str] = []
+        for resource, amount in self.resources:
+            free = sum(max(0, node.free(resource)) for node in state.nodes())
+            own = sum(self._held(uid, resource, state) for uid in self.seated)
+            if free + own < amount:
+                short.append(f"{shown(resource, amount)} {resource}, there is {shown(resource, free + own)}")
+        if not short:
+            return ""
+        return f'PodGroup "{self.key.name}" needs in all (spec.minResources) {" and ".join(short)}.'
+
+    def _held(self, uid: str, resource: str, state: State) -> int:
+        node = state.node(state.node_of(uid))
+        return dict(node.pods[uid].resources).get(resource, 0) if node else 0
 
 
 class Gangs:
@@ -111,12 +145,20 @@ class Gangs:
             self._tidy(gang)
         return gang
 
-    def set_least(self, key: ObjectKey, least: int | None) -> Gang:
+    def set_group(self, key: ObjectKey, group: PodGroup | None) -> Gang:
         """What a PodGroup says; None when it is gone."""
         gang = self.at(key)
-        gang.least = least
+        gang.least = (group.spec.min_member or 1) if group else None
+        wanted = {name: str(amount) for name, amount in group.spec.min_resources.items()} if group else {}
+        gang.resources = tuple(sorted(amounts(wanted).items()))
+        gang.timeout = group.spec.schedule_timeout_seconds if group else None
         self._tidy(gang)
         return gang
+
+    def placed(self, key: ObjectKey) -> tuple[int, frozenset[str]]:
+        """How many a gang needs, and who of it has, or had, a node."""
+        gang = self._gangs.get(key)
+        return (gang.least or 0, frozenset(gang.seated)) if gang else (0, frozenset())
 
     def _tidy(self, gang: Gang) -> None:
         if gang.least is None and not gang.waiting and not gang.seated:

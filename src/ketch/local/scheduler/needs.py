@@ -18,6 +18,8 @@ REQUIRED, PREFERRED = (
     "requiredDuringSchedulingIgnoredDuringExecution",
     "preferredDuringSchedulingIgnoredDuringExecution",
 )
+NEVER = "Never"
+"""A ``preemptionPolicy``: the pod waits for room, however dear it is."""
 SIDECAR = "Always"
 """``restartPolicy`` of an init container that runs beside the others."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the wildcard of a host port, nothing is bound to it
@@ -36,6 +38,7 @@ class Needs:
     """Amounts are whole: cpu in thousandths, all else in its unit.
 
     ``ports`` are those of the host that the pod asks for; ``listens`` all that it says it listens on, wherever that is.
+    ``priority`` and ``preempts`` say whose room it may take.
     ``labels`` only tell needs apart when the pod's own terms look at them; then they are in ``identity`` too.
     """
 
@@ -53,6 +56,8 @@ class Needs:
     preferred_pods: tuple[tuple[int, PodTerm], ...] = ()
     spreads: tuple[Spread, ...] = ()
     identity: tuple[tuple[str, str], ...] = ()
+    priority: int = 0
+    preempts: bool = True
     labels: Labels = field(default_factory=dict[str, str], compare=False)
 
 
@@ -141,6 +146,8 @@ def needs_of(pod: Pod) -> Needs:
         preferred_pods=preferred,
         spreads=spreads,
         identity=tuple(sorted(labels.items())) if looks_at_labels else (),
+        priority=spec.priority or 0,
+        preempts=spec.preemption_policy != NEVER,
         labels=labels,
     )
 

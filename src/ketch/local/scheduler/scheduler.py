@@ -3,32 +3,34 @@
 import asyncio
 from datetime import UTC, datetime
 
-from ketch.kube.conditions import find, set_conditions
 from ketch.kube.definitions import AGE, definition_of
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.apiextensions import CustomResourceColumn
 from ketch.kube.types.core import Namespace, Node, PersistentVolume, PersistentVolumeClaim
 from ketch.kube.types.podgroups import PodGroup
-from ketch.kube.types.pods import Pod, PodCondition, PodStatus
+from ketch.kube.types.pods import Pod
+from ketch.kube.types.policy import PodDisruptionBudget
 from ketch.kube.types.storage import StorageClass
 from ketch.local.scheduler.claims import SELECTED_NODE, Found, look, untold
 from ketch.local.scheduler.decisions import Unplaced, decide
 from ketch.local.scheduler.filters import Change
 from ketch.local.scheduler.gangs import Attempt, Gang, Gangs, attempt, group_of
 from ketch.local.scheduler.needs import needs_of
+from ketch.local.scheduler.occupants import occupant
 from ketch.local.scheduler.queue import Popped, Queue, Waiting
 from ketch.local.scheduler.reading import NAME, facts_of, holds_room, is_ours
+from ketch.local.scheduler.rooms import Rooms
 from ketch.local.scheduler.state import NodeState, State
+from ketch.local.scheduler.turns import Turns
+from ketch.local.scheduler.verdicts import GATED, RETRY_SECONDS, UNSCHEDULABLE, Verdicts
 
-SCHEDULED, UNSCHEDULABLE, GATED = "PodScheduled", "Unschedulable", "SchedulingGated"
 GATED_MESSAGE = "Scheduling is blocked due to non-empty scheduling gates"
 WRITES = 32
 """Bindings and verdicts that are written at once."""
-RETRY_SECONDS = 1.0
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,14 +51,17 @@ class Scheduler:
         self._classes = manager.informer(StorageClass)
         self._namespaces = manager.informer(Namespace)
         self._groups = manager.informer(PodGroup)
+        self._budgets = manager.informer(PodDisruptionBudget)
         self._state = State()
         self._queue = Queue()
         self._gangs = Gangs()
+        self._turns = Turns()
         self._work = asyncio.Event()
         self._writes = asyncio.Semaphore(WRITES)
         self._binding: set[str] = set()
-        self._telling: dict[str, asyncio.Task[None]] = {}
         self._tasks = asyncio.TaskGroup()
+        self._verdicts = Verdicts(manager, self._events, self._writes, self._tasks)
+        self._rooms = Rooms(self._state, self._gangs, self._verdicts, self._budgets)
         self._gated: dict[str, Pod] = {}
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
@@ -70,6 +75,7 @@ class Scheduler:
         for informer in (self._pods, self._nodes, self._claims, self._volumes, self._classes, self._namespaces):
             await informer.wait_synced()
         await self._groups.wait_synced()
+        await self._budgets.wait_synced()
         try:
             async with self._tasks:
                 while True:
@@ -81,7 +87,7 @@ class Scheduler:
 
     async def _drain(self) -> None:
         for pod in self._gated.values():
-            self._tell(pod.metadata.uid, pod.key, GATED, GATED_MESSAGE)
+            self._verdicts.tell(pod.metadata.uid, pod.key, GATED, GATED_MESSAGE)
         self._gated.clear()
         while (popped := self._queue.pop()) is not None:
             if (gang := self._gangs.by_entry(popped.pod.uid)) is not None:
@@ -105,6 +111,9 @@ class Scheduler:
         if holds_room(new):
             self._queue.remove(uid)
             self._seat(new)
+            self._rooms.occupants.put(occupant(new, group_of(new), BEGINNING))
+            if self._rooms.nominations.drop(uid):
+                self._wake(Change.ROOM)
             if self._state.node_of(uid) != new.spec.node_name:
                 self._state.place(uid, needs_of(new), new.spec.node_name)
                 self._wake(Change.PODS)
@@ -149,14 +158,16 @@ class Scheduler:
     def _group_changed(self, old: PodGroup | None, new: PodGroup | None) -> None:
         changed = new or old
         if changed is not None:
-            self._enqueue(self._gangs.set_least(changed.key, (new.spec.min_member or 1) if new else None))
+            self._enqueue(self._gangs.set_group(changed.key, new))
 
     def _forget(self, uid: str) -> None:
         self._queue.remove(uid)
         if (gang := self._gangs.leave(uid)) is not None and not gang.waiting:
             self._queue.remove(gang.uid)
+            self._end_turn(gang)
         self._gated.pop(uid, None)
-        if self._state.displace(uid):
+        self._rooms.occupants.drop(uid)
+        if self._state.displace(uid) | self._rooms.nominations.drop(uid):
             self._wake(Change.ROOM)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
@@ -193,27 +204,34 @@ class Scheduler:
         """Place, refuse, or let the pod wait for its volumes. Nothing here awaits: no news can come in between."""
         pod = popped.pod
         if popped.refused is not None:
-            self._tell(pod.uid, pod.key, UNSCHEDULABLE, popped.refused)
+            self._verdicts.tell(pod.uid, pod.key, UNSCHEDULABLE, popped.refused)
             return
-        decision, found = self._find(pod)
+        if why := self._turns.holds_back(pod.order, pod.needs):
+            self._refuse(pod, Unplaced(why, Change.TURN, shared=False))
+            return
+        with self._rooms.nominations.lifted((pod.uid,), pod.needs.priority):
+            decision, found = self._find(pod, self._state)
+            if isinstance(decision, Unplaced):
+                decision = self._rooms.make(pod, found.volumes, decision)
         if isinstance(decision, Unplaced):
             self._refuse(pod, decision)
         elif found.to_provide:
             self._queue.park(pod, "", Change.CLAIMS | Change.NODES)
             self._provide(found, decision.name)
         else:
+            self._rooms.nominations.drop(pod.uid)
             self._state.place(pod.uid, pod.needs, decision.name)
             self._queue.placed(pod)
             self._begin_binding(pod, decision.name)
 
-    def _find(self, pod: Waiting) -> tuple[NodeState | Unplaced, Found]:
+    def _find(self, pod: Waiting, state: State) -> tuple[NodeState | Unplaced, Found]:
         """A node for the pod, or the verdict; and what its claims mean."""
         found = look(pod.needs, self) if pod.needs.claims else Found()
         if found.problem:
-            count = sum(1 for _ in self._state.nodes())
+            count = sum(1 for _ in state.nodes())
             message = f"0/{count} nodes are available: {found.problem}."
             return Unplaced(message, Change.CLAIMS, shared=True), found
-        decision = decide(pod.needs, self._state, found.volumes)
+        decision = decide(pod.needs, state, found.volumes)
         if isinstance(decision, Unplaced) and pod.needs.claims:
             decision = decision._replace(cure=decision.cure | Change.CLAIMS)
         return decision, found
@@ -221,22 +239,79 @@ class Scheduler:
     def _decide_gang(self, gang: Gang, entry: Waiting) -> None:
         """The same for all of a gang that wait. Nothing here awaits either."""
         if problem := gang.incomplete():
-            self._queue.park(entry, problem, Change(0), shared=False)
-            for pod in gang.waiting.values():
-                self._tell(pod.uid, pod.key, UNSCHEDULABLE, problem)
-            return
-        outcome = attempt(gang, self._state, self._find)
+            self._end_turn(gang)
+            self._refuse_gang(gang, entry, problem, Change(0))
+        elif why := self._turns.holds_back(entry.order, None):
+            self._refuse_gang(gang, entry, why, Change.TURN)
+        elif problem := gang.lacking(self._state):
+            self._refuse_gang(gang, entry, problem, Change.ROOM | Change.NODES)
+            self._has_no_room(gang, problem)
+        else:
+            self._place_gang(gang, entry)
+
+    def _place_gang(self, gang: Gang, entry: Waiting) -> None:
+        with self._rooms.nominations.lifted(gang.waiting.keys(), gang.priority):
+            outcome = attempt(gang, self._state, lambda pod: self._find(pod, self._state))
+            is_refused = not outcome.seats and not outcome.to_provide
+            if is_refused:
+                outcome = self._rooms.make_for(gang, outcome, lambda pod: look(pod.needs, self).volumes)
         for seat in outcome.to_provide:
             self._provide(seat.found, seat.node)
         for seat in outcome.seats:
+            self._rooms.nominations.drop(seat.pod.uid)
             self._gangs.seat(gang.key, seat.pod.uid)
             self._begin_binding(seat.pod, seat.node)
         for pod, verdict in outcome.refused:
-            self._tell(pod.uid, pod.key, UNSCHEDULABLE, verdict.message)
+            node = self._rooms.nominations.node_of(pod.uid)
+            self._verdicts.tell(pod.uid, pod.key, UNSCHEDULABLE, verdict.message, node)
+        if is_refused and gang.missing:
+            self._has_no_room(gang, outcome.refused[0][1].message)
+        elif outcome.seats:
+            self._tell_group(gang, "Normal", "Scheduled", f"{len(outcome.seats)} pods have a node")
+            self._end_turn(gang)
         if gang.waiting:
             self._queue.park(entry, "", _cure_of(outcome), shared=False)
         else:
             self._queue.placed(entry)
+
+    def _refuse_gang(self, gang: Gang, entry: Waiting, message: str, cure: Change) -> None:
+        self._queue.park(entry, message, cure, shared=False)
+        for pod in gang.waiting.values():
+            self._verdicts.tell(pod.uid, pod.key, UNSCHEDULABLE, message)
+
+    def _has_no_room(self, gang: Gang, message: str) -> None:
+        """Tell the PodGroup; when it has waited for long, others wait for it."""
+        self._tell_group(gang, "Warning", "Unschedulable", message)
+        now = self._clock.now()
+        until = self._turns.refused(gang, now, lambda: self._would_fit(gang))
+        if until is not None:
+            seconds = (until - now).total_seconds()
+            text = f"It has waited for long: what comes after it waits until it has room, for {seconds:.0f} s at most"
+            self._tell_group(gang, "Normal", "PlacedNext", text)
+            self._tasks.create_task(self._lift_hold(seconds))
+
+    def _would_fit(self, gang: Gang) -> bool:
+        """Whether the nodes would have room for the gang if they were empty."""
+        empty = self._state.emptied()
+        outcome = attempt(gang, empty, lambda pod: self._find(pod, empty))
+        return bool(outcome.seats or outcome.to_provide)
+
+    async def _lift_hold(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        if (gang := self._turns.expires(self._clock.now())) is not None:
+            text = f"There is still too little room for it after {seconds:.0f} s: others go on"
+            self._tell_group(gang, "Warning", "ScheduleTimeout", text)
+            self._wake(Change.TURN)
+
+    def _end_turn(self, gang: Gang) -> None:
+        if self._turns.ends(gang):
+            self._wake(Change.TURN)
+
+    def _tell_group(self, gang: Gang, kind: str, reason: str, message: str) -> None:
+        group = self._groups.get(gang.key)
+        if group is not None and gang.told != message:
+            gang.told = message
+            self._events.tell(group, kind, reason, message)
 
     def _provide(self, found: Found, node: str) -> None:
         if untold(found.to_provide, [each.name for each in self._state.nodes()]):
@@ -249,13 +324,13 @@ class Scheduler:
 
     def _refuse(self, pod: Waiting, verdict: Unplaced) -> None:
         for each in self._queue.park(pod, verdict.message, verdict.cure, shared=verdict.shared):
-            self._tell(each.uid, each.key, UNSCHEDULABLE, verdict.message)
+            node = self._rooms.nominations.node_of(each.uid)
+            self._verdicts.tell(each.uid, each.key, UNSCHEDULABLE, verdict.message, node)
 
     # writing ----------------------------------------------------------------------------------------------------
 
     async def _bind(self, pod: Waiting, node: str) -> None:
-        if (telling := self._telling.get(pod.uid)) is not None:
-            await telling  # an older verdict must not be written over the binding
+        await self._verdicts.told(pod.uid)
         body = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -309,35 +384,6 @@ class Scheduler:
                 await self._clock.sleep(RETRY_SECONDS)
                 self._wake(Change.CLAIMS)
 
-    def _tell(self, uid: str, key: ObjectKey, reason: str, message: str) -> None:
-        """Write a verdict into the pod's conditions and, when it is news, as an event. One write at a time per pod."""
-        before = self._telling.get(uid)
-        task = self._tasks.create_task(self._write_verdict(uid, key, reason, message, before))
-        self._telling[uid] = task
-        task.add_done_callback(lambda done: self._telling.pop(uid) if self._telling.get(uid) is done else None)
-
-    async def _write_verdict(
-        self, uid: str, key: ObjectKey, reason: str, message: str, before: asyncio.Task[None] | None
-    ) -> None:
-        if before is not None:
-            await before
-        pod = self._pods.get(key)
-        if pod is None or pod.metadata.uid != uid or not is_ours(pod):
-            return
-        known = find(pod.status.conditions, SCHEDULED)
-        if known is not None and (known.reason, known.message) == (reason, message):
-            return
-        verdict = PodCondition(type=SCHEDULED, status="False", reason=reason, message=message)
-        conditions = set_conditions((known,) if known else (), verdict, now=self._clock.now())
-        told = Pod(metadata=ObjectMeta(name=key.name, namespace=key.namespace), status=PodStatus(conditions=conditions))
-        try:
-            async with self._writes:
-                await self._client.apply_status(told, manager=NAME)
-        except (APIError, TransportError):
-            return  # gone, or the server is: the next verdict tells
-        if reason == UNSCHEDULABLE:
-            self._events.tell(pod, "Warning", "FailedScheduling", message)
-
 
 def _cure_of(outcome: Attempt) -> Change:
     """What may help those of a gang that still wait."""
@@ -349,6 +395,15 @@ def _cure_of(outcome: Attempt) -> Change:
 
 async def setup(manager: Manager) -> None:
     """Schedule pods on the manager's cluster, and define the groups that pods may be placed in. Raises APIError."""
-    least = CustomResourceColumn(name="MinMember", type="integer", json_path=".spec.minMember")
-    await manager.client.apply(definition_of(PodGroup, columns=(least, AGE), short_names=("pg",)), manager=NAME)
+    columns = [
+        CustomResourceColumn(name=title, type=kind, json_path=path)
+        for title, kind, path in (
+            ("Phase", "string", ".status.phase"),
+            ("MinMember", "integer", ".spec.minMember"),
+            ("Running", "integer", ".status.running"),
+            ("Succeeded", "integer", ".status.succeeded"),
+            ("Failed", "integer", ".status.failed"),
+        )
+    ]
+    await manager.client.apply(definition_of(PodGroup, columns=(*columns, AGE), short_names=("pg",)), manager=NAME)
     manager.add(Scheduler(manager).run)

@@ -119,6 +119,15 @@ class State:
             if not node.pods:
                 del self._nodes[name]
 
+    def emptied(self) -> "State":
+        """The same nodes without any pods: what the cluster could hold at all."""
+        empty = State()
+        empty._namespaces = dict(self._namespaces)
+        for node in self._nodes.values():
+            if node.facts is not None:
+                empty.set_node(node.facts)
+        return empty
+
     def set_namespace(self, name: str, labels: Labels | None) -> None:
         """Labels of a namespace, by which pod terms may select it; None when it is gone."""
         if labels is None:
