@@ -6,8 +6,11 @@ Keepers carry this module in memory, one for each container: it imports next to 
 import os
 import signal
 
-STATE, START_TIME = 0, 19
-"""Where /proc/<pid>/stat has state and start, in what follows the command's name."""
+STATE, SESSION, START_TIME = 0, 3, 19
+"""Where /proc/<pid>/stat has state, session and start, in what follows the command's name."""
+
+PROC = "/proc"
+"""Where processes are seen; a process in a namespace of its own sees others by where they were seen before it."""
 
 ENDED = (b"Z", b"X")
 """States of processes that have ended and that nobody has waited for."""
@@ -19,15 +22,30 @@ def boot() -> str:
         return file.read().strip()
 
 
-def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when there is none of that number, or it has ended."""
+def _fields(pid: int, proc: str = PROC) -> list[bytes] | None:
+    """What /proc/<pid>/stat says behind the command's name; None when there is no such process, or it has ended."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
+        with open(f"{proc}/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib is not loaded in keepers
             stat = file.read()
     except OSError:
         return None
     fields = stat.rpartition(b")")[2].split()
-    return None if fields[STATE] in ENDED else int(fields[START_TIME])
+    return None if fields[STATE] in ENDED else fields
+
+
+def start_ticks(pid: int, proc: str = PROC) -> int | None:
+    """When the process started, in clock ticks since boot; None when there is none of that number, or it has ended."""
+    fields = _fields(pid, proc)
+    return None if fields is None else int(fields[START_TIME])
+
+
+def session_members(leader: int) -> list[int]:
+    """The living processes of the session that ``leader`` began."""
+    found: list[int] = []
+    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib is not loaded in keepers
+        if name.isdigit() and (fields := _fields(int(name))) is not None and int(fields[SESSION]) == leader:
+            found.append(int(name))
+    return found
 
 
 def open_process(pid: int, ticks: int | None) -> int | None:
@@ -57,10 +75,10 @@ def send_signal(pid: int, ticks: int | None, number: int) -> None:
         os.close(descriptor)
 
 
-def children(pid: int) -> list[int]:
+def children(pid: int, proc: str = PROC) -> list[int]:
     """The children of the process's first thread; empty when it is gone."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:  # noqa: PTH123
+        with open(f"{proc}/{pid}/task/{pid}/children", "rb") as file:  # noqa: PTH123
             return [int(number) for number in file.read().split()]
     except OSError:
         return []

@@ -308,7 +308,6 @@ async def test_pipelined_requests_are_answered_in_order(served: Any) -> None:
         pytest.param(b"\x00\x01\x02\r\n\r\n", id="no HTTP"),
         pytest.param(b"GET / HTTP/1.1\r\nhost localhost\r\n\r\n", id="broken header"),
         pytest.param(b"GET / HTTP/1.1\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", id="giant header"),
-        pytest.param(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n", id="upgrade"),
         pytest.param(b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n", id="bad length"),
     ],
 )
@@ -316,6 +315,15 @@ async def test_what_is_no_request_is_told_so_and_closed(served: Any, data: bytes
     answer = await raw(served, data)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request")
     assert b'"kind":"Status"' in answer
+
+
+async def test_another_protocol_that_nobody_serves_is_not_begun(served: Any) -> None:
+    answer = await raw(
+        served, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhello"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer
+    assert answer.endswith(b"\r\n\r\nok")
 
 
 async def test_head_continue_and_chunks(served: Any, web: Web) -> None:

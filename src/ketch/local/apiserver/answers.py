@@ -84,4 +84,12 @@ class TextAnswer:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer
+@dataclass(frozen=True, slots=True)
+class ConnectAnswer:
+    """A live connection that a node serves: ``path`` on its ``socket``, with the client's own query and handshake."""
+
+    socket: str
+    path: str
+
+
+Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer | ConnectAnswer

@@ -19,7 +19,14 @@ VERSION: Mapping[str, str] = {
     "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
 }
 SUBRESOURCES: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
-    "/pods": (("binding", "Binding", ("create",)), ("eviction", "Eviction", ("create",)), ("log", "Pod", ("get",))),
+    "/pods": (
+        ("attach", "PodAttachOptions", ("create", "get")),
+        ("binding", "Binding", ("create",)),
+        ("eviction", "Eviction", ("create",)),
+        ("exec", "PodExecOptions", ("create", "get")),
+        ("log", "Pod", ("get",)),
+        ("portforward", "PodPortForwardOptions", ("create", "get")),
+    ),
     "/serviceaccounts": (("token", "TokenRequest", ("create",)),),
     "/namespaces": (("finalize", "Namespace", ("update",)),),
 }

@@ -8,7 +8,7 @@ import orjson
 
 from ketch.kube.errors import BadRequest, TransportError
 from ketch.kube.transport import JSON_TYPE, Request
-from ketch.local.apiserver.answers import StreamAnswer, TextAnswer, WatchAnswer
+from ketch.local.apiserver.answers import ConnectAnswer, StreamAnswer, TextAnswer, WatchAnswer
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
@@ -43,6 +43,8 @@ class LocalTransport:
                 return b"".join([chunk async for chunk in chunks]).decode(errors="replace")
         if isinstance(answer, WatchAnswer):
             raise BadRequest("a watch must be opened as one")
+        if isinstance(answer, ConnectAnswer):
+            raise BadRequest("Upgrade request required")
         return answer.json()
 
     @asynccontextmanager

@@ -11,6 +11,7 @@ from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
 from ketch.local.apiserver.openapi import V2, V2_ASKED, V2_PROTOBUF, V2_TYPE, OpenAPI
+from ketch.local.apiserver.podstreams import CONNECTED
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
 from ketch.local.apiserver.resources import Registry, ServedResource
@@ -87,6 +88,11 @@ class Router:
         asked = Attributes(target.verb, target.group, target.plural, target.subresource, namespace, target.name)
         if not self._authorizer.allows(user, asked):
             raise forbidden(user, asked)
+        if target.verb == "get" and target.plural == "pods" and target.subresource in CONNECTED:
+            # A WebSocket begins with GET; what it does is no reading.
+            creating = asked._replace(verb="create")
+            if not self._authorizer.allows(user, creating):
+                raise forbidden(user, creating)
 
     async def _dispatch(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         if target.namespace and not resource.namespaced:

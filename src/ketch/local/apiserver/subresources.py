@@ -1,22 +1,19 @@
-"""What lies below an object: binding, eviction, finalize, scale, token, log."""
+"""What lies below an object: binding, eviction, finalize, scale, token; ``podstreams`` has the rest."""
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import orjson
-
 from ketch.kube.codec import decode, format_time
-from ketch.kube.errors import BadRequest, NotFound, Unavailable, error_from_status
+from ketch.kube.errors import BadRequest, NotFound
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Selector, from_label_selector
-from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
-from ketch.local.apiserver.answers import Answer, ObjectAnswer, StreamAnswer
+from ketch.local.apiserver.answers import Answer, ObjectAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.patches import patched
+from ketch.local.apiserver.podstreams import PodStreams
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, section, texts
 from ketch.local.apiserver.resources import Registry, ServedResource
@@ -25,8 +22,6 @@ from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.writing import MODIFIED, WriteHandlers, conflict
 
-SOCKET_ANNOTATION = "node.ketch.dev/socket"
-LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
 SCALE_PATHS = {
     "specReplicasPath": ".spec.replicas",
     "statusReplicasPath": ".status.replicas",
@@ -82,6 +77,7 @@ class SubresourceHandlers:
         self._writes = writes
         self._deletes = deletes
         self._tokens = tokens
+        self._streams = PodStreams(store, reads)
 
     def find(self, resource: ServedResource, subresource: str) -> Callable[..., Any]:
         """The handler ``(call, target, resource)``. Raises NotFound."""
@@ -93,7 +89,9 @@ class SubresourceHandlers:
             case "/pods", "eviction":
                 return self._evict
             case "/pods", "log":
-                return self._log
+                return self._streams.log
+            case "/pods", "exec" | "attach" | "portforward":
+                return self._streams.connect
             case "/serviceaccounts", "token":
                 return self._token
             case "/namespaces", "finalize":
@@ -183,41 +181,6 @@ class SubresourceHandlers:
         body["status"] = {"token": token, "expirationTimestamp": format_time(datetime.fromtimestamp(expires, UTC))}
         return ObjectAnswer(value=body, code=201)
 
-    async def _log(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        record = self._reads.get(target, resource).record
-        assert record
-        pod = record.value
-        container = _container(pod, call.query.get("container", ""))
-        node_name = pod["spec"].get("nodeName")
-        if not node_name:
-            raise BadRequest(f"pod {target.name} does not have a host assigned")
-        node = self._store.get(StoreKey("/nodes", "", node_name))
-        annotations: Mapping[str, Any] = (node.value["metadata"].get("annotations") if node else None) or NOTHING
-        socket = annotations.get(SOCKET_ANNOTATION)
-        if not socket:
-            raise Unavailable(f"node {node_name} cannot be reached: it is not there or tells no address")
-        query = {name: call.query[name] for name in LOG_PARAMETERS if name in call.query}
-        path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
-        return StreamAnswer(_node_stream(socket, path, query))
-
-
-def _container(pod: Mapping[str, Any], wanted: str) -> str:
-    spec = pod["spec"]
-    names = [each["name"] for kind in ("initContainers", "containers") for each in spec.get(kind) or NO_ITEMS]
-    if wanted:
-        if wanted not in names:
-            raise BadRequest(f"container {wanted} is not valid for pod {pod['metadata']['name']}")
-        return wanted
-    main = [each["name"] for each in spec["containers"]]
-    default = (pod["metadata"].get("annotations") or NOTHING).get("kubectl.kubernetes.io/default-container")
-    if default in main:
-        return str(default)
-    if len(main) > 1:
-        raise BadRequest(
-            f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{' '.join(main)}]"
-        )
-    return main[0]
-
 
 def _main(target: Target) -> Target:
     return Target(target.group, target.version, target.plural, target.namespace, target.name, "", target.verb)
@@ -225,23 +188,3 @@ def _main(target: Target) -> Target:
 
 def _plain(call: Call, body: Any = None) -> Call:
     return Call(call.user, call.method, call.path, {"fieldManager": call.manager}, body)
-
-
-@contextlib.asynccontextmanager
-async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
-    import httpx  # noqa: PLC0415  # deferred: 60 ms of every start, needed by the first log
-
-    # Without TLS there is nothing to verify, and to be ready for it takes 25 ms.
-    transport = httpx.AsyncHTTPTransport(uds=socket, verify=False)
-    timeout = httpx.Timeout(10.0, read=None)
-    async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=timeout) as client:
-        try:
-            async with client.stream("GET", path, params=dict(query)) as response:
-                if response.status_code != 200:
-                    body = await response.aread()
-                    with contextlib.suppress(orjson.JSONDecodeError):
-                        raise error_from_status(orjson.loads(body), response.status_code)
-                    raise error_from_status(body.decode(errors="replace"), response.status_code)
-                yield response.aiter_raw()
-        except httpx.TransportError as error:
-            raise Unavailable(f"the node does not answer: {error}") from error

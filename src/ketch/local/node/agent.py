@@ -9,7 +9,7 @@ from typing import Any
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
-from ketch.kube.errors import BadRequest
+from ketch.kube.errors import BadRequest, NotFound
 from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
@@ -28,7 +28,7 @@ from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
 from ketch.local.node.server import NodeServer, no_such_pod
-from ketch.local.node.starting import log_path
+from ketch.local.node.starting import container_directory, log_path
 from ketch.local.node.volumes.places import Folders
 from ketch.local.node.warming import Warming
 from ketch.local.node.worker import PodWorker, Tools
@@ -86,7 +86,7 @@ class Agent:
         )
         self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated)
         references.allocatable = self._registration.allocatable
-        self._server = NodeServer(data_dir / "run" / "node.sock", self, clock)
+        self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
         tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run]
         if isolated:
@@ -137,14 +137,7 @@ class Agent:
 
     def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
         """The log of a container's run, and whether it still goes on. Raises NotFound, BadRequest."""
-        uid = self._names.get(ObjectKey(namespace, pod))
-        worker = self._workers.get(uid) if uid is not None else None
-        if worker is None:
-            raise no_such_pod(namespace, pod)
-        try:
-            tracked = worker.machine.container(container)
-        except KeyError:
-            raise BadRequest(f"container {container} is not valid for pod {pod}") from None
+        worker, tracked = self._find(namespace, pod, container)
         attempt = shown_run(tracked, worker.machine.reported, previous=previous)
         if previous and attempt < 0:
             raise BadRequest(f'previous terminated container "{container}" in pod "{pod}" not found')
@@ -153,6 +146,24 @@ class Agent:
             reason = waiting_reason(worker.machine.reported, container) or "ContainerCreating"
             raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
         return path, lambda: worker.running(container, attempt)
+
+    def find_running(self, namespace: str, pod: str, container: str) -> Path:
+        """The directory of a container that runs. Raises NotFound, BadRequest."""
+        worker, tracked = self._find(namespace, pod, container)
+        if tracked.stage is not Stage.RUNNING or not worker.running(container, tracked.attempt):
+            reason = waiting_reason(worker.machine.reported, container)
+            raise NotFound(f'container not found ("{container}"): it {f"waits: {reason}" if reason else "has ended"}')
+        return container_directory(self._folders, worker.machine.uid, container, tracked.attempt)
+
+    def _find(self, namespace: str, pod: str, container: str) -> tuple[PodWorker, TrackedContainer]:
+        uid = self._names.get(ObjectKey(namespace, pod))
+        worker = self._workers.get(uid) if uid is not None else None
+        if worker is None:
+            raise no_such_pod(namespace, pod)
+        try:
+            return worker, worker.machine.container(container)
+        except KeyError:
+            raise BadRequest(f"container {container} is not valid for pod {pod}") from None
 
     def _look_at(self, pod: Pod, adopted: Adopted) -> None:
         uid = pod.metadata.uid

@@ -1,4 +1,4 @@
-"""The node's own little API on a unix socket: containers' logs, and whether it is well."""
+"""The node's own little API on a unix socket: containers' logs, live connections, and whether it is well."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,9 +10,13 @@ from aiohttp import web
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, BadRequest, NotFound
 from ketch.local.node.logs import parse_options, read_log
+from ketch.local.node.streams.door import PodSource, StreamDoor
+
+LONGEST_LINE = 1 << 16
+"""Bytes of a request's first line, which carries whole commands."""
 
 
-class LogSource(Protocol):
+class LogSource(PodSource, Protocol):
     """Where the containers of this node are."""
 
     def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
@@ -21,10 +25,11 @@ class LogSource(Protocol):
 
 
 class NodeServer:
-    """Serves ``source`` on ``path``."""
+    """Serves ``source`` on ``path``; commands are run by the zygote at ``keeper``."""
 
-    def __init__(self, path: Path, source: LogSource, clock: Clock) -> None:
+    def __init__(self, path: Path, source: LogSource, keeper: Path, clock: Clock) -> None:
         self._path = path
+        self._streams = StreamDoor(source, keeper, clock)
         self._source = source
         self._clock = clock
         self._runner: web.AppRunner | None = None
@@ -34,7 +39,10 @@ class NodeServer:
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", _answered(self._logs))
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        application.router.add_get("/exec/{namespace}/{pod}/{container}", _answered(self._streams.exec))
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=1.0, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE
+        )
         await self._runner.setup()
         fresh = self._path.with_suffix(".new")
         await asyncio.to_thread(fresh.unlink, missing_ok=True)

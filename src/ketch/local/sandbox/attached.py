@@ -1,48 +1,68 @@
 """A command in a running container whose input and output are the caller's own: files, pipes, or a terminal."""
 
 import array
+import contextlib
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from ketch.local.processes import session_members
 from ketch.local.sandbox import errors
 from ketch.local.sandbox.wire import Closed, encode, prefix, receive
 
 STREAMS = ("stdin", "stdout", "stderr")
+KILL_ROUNDS = 10
+"""Looks for who is left of a session: a process that forks while it is killed leaves one more."""
 
 
 class AttachedCommand:
-    """One command while it runs. It ends when this is closed, also by the caller's death."""
+    """One command while it runs. It ends when this is closed, also by the caller's death.
+
+    ``pid`` is its process, as the platform sees it. ``terminal`` is the other end of a terminal that was made for it;
+    to close that is the caller's.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self.pid = 0
+        self.terminal: int | None = None
 
     @classmethod
     def start(
-        cls, socket_path: Path, directory: Path, argv: Sequence[str], streams: Sequence[int], *, terminal: bool
+        cls,
+        socket_path: Path,
+        directory: Path,
+        argv: Sequence[str],
+        streams: Sequence[int],
+        *,
+        terminal: bool,
+        env: Mapping[str, str] | None = None,
     ) -> Self:
         """Run ``argv`` in the container started in ``directory``, on ``streams`` (stdin, stdout, stderr).
 
-        With ``terminal`` they are one, and it becomes the command's controlling terminal. Raises SandboxError.
+        With ``terminal`` they are one, and it becomes the command's controlling terminal; without any, a terminal is
+        made for it in the container. ``env`` is added to the container's. Raises SandboxError.
         """
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         request = {
             "operation": "exec",
-            "descriptors": list(STREAMS),
+            "descriptors": list(STREAMS) if streams else [],
             "directory": str(directory.absolute()),
             "argv": list(argv),
             "terminal": terminal,
+            "env": dict(env or {}),
         }
         payload = encode(request)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))] if streams else []
         command = cls(connection)
         try:
             connection.connect(str(socket_path))
             connection.sendmsg([prefix(payload)], rights)
             connection.sendall(payload)
-            command._answer()  # it runs
+            answer, descriptors = command._answer()  # it runs
         except OSError as error:
             connection.close()
             message = f"the keeper does not answer at {socket_path}: {error.strerror}"
@@ -50,6 +70,8 @@ class AttachedCommand:
         except errors.SandboxError:
             connection.close()
             raise
+        command.pid = answer["pid"]
+        command.terminal = descriptors[0] if descriptors else None
         return command
 
     def fileno(self) -> int:
@@ -58,19 +80,31 @@ class AttachedCommand:
 
     def code(self) -> int:
         """Its exit code, once it has ended. Raises SandboxUnavailable when the keeper ended before it could tell."""
-        return int(self._answer()["code"])
+        return self._answer()[0]["code"]
+
+    def end(self) -> None:
+        """End it and all it started, but for those that began a session of their own; its code can be asked for then.
+
+        Only while it was not told that it has ended: until then its number is nobody else's.
+        """
+        for _ in range(KILL_ROUNDS):
+            found = session_members(self.pid)
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if not found:
+                return
 
     def close(self) -> None:
-        """End it, if it still runs."""
+        """Hang up: the command ends, if it still runs."""
         self._connection.close()
 
-    def _answer(self) -> "dict[str, int]":
+    def _answer(self) -> tuple[dict[str, int], list[int]]:
+        self._connection.setblocking(True)  # whoever waited for it in a loop may have left it otherwise
         try:
             answer, descriptors = receive(self._connection)
         except (Closed, OSError) as error:
             raise errors.SandboxUnavailable("the keeper ended before it answered") from error
-        for descriptor in descriptors:
-            os.close(descriptor)
         if "error" in answer:
             raise errors.from_answer(answer)
-        return answer
+        return answer, descriptors

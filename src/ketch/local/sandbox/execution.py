@@ -65,6 +65,7 @@ def candidates(program: str, env: "Mapping[str, str]") -> "Sequence[str]":
 def become(spec: "StartRequest", request: "ExecRequest", streams: "Sequence[int]", tell: int) -> "NoReturn":
     """The child's half: turn into the command. What prevents it goes to ``tell`` as an errno, else that closes."""
     number, argv = errno.ENOENT, request["argv"]
+    env = {**spec["env"], **request.get("env", {})}
     try:
         die_with_parent()
         os.setsid()
@@ -76,9 +77,9 @@ def become(spec: "StartRequest", request: "ExecRequest", streams: "Sequence[int]
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # keys like Ctrl-C reach the command, jobs can be stopped
         os.chdir(spec["cwd"])
         drop_privileges()
-        for path in candidates(argv[0], spec["env"]):
+        for path in candidates(argv[0], env):
             try:
-                os.execve(path, list(argv), spec["env"])  # noqa: S606  # no shell is wanted
+                os.execve(path, list(argv), env)  # noqa: S606  # no shell is wanted
             except (FileNotFoundError, NotADirectoryError):
                 continue
     except OSError as error:
@@ -98,6 +99,8 @@ def complaint(argv: "Sequence[str]", number: int) -> tuple[str, int]:
 
 
 def _streams(request: "ExecRequest", descriptors: "Sequence[int]") -> "Sequence[int]":
+    if request.get("terminal") and not descriptors:
+        return ()
     given = dict(zip(request["descriptors"], descriptors, strict=False))
     return [given[name] if name in given else os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC) for name in STREAMS]
 
@@ -116,22 +119,28 @@ def execute(connection: socket.socket, request: "ExecRequest", descriptors: "Seq
         return
     streams = _streams(request, descriptors)
     told, tell = os.pipe()
+    terminals: list[int] = []
     try:
         enter(target, started["init"])
+        if not streams:
+            ours, theirs = os.openpty()  # one of the container's own: the command finds it in /dev/pts
+            terminals, streams = [ours], [theirs] * len(STREAMS)
     except OSError as error:
         send(connection, {"error": "NotRunning", "message": f"the container cannot be entered: {error}"})
         return
     pid = os.fork()
     if pid == 0:
         become(spec, request, streams, tell)
-    for number in (tell, *streams):
+    for number in {tell, *streams}:
         os.close(number)
     if failure := os.read(told, 4):
         os.waitpid(pid, 0)
         message, code = complaint(request["argv"], int.from_bytes(failure, "big"))
         send(connection, {"error": "StartError", "message": message, "exit_code": code})
         return
-    send(connection, {"pid": pid})
+    send(connection, {"pid": pid}, terminals)
+    for number in terminals:
+        os.close(number)
     supervise(connection, pid)
 
 

@@ -71,7 +71,8 @@ if TYPE_CHECKING:
     class ExecRequest(TypedDict):
         """A command for a running container. ``descriptors`` names those sent along: "stdin", "stdout", "stderr".
 
-        With ``terminal`` its stdin is one, and becomes the one that controls it.
+        With ``terminal`` its stdin is one, and becomes the one that controls it; where no descriptors are sent, it is a
+        new one of the container's, whose other end comes with the answer. ``env`` is added to the container's.
         """
 
         operation: Literal["exec"]
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         directory: str
         argv: list[str]
         terminal: NotRequired[bool]
+        env: NotRequired[dict[str, str]]
 
     class Answer(TypedDict):
         """``error`` names a class of ``errors`` and ``message`` is its sentence, else the rest says how it went."""

@@ -1,10 +1,11 @@
 """One client's connection: bytes in, requests one after another, bytes out."""
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httptools
 
@@ -18,20 +19,40 @@ if TYPE_CHECKING:
 
 LARGEST_HEAD = 64 * 1024
 MOST_QUEUED = 4
+KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""Seconds until the kernel first asks whether the other side is there, between questions, and how many it asks."""
+
 REPEATED = frozenset({"impersonate-group"})
 """Headers that may come several times; their values are kept apart by line ends."""
 
 
 @dataclass(slots=True)
 class HTTPRequest:
-    """One request as it came; header names are lower case."""
+    """One request as it came; header names are lower case. ``upgrade``: what follows it is another protocol."""
 
     method: str = ""
     target: str = ""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
     keep_alive: bool = True
+    upgrade: bool = False
     refused: APIError | None = None
+
+
+class Onward(Protocol):
+    """Where a client's bytes go that speaks another protocol than HTTP."""
+
+    def take(self, data: bytes) -> None:
+        """Pass bytes on."""
+        ...
+
+    def pause(self) -> None:
+        """The client reads slower than it is sent to."""
+        ...
+
+    def resume(self) -> None:
+        """The client caught up."""
+        ...
 
 
 Serve = Callable[[HTTPRequest, "Connection"], Awaitable[None]]
@@ -55,6 +76,8 @@ class Connection(asyncio.Protocol):
         self._queue: deque[HTTPRequest] = deque()
         self._task: asyncio.Task[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._onward: Onward | None = None
+        self._rest = bytearray()
         self.peer: UserInfo | None = None
         self.closing = False
 
@@ -80,20 +103,61 @@ class Connection(asyncio.Protocol):
         """Parse; what is no HTTP ends the connection."""
         if self.closing:
             return
+        if self._onward is not None:
+            self._onward.take(data)
+            return
+        if self._request.upgrade:
+            self._rest += data
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(BadRequest("exec, attach, port-forward and cp are not served by this version of Ketch"))
+        except httptools.HttpParserUpgrade as upgrade:
+            self._leave_http(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(BadRequest(f"malformed HTTP request: {error}"))
+
+    def _leave_http(self, rest: bytes) -> None:
+        """What follows the request is in another protocol: it waits for whoever serves the request."""
+        self._request.upgrade = True
+        self._rest += rest
+        self.pause_reading()
+
+    def join(self, onward: Onward) -> None:
+        """From now on all that the client sends goes to ``onward``."""
+        self._onward = onward
+        onward.take(bytes(self._rest))
+        self._rest.clear()
+        self.resume_reading()
+
+    def keep_watch(self) -> None:
+        """Have the kernel find out when the client's machine is gone: nobody may be talking for hours."""
+        found = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEP_ALIVE:
+                found.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the client for a while."""
+        if self._transport is not None and not self.closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what the client sends."""
+        if self._transport is not None and not self.closing:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """The client reads slower than we write."""
         if self._writable is None:
             self._writable = self._loop.create_future()
+        if self._onward is not None:
+            self._onward.pause()
 
     def resume_writing(self) -> None:
         """The client caught up."""
+        if self._onward is not None:
+            self._onward.resume()
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None

@@ -11,18 +11,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+import orjson
+
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, BadRequest, InternalError
-from ketch.local.apiserver.answers import Answer, ListAnswer, ObjectAnswer, StreamAnswer, TextAnswer, WatchAnswer
+from ketch.local.apiserver.answers import (
+    Answer,
+    ConnectAnswer,
+    ListAnswer,
+    ObjectAnswer,
+    StreamAnswer,
+    TextAnswer,
+    WatchAnswer,
+)
 from ketch.local.apiserver.http import bodies, encoding, guard
 from ketch.local.apiserver.http.accept import DISCOVERY, JSON, Form, negotiate, not_acceptable
 from ketch.local.apiserver.http.authentication import Authenticator
 from ketch.local.apiserver.http.connection import Connection, HTTPRequest
+from ketch.local.apiserver.http.tunnel import SWITCHING_PROTOCOLS, Tunnel
 from ketch.local.apiserver.metrics import Metrics
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
 
 if TYPE_CHECKING:
+    from ketch.kube.doors import Door
     from ketch.local.apiserver.watching import EventStream
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +62,9 @@ class Front:
         self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._streams: set[EventStream] = set()
+        self._tunnels: set[Tunnel] = set()
         self._requests = metrics.requests
+        self.doors: list[Door] = []
 
     async def listen(self, sockets: Sequence[socket.socket], unix_socket: Path | None, context: ssl.SSLContext) -> None:
         """Begin to serve on listening sockets, and on a unix socket that is made here."""
@@ -74,6 +88,8 @@ class Front:
             server.close()
         for stream in tuple(self._streams):
             stream.stop()
+        for tunnel in self._tunnels:
+            tunnel.close()
         tasks = {connection.task for connection in self._connections if connection.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE_SECONDS)
@@ -89,10 +105,12 @@ class Front:
 
     async def _serve(self, request: HTTPRequest, connection: Connection) -> None:
         try:
+            request.keep_alive = request.keep_alive and request.refused is None and not request.upgrade
             if request.refused is not None:
-                request.keep_alive = False
                 raise request.refused
             guard.check(request.headers)
+            if await self._through_a_door(request, connection):
+                return
             form = negotiate(request.headers.get("accept", ""))
             call = self._call(request, connection, form)
             answer = await self._router.handle(call)
@@ -105,6 +123,16 @@ class Front:
             LOG.exception("%s %s failed", request.method, request.target)
             why = "an internal error has occurred: see the control plane's log"
             self._fail(InternalError(why), request, connection)
+
+    async def _through_a_door(self, request: HTTPRequest, connection: Connection) -> bool:
+        """Whether the request was a domain's own to answer."""
+        for door in self.doors:
+            path, _ = _split(request.target)
+            if door.opens(request.method, path):
+                answer = await door.answer(path, request.headers, request.body)
+                self._send(200, JSON, orjson.dumps(answer), request, connection)
+                return True
+        return False
 
     def _call(self, request: HTTPRequest, connection: Connection, form: Form | None) -> Call:
         headers = request.headers
@@ -156,6 +184,9 @@ class Front:
                 text = answer.text.encode() if isinstance(answer.text, str) else answer.text
                 self._send(answer.code, answer.content_type, text, request, connection, list(answer.headers.items()))
                 return
+            case ConnectAnswer():
+                await self._connected(await Tunnel.open(answer, request, connection), request)
+                return
             case _:
                 pass
         if form is None:
@@ -173,6 +204,14 @@ class Front:
                 content_type = encoding.AGGREGATED if aggregated else form.media_type
                 warnings = encoding.warning_headers(answer.warnings) if answer.warnings else ()
                 self._send(answer.code, content_type, body, request, connection, warnings)
+
+    async def _connected(self, tunnel: Tunnel, request: HTTPRequest) -> None:
+        self._requests[request.method, SWITCHING_PROTOCOLS] += 1
+        self._tunnels.add(tunnel)
+        try:
+            await tunnel.carry()
+        finally:
+            self._tunnels.discard(tunnel)
 
     # streams ----------------------------------------------------------------------------------------------------
 
