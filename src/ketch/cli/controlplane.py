@@ -33,10 +33,14 @@ from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.native.setup import admissions as pipelines_admissions
 from ketch.pipelines.settings import SettingsError, read_settings
 from ketch.pipelines.setup import setup as setup_pipelines
+from ketch.training.progress.telling import StatusAddress
 from ketch.training.setup import admissions as training_admissions
 from ketch.training.setup import setup as setup_training
 
 GRACE_SECONDS = 3
+STATUS_ADDRESS = StatusAddress("https://kubernetes.default.svc", certificates="kube-root-ca.crt")
+"""How pods reach the status endpoint of training jobs: it is a door of the API server."""
+
 OWNER_ONLY = 0o077
 """What the databases are made with: a second line behind the closed data directory."""
 
@@ -99,7 +103,7 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
         application = await setup_pipelines(
             manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)
         )
-        await setup_training(manager)
+        api.open_door(await setup_training(manager, STATUS_ADDRESS))
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):
             await manager.ready()

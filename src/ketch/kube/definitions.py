@@ -169,6 +169,8 @@ def _constrained(schema: Schema, marks: Iterable[object]) -> Schema:
     for mark in marks:
         if isinstance(mark, ListMap):
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(mark.keys)}
+            items: Schema = schema["items"]
+            items["required"] = list(dict.fromkeys((*items.get("required", ()), *mark.keys)))  # else nothing to find by
         elif mark == "quantity":
             schema = {"x-kubernetes-int-or-string": True}
         elif isinstance(mark, msgspec.Meta):

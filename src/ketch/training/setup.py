@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ketch.kube.admission import Admission
 from ketch.kube.definitions import AGE, Scale, definition_of
+from ketch.kube.doors import Door
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.apiextensions import CustomResourceColumn, CustomResourceDefinition
@@ -24,7 +25,11 @@ from ketch.training.jobs.reconciler import JobReconciler
 from ketch.training.jobsets.admission import JobSetAdmission
 from ketch.training.jobsets.reconciler import JobSetReconciler
 from ketch.training.jobsets.types import JobSet
+from ketch.training.progress.recorder import ProgressRecorder
+from ketch.training.progress.server import StatusServer
 from ketch.training.progress.telling import StatusAddress
+from ketch.training.progress.usage import UsageSampler
+from ketch.training.reporters import job_of, reporting
 from ketch.training.trainjobs.admission import RuntimeAdmission, TrainJobAdmission
 from ketch.training.trainjobs.reconciler import TrainJobReconciler
 from ketch.training.trainjobs.runtimes import shipped
@@ -60,10 +65,10 @@ def _definition(kind: JobKind[Any]) -> CustomResourceDefinition:
     return definition_of(kind.kind, columns=columns, scale=_scale(kind))
 
 
-async def setup(manager: Manager, address: StatusAddress | None = None) -> None:
-    """Define the kinds and register their controllers. Raises APIError.
+async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
+    """Define the kinds, register their controllers; the status endpoint is the door. Raises APIError.
 
-    ``address`` is where jobs' processes reach the status endpoint.
+    ``address`` is where jobs' processes reach it; None where nobody opens it.
     """
     equipment = Equipment(address)
     for kind in KINDS:
@@ -80,6 +85,16 @@ async def setup(manager: Manager, address: StatusAddress | None = None) -> None:
     manager.controller("training-mpijobs-over-ssh", over_ssh, *watches)
     await _jobsets(manager)
     await _trainjobs(manager, equipment)
+    return _progress(manager)
+
+
+def _progress(manager: Manager) -> Door:
+    """What keeps jobs' progress in their statuses."""
+    client, clock, pods = manager.client, manager.clock, manager.informer(Pod)
+    recorder = ProgressRecorder(client, clock)
+    jobs = [manager.informer(kind) for kind in (TrainJob, *(each.kind for each in KINDS))]
+    manager.add(UsageSampler(client, clock, pods, jobs, job_of(KINDS), recorder).run)
+    return StatusServer(client, recorder, reporting(KINDS))
 
 
 async def _trainjobs(manager: Manager, equipment: Equipment) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK, Clock
+from ketch.kube.doors import Door
 from ketch.kube.transport import APPLY_PATCH, Transport
 from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
 from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
@@ -148,6 +149,10 @@ class APIServer:
     async def serve(self, sockets: Sequence[socket.socket], unix_socket: Path | None = None) -> None:
         """Answer on these listening sockets, and on a unix socket, with TLS; returns when ready, serves until close."""
         await self._running.front.listen(sockets, unix_socket, self.authority.server_context())
+
+    def open_door(self, door: Door) -> None:
+        """Let ``door`` answer its paths over the network, from now on."""
+        self._running.front.doors.append(door)
 
     def write_admin_kubeconfig(self, path: Path, server: str) -> None:
         """A kubeconfig (mode 0600) for all rights, by which the API is reached at ``server`` (https://host:port)."""

@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from ketch.kube.codec import KubeStruct
 from ketch.kube.meta import KubeObject, LabelSelector, Resource
 from ketch.kube.types.pods import PodTemplateSpec
+from ketch.training.progress.types import Progress
 
 GROUP, VERSION = "kubeflow.org", "v1"
 MANAGED_BY: Final = "kubeflow.org/training-operator"
@@ -69,7 +70,7 @@ class ReplicaStatus(KubeStruct, frozen=True, kw_only=True):
     label_selector: LabelSelector | None = None
 
 
-class JobStatus(KubeStruct, frozen=True, kw_only=True):
+class JobStatus(Progress, frozen=True, kw_only=True):
     """What became of the job."""
 
     conditions: tuple[JobCondition, ...] = ()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Final
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from ketch.kube.codec import KubeStruct
 from ketch.kube.definitions import ListMap
@@ -72,4 +72,4 @@ class Report(KubeStruct, frozen=True, kw_only=True):
     """What a process sends: Trainer's ``UpdateTrainJobStatusRequest``, and who it is if it says so."""
 
     trainer_status: TrainerStatus | None = None
-    rank: RankStatus | None = field(default=None)
+    rank: RankStatus | None = None

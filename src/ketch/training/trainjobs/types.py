@@ -11,6 +11,7 @@ from ketch.kube.definitions import ListMap
 from ketch.kube.meta import Condition, KubeObject, ObjectMeta, Resource
 from ketch.kube.types.containers import EnvVar, ResourceRequirements
 from ketch.training.jobsets.types import JobSetSpec
+from ketch.training.progress.types import Progress
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
 MANAGED_BY: Final = "trainer.kubeflow.org/trainjob-controller"
@@ -92,28 +93,11 @@ class JobStatus(KubeStruct, frozen=True, kw_only=True):
     suspended: int
 
 
-class Metric(KubeStruct, frozen=True, kw_only=True):
-    """A figure that the trainer told."""
-
-    name: str
-    value: str
-
-
-class TrainerStatus(KubeStruct, frozen=True, kw_only=True):
-    """How far training is, by its own word."""
-
-    progress_percentage: int | None = None
-    estimated_remaining_seconds: int | None = None
-    metrics: tuple[Metric, ...] = ()
-    last_updated_time: datetime | None = None
-
-
-class TrainJobStatus(KubeStruct, frozen=True, kw_only=True):
+class TrainJobStatus(Progress, frozen=True, kw_only=True):
     """What became of the job: Suspended, Complete or Failed. As upstream it has no condition while it runs."""
 
     conditions: Annotated[tuple[Condition, ...], ListMap("type")] = ()
     jobs_status: Annotated[tuple[JobStatus, ...], ListMap("name")] = ()
-    trainer_status: TrainerStatus | None = None
 
 
 class TrainJob(KubeObject, frozen=True, kw_only=True):
