@@ -147,8 +147,18 @@ async def test_identity_cannot_be_changed(ask: Any) -> None:
         assert changed["metadata"][name] == made["metadata"][name]
     with pytest.raises(Conflict, match="UID in precondition"):
         await ask("PUT", f"{MAPS}/a", {"metadata": {"name": "a", "uid": "other"}})
+    for kind in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
+        with pytest.raises(Conflict, match="UID in precondition"):
+            await ask("PATCH", f"{MAPS}/a", {"metadata": {"uid": "other"}, "data": {"x": "2"}}, kind)
     with pytest.raises(BadRequest, match="does not match the name on the URL"):
         await ask("PUT", f"{MAPS}/a", config("b"))
+
+
+async def test_a_status_of_another_object_of_that_name_is_refused(ask: Any) -> None:
+    await ask("POST", PODS, pod())
+    late = {"metadata": {"uid": "before"}, "status": {"phase": "Failed"}}
+    with pytest.raises(Conflict, match="UID in precondition"):
+        await ask("PATCH", f"{PODS}/p/status", late, STRATEGIC_MERGE_PATCH)
 
 
 async def test_an_update_that_changes_nothing_writes_nothing(ask: Any) -> None:

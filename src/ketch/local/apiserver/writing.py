@@ -209,6 +209,7 @@ class WriteHandlers:
             asked = patched["metadata"].get("resourceVersion")
             if asked and asked != told:
                 raise conflict(resource, target.name, MODIFIED)
+            _check_uid(resource, patched, newest)
             return patched
 
         record, value = await self.rewrite(call, target, resource, change)
