@@ -70,6 +70,12 @@ class MappingInvalid(Exception):
     """The file of mappings cannot be read; the message names the entry and what is wrong with it."""
 
 
+OPEN_MPI = ("openmpi", "mpi4py")
+"""MPI from the index: libraries, mpirun, and what lets Python speak it."""
+
+KUBECTL_DELIVERY = ("python3", "-m", "ketch.training.delivery")
+"""What gives an MPIJob's launcher its ``kubectl``."""
+
 INITIALIZERS = ("python3", "-m", "ketch.training.initializers")
 """What fetches a TrainJob's dataset or model."""
 
@@ -82,6 +88,15 @@ DEFAULT_RULES = (
     Rule("*/kubeflow/trainer/xgboost-runtime", Recipe("", ("xgboost", "scikit-learn"), argv=("python3",))),
     Rule("*/kubeflow/trainer/dataset-initializer", Recipe(argv=(*INITIALIZERS, "dataset"), own=True)),
     Rule("*/kubeflow/trainer/model-initializer", Recipe(argv=(*INITIALIZERS, "model"), own=True)),
+    Rule("*/kubectl-delivery", Recipe(argv=KUBECTL_DELIVERY, own=True)),
+    Rule("mpioperator/*:*intel*", Recipe("", ("impi-rt", "mpi4py"), argv=("python3",))),
+    Rule("mpioperator/*:*mpich*", Recipe("", ("mpich", "mpi4py"), argv=("python3",))),
+    Rule("mpioperator/intel*", Recipe("", ("impi-rt", "mpi4py"), argv=("python3",))),
+    Rule("mpioperator/mpich*", Recipe("", ("mpich", "mpi4py"), argv=("python3",))),
+    Rule("mpioperator/*", Recipe("", OPEN_MPI, argv=("python3",))),
+    Rule("*/kubeflow/trainer/deepspeed-runtime", Recipe("", (*TORCH, *OPEN_MPI, "deepspeed"), argv=("python3",))),
+    Rule("*/kubeflow/trainer/mlx-runtime", Recipe("", ("mlx[cpu]", "mlx-lm", *OPEN_MPI), argv=("python3",))),
+    Rule("*/kubeflow/trainer/torchtune-trainer", Recipe("", (*TORCH, "torchao", "torchtune"), argv=("python3",))),
     Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
     Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )

@@ -10,7 +10,7 @@ from ketch.kube.errors import Cause
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.mpi.exec import MPI
 from ketch.training.jobs.mpi.ssh import MPIOverSSH
-from ketch.training.jobs.mpi.types import MPIJob
+from ketch.training.jobs.mpi.types import AT_STARTUP, OPEN_MPI, SSH_PATH, MPIJob
 
 _NO_SHAPE: Final[dict[str, Any]] = {
     "run_launcher_as_worker": None,
@@ -18,6 +18,13 @@ _NO_SHAPE: Final[dict[str, Any]] = {
     "launcher_creation_policy": "",
     "mpi_implementation": "",
 }
+_FILLED_IN: Final[dict[str, Any]] = {
+    "run_launcher_as_worker": False,
+    "ssh_auth_mount_path": SSH_PATH,
+    "launcher_creation_policy": AT_STARTUP,
+    "mpi_implementation": OPEN_MPI,
+}
+"""What the schema of v2beta1 adds to a job that says nothing of it."""
 
 
 class MPIJobAdmission(Admission[MPIJob]):
@@ -30,11 +37,13 @@ class MPIJobAdmission(Admission[MPIJob]):
 
     def complete(self, obj: MPIJob, old: MPIJob | None, view: View) -> MPIJob:  # noqa: ARG002
         """A job of the first shape stays one, also when it is written in the version of the other."""
-        if old is None or old.spec.mpi_implementation or not obj.spec.mpi_implementation:
+        spec = obj.spec
+        if old is None or old.spec.mpi_implementation:
             return obj
-        given = msgspec.structs.replace(obj.spec, **_NO_SHAPE)
-        slots = old.spec.slots_per_worker if obj.spec.slots_per_worker == 1 else obj.spec.slots_per_worker
-        return msgspec.structs.replace(obj, spec=msgspec.structs.replace(given, slots_per_worker=slots))
+        if any(getattr(spec, name) != value for name, value in _FILLED_IN.items()):
+            return obj
+        slots = old.spec.slots_per_worker if spec.slots_per_worker == 1 else spec.slots_per_worker
+        return msgspec.structs.replace(obj, spec=msgspec.structs.replace(spec, slots_per_worker=slots, **_NO_SHAPE))
 
     def check(self, obj: MPIJob, old: MPIJob | None, view: View) -> Iterable[Cause]:
         """What is wrong with the job."""
