@@ -24,7 +24,6 @@ POD = {
         "name": "a",
         "namespace": "n",
         "creationTimestamp": "2030-01-01T00:00:00Z",
-        "managedFields": [{"manager": "m"}],
         "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "new": 1}],
     },
     "spec": {
@@ -55,6 +54,11 @@ def all_kinds() -> list[type[KubeObject]]:
         importlib.import_module(module.name)
     found = KubeObject.__subclasses__()
     return [kind for kind in found if kind.__module__.startswith("ketch.kube.types.")]
+
+
+def test_who_owns_which_field_is_left_to_the_server():
+    owned = POD["metadata"] | {"managedFields": [{"manager": "m"}]}
+    assert decode(Pod, POD | {"metadata": owned}) == decode(Pod, POD)
 
 
 def test_what_is_read_is_written_back_whole():

@@ -97,7 +97,7 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
     async with APIServer(directory.kube_database, directory.pki, admissions=admissions) as api:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
-        manager = Manager(RESTClient(api.transport()), SYSTEM_CLOCK)
+        manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK)
         await scheduler.setup(manager)
         workloads.setup(manager, api.authority.certificate.read_text())
         application = await setup_pipelines(

@@ -56,7 +56,9 @@ class OwnerReference(KubeStruct, frozen=True, kw_only=True):
 
 
 class ObjectMeta(KubeStruct, frozen=True, kw_only=True):
-    """metav1.ObjectMeta; ``managedFields`` stays among the unknown fields, no controller needs it."""
+    """metav1.ObjectMeta. ``managedFields`` are the server's: what comes without them leaves them as they are."""
+
+    discarded: ClassVar[frozenset[str]] = frozenset({"managedFields"})
 
     name: str = ""
     generate_name: str = ""

@@ -1,6 +1,6 @@
 """The ``Client``: typed verbs over any transport."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ from ketch.kube.client import DeleteOptions, ObjectList, WatchEvent
 from ketch.kube.codec import decode
 from ketch.kube.errors import BadRequest
 from ketch.kube.meta import KubeObject, Resource
+from ketch.kube.sharing import Shared
 from ketch.kube.transport import APPLY_PATCH, JSON_TYPE, Request, Transport
 
 K = TypeVar("K", bound=KubeObject)
@@ -58,15 +59,22 @@ def _applied(obj: KubeObject) -> dict[str, Any]:
     return body
 
 
-class RESTClient:
-    """Implements ``ketch.kube.client.Client`` over ``transport``, which it owns."""
+Decode = Callable[[type[Any], Mapping[str, Any]], Any]
 
-    def __init__(self, transport: Transport) -> None:
+
+class RESTClient:
+    """Implements ``ketch.kube.client.Client`` over ``transport``, which it owns.
+
+    ``shared`` is for a transport whose answers are the server's own objects: each is decoded once, whoever gets it.
+    """
+
+    def __init__(self, transport: Transport, *, shared: bool = False) -> None:
         self._transport = transport
+        self._decode: Decode = Shared().decode if shared else decode
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """The object, or NotFound."""
-        return decode(kind, await self._transport.request(Request("GET", _named(kind.resource, namespace, name))))
+        return self._decode(kind, await self._transport.request(Request("GET", _named(kind.resource, namespace, name))))
 
     async def list(
         self,
@@ -84,7 +92,7 @@ class RESTClient:
             query["continue"] = continue_token
         answer = await self._transport.request(Request("GET", kind.resource.path(namespace), query))
         metadata: dict[str, Any] = answer.get("metadata") or {}
-        items = tuple([decode(kind, item) for item in answer.get("items") or ()])
+        items = tuple([self._decode(kind, item) for item in answer.get("items") or ()])
         return ObjectList(items, metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
     @asynccontextmanager
@@ -111,7 +119,7 @@ class RESTClient:
 
             async def decoded() -> AsyncIterator[WatchEvent[K]]:
                 async for event in events:
-                    yield WatchEvent(event["type"], decode(kind, event["object"]))
+                    yield WatchEvent(event["type"], self._decode(kind, event["object"]))
 
             yield decoded()
 
@@ -119,7 +127,7 @@ class RESTClient:
         """Create; AlreadyExists when the name is taken."""
         query = _query(fieldManager=manager, dryRun="All" if dry_run else "")
         path = obj.resource.path(obj.metadata.namespace)
-        return decode(type(obj), await self._transport.request(Request("POST", path, query, obj.to_json())))
+        return self._decode(type(obj), await self._transport.request(Request("POST", path, query, obj.to_json())))
 
     async def update(self, obj: K, *, manager: str = "") -> K:
         """Replace everything but status; Conflict when ``metadata.resource_version`` is set and not the newest."""
@@ -131,7 +139,7 @@ class RESTClient:
 
     async def _replace(self, obj: K, subresource: str, manager: str) -> K:
         request = Request("PUT", _path(obj, subresource), _query(fieldManager=manager), obj.to_json())
-        return decode(type(obj), await self._transport.request(request))
+        return self._decode(type(obj), await self._transport.request(request))
 
     async def apply(self, obj: K, *, manager: str, force: bool = True) -> K:
         """Server-side apply: own exactly the fields set in ``obj``. An unchanged apply writes nothing."""
@@ -149,7 +157,7 @@ class RESTClient:
     async def _apply(self, obj: K, subresource: str, body: dict[str, Any], manager: str, *, force: bool) -> K:
         query = _query(fieldManager=manager, force=force)
         request = Request("PATCH", _path(obj, subresource), query, body, APPLY_PATCH)
-        return decode(type(obj), await self._transport.request(request))
+        return self._decode(type(obj), await self._transport.request(request))
 
     async def patch(
         self,
@@ -165,7 +173,7 @@ class RESTClient:
         """Patch with one of the patch content types of ``ketch.kube.transport``."""
         path = _named(kind.resource, namespace, name, subresource)
         request = Request("PATCH", path, _query(fieldManager=manager), body, content_type)
-        return decode(kind, await self._transport.request(request))
+        return self._decode(kind, await self._transport.request(request))
 
     async def delete(
         self, kind: type[KubeObject], name: str, namespace: str = "", options: DeleteOptions | None = None

@@ -6,14 +6,15 @@ wait. PostgreSQL needs none of this and gets plain transactions.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from ketch.metadata import sqlite
 from ketch.metadata.tables import Base
@@ -23,6 +24,9 @@ SCHEMA_VERSION = "0002"
 
 _BUSY_SECONDS = 30  # another process (a backup, a shell) may hold the file for a moment
 _CONNECTIONS = 4
+
+
+T = TypeVar("T")
 
 
 class DatabaseUnusable(Exception):
@@ -91,6 +95,27 @@ class Database:
         world inside, other writers are waiting."""
         async with self._writer, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` asks in plain statements: as ``session`` without objects for rows, for what is asked often."""
+
+        def run() -> T:
+            with self._engine.sync_engine.connect() as connection:
+                return work(connection)
+
+        return await greenlet_spawn(run)
+
+    async def change(self, work: Callable[[Connection], Iterator[None]]) -> None:
+        """Write what ``work`` does in plain statements: as ``transaction`` without objects for rows, for what is
+        written often. At each of its yields others on the loop have a turn."""
+
+        def run() -> None:
+            with self._writing.sync_engine.begin() as connection:
+                for _ in work(connection):
+                    await_only(asyncio.sleep(0))  # noqa: TID251  # a turn of the loop, no time
+
+        async with self._writer:
+            await greenlet_spawn(run)
 
 
 def _dump_json(value: Any) -> str:

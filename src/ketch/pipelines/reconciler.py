@@ -43,7 +43,8 @@ from ketch.pipelines.engine.orders import (
 from ketch.pipelines.ir.platform import pipeline_config
 from ketch.pipelines.ir.reading import SpecError, read
 from ketch.pipelines.ir.spec import claim_operation
-from ketch.pipelines.records.ledger import Entry, Keyed, Ledger, Started, Waits
+from ketch.pipelines.records.entries import Entry, Keyed, Started, Waits
+from ketch.pipelines.records.ledger import Ledger
 from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.records.states import CACHED, CANCELING, FAILED, FINAL, RUNNING
 from ketch.pipelines.records.tables import Run, Task
@@ -97,7 +98,7 @@ class RunReconciler:
         ended: Callable[[Run], None] = _nobody,
     ) -> None:
         self._client, self._pods, self._stores, self._clock = client, pods, stores, clock
-        self._ledger = Ledger(store, artifacts, clock)
+        self._ledger = Ledger(store, artifacts)
         self._claims, self._results = Claims(client), Results(stores, self._ledger)
         self._ended = ended
         self._runs: dict[ObjectKey, Active] = {}
@@ -126,16 +127,20 @@ class RunReconciler:
             return await self._reconcile(key)
         except BaseException:
             self._runs.pop(key, None)  # the machine may be ahead of the rows: rebuild it
+            self._ledger.forget(key.name)
             raise
 
     async def _reconcile(self, key: ObjectKey) -> Result:
-        state = await self._ledger.state(key.name)
-        if state is None or state in FINAL:
-            self._runs.pop(key, None)
-            if state is None:
-                await remove_objects(self._client, key)
-            return Result()
         active = self._runs.get(key)
+        state = ""
+        if active is None or active.told or not active.changed:
+            state = await self._ledger.state(key.name)
+            if state is None or state in FINAL:
+                self._runs.pop(key, None)
+                if state is None:
+                    await remove_objects(self._client, key)
+                return Result()
+        # else what its pods have to say will be written in a moment, and that tells the state
         if active is None:
             loaded = await self._load(key)
             if loaded is None:
@@ -143,8 +148,18 @@ class RunReconciler:
             active, events = loaded
         else:
             events = list[Event]()
+        active.state = state
+        if await self._carry_out(active, *await self._occasion(active, events)):
+            self._runs.pop(key, None)
+            return Result() if active.state else Result(requeue_after=0)  # who is gone leaves things to remove
+        state = active.state or await self._ledger.state(key.name)
+        active.told = state is None or state in FINAL or state == CANCELING
+        return Result(requeue_after=0 if active.told else self._until_due(active))
+
+    async def _occasion(self, active: Active, events: list[Event]) -> tuple[list[Event], list[Entry]]:
+        """What to follow now, after ``events``, and what is worth noting besides."""
         entries: list[Entry] = []
-        if state == CANCELING:
+        if active.state == CANCELING:
             events = [Cancel()]
         elif active.deadline is not None and self._now() >= active.deadline:
             seconds = active.config.active_deadline_seconds
@@ -152,10 +167,7 @@ class RunReconciler:
         else:
             changed, active.changed = active.changed, set()
             events += await self._look(active, self._concerned(active, changed), entries)
-        if await self._carry_out(active, events, entries):
-            self._runs.pop(key, None)
-            return Result()
-        return Result(requeue_after=self._until_due(active))
+        return events, entries
 
     # Reading
 
@@ -170,7 +182,7 @@ class RunReconciler:
                 await self._claims.workspace(run.namespace, run.id, config.workspace)
         except (SpecError, ClaimProblem) as error:
             problem = f"the specification is wrong: {error}" if isinstance(error, SpecError) else str(error)
-            await self._ledger.write(run.id, [FinishRun(FAILED, problem)], self._now())
+            await self._ledger.write(run, [FinishRun(FAILED, problem)], self._now())
             self._ended(run)
             return None
         tasks = await self._ledger.tasks(run.id)
@@ -270,7 +282,7 @@ class RunReconciler:
                     pending.extend(await self._follow(active, pending.popleft(), entries, launches))
                 pending.extend(await self._from_cache(active, launches, entries))
             entries.extend(launches.values())
-            if not await self._ledger.write(active.run.id, entries, self._now()):
+            if not await self._write(active, entries):
                 return True
             for entry in entries:
                 if isinstance(entry, FinishRun):
@@ -365,8 +377,13 @@ class RunReconciler:
                     active.window.begun(node.id)
                     events.append(event)
         if entries:
-            await self._ledger.write(active.run.id, entries, self._now())
+            await self._write(active, entries)
         return events
+
+    async def _write(self, active: Active, entries: Sequence[Entry]) -> bool:
+        """Whether the run is still there."""
+        active.state = await self._ledger.write(active.run, entries, self._now()) or ""
+        return bool(active.state)
 
     async def _start(self, active: Active, node: Node, entries: list[Entry]) -> Event | None:
         """Begin the node's attempt: by its pod, or by doing what it stands for."""

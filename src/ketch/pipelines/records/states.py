@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from ketch.pipelines.records.progress import RunProgress, TaskProgress
 from ketch.pipelines.records.tables import Run, Task
 
 PENDING: Final = "PENDING"
@@ -44,7 +45,7 @@ def history_entry(state: str, now: datetime, error: Mapping[str, Any] | None = N
     return entry | {"error": dict(error)} if error else entry
 
 
-def advance_run(run: Run, state: str, now: datetime, error: Mapping[str, Any] | None = None) -> None:
+def advance_run(run: Run | RunProgress, state: str, now: datetime, error: Mapping[str, Any] | None = None) -> None:
     """Bring ``run`` into ``state``: history, error and end follow. Nothing happens when it is in that state already."""
     if run.state == state and run.state_history:
         return
@@ -55,7 +56,7 @@ def advance_run(run: Run, state: str, now: datetime, error: Mapping[str, Any] | 
     run.state_history = [*(run.state_history or ()), history_entry(state, now, error)]
 
 
-def advance_task(task: Task, state: str, now: datetime, error: Mapping[str, Any] | None = None) -> None:
+def advance_task(task: Task | TaskProgress, state: str, now: datetime, error: Mapping[str, Any] | None = None) -> None:
     """Bring ``task`` into ``state``: history, error, start and end follow."""
     if task.state == state and task.state_history:
         return

@@ -30,7 +30,8 @@ from ketch.pipelines.steps.workspace import claim_name
 class Active:
     """``pods`` are the in-flight tasks by their pods' names, ``changed`` the pods that something happened to since the
     last pass. ``due`` is when to look at a task again: its next attempt may start, or its patience ends. ``since`` is
-    when the first attempt was ordered of tasks that may have several."""
+    when the first attempt was ordered of tasks that may have several. ``state`` is the run's as this pass has read or
+    written it, empty while it has done neither; ``told`` when there is something in it for the next pass."""
 
     run: Run
     machine: Machine
@@ -43,6 +44,8 @@ class Active:
     due: Timetable = field(default_factory=Timetable)
     since: dict[str, datetime] = field(default_factory=dict[str, datetime])
     window: Window = field(default_factory=Window)
+    state: str = ""
+    told: bool = False
 
     @cached_property
     def deadline(self) -> datetime | None:
