@@ -12,6 +12,7 @@ from ketch.local.apiserver.answers import Answer, ObjectAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.deletion import DeleteHandlers
+from ketch.local.apiserver.evictions import Evictions
 from ketch.local.apiserver.patches import patched
 from ketch.local.apiserver.podstreams import PodStreams
 from ketch.local.apiserver.reading import ReadHandlers
@@ -77,6 +78,7 @@ class SubresourceHandlers:
         self._writes = writes
         self._deletes = deletes
         self._tokens = tokens
+        self._evictions = Evictions(store, registry, writes)
         self._streams = PodStreams(store, reads)
 
     def find(self, resource: ServedResource, subresource: str) -> Callable[..., Any]:
@@ -148,6 +150,9 @@ class SubresourceHandlers:
 
     async def _evict(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         options = section(call.object_body("Eviction"), "deleteOptions")
+        record = self._reads.get(target, resource).record
+        assert record
+        await self._evictions.admit(call, _main(target), resource, record.value)
         await self._deletes.delete(_plain(call, dict(options)), _main(target), resource)
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
