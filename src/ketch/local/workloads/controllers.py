@@ -1,7 +1,7 @@
 """All controllers together."""
 
 from ketch.kube.manager import Manager
-from ketch.local.workloads import accounts, budgets, deployments, endpoints, replicasets
+from ketch.local.workloads import accounts, budgets, deployments, endpoints, podgroups, replicasets
 from ketch.local.workloads.collection import events, garbage, namespaces
 from ketch.local.workloads.collection.monitor import Monitor
 from ketch.local.workloads.jobs import expiry
@@ -14,7 +14,7 @@ from ketch.local.workloads.storage import claims, ephemeral, volumes
 
 def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
-    for each in (replicasets, deployments, statefulsets, jobs, expiry, endpoints, budgets):
+    for each in (replicasets, deployments, statefulsets, jobs, expiry, endpoints, budgets, podgroups):
         each.setup(manager)
     for each in (claims, volumes, ephemeral, nodes, eviction, podgc, events):
         each.setup(manager)
