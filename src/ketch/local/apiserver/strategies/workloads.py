@@ -1,7 +1,7 @@
 """Deployments, ReplicaSets, Jobs and their like: templates that fit their selectors, and what may not change."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ketch.kube.causes import invalid, required, unsupported
@@ -17,6 +17,9 @@ UID_LABEL = "batch.kubernetes.io/controller-uid"
 NAME_LABEL = "batch.kubernetes.io/job-name"
 TRACKING = "batch.kubernetes.io/job-tracking"
 IMMUTABLE = "field is immutable"
+FAILURE_ACTIONS = ["Count", "FailIndex", "FailJob", "Ignore"]
+MOST_RULES = 20
+"""Of a podFailurePolicy."""
 _RUN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 
 
@@ -98,6 +101,8 @@ class JobStrategy(Strategy):
             causes.append(required("spec.completions", "when completion mode is Indexed"))
         causes += self._success_policy(spec)
         causes += self._limits_by_index(spec, template_spec)
+        causes += self._failure_policy(spec, template_spec)
+        causes += self._replacement(spec)
         if old is not None:
             causes += self._changes(spec, old["spec"])
         return causes
@@ -135,12 +140,63 @@ class JobStrategy(Strategy):
             if isinstance(count, int) and not 0 < count <= (spec.get("completions") or 0):
                 yield invalid(f"{here}.succeededCount", count, "must be from 1 to spec.completions")
 
+    def _failure_policy(self, spec: Mapping[str, Any], template_spec: Mapping[str, Any]) -> Iterable[Cause]:
+        policy, path = spec.get("podFailurePolicy"), "spec.podFailurePolicy"
+        if not policy:
+            return
+        if template_spec.get("restartPolicy") != "Never":
+            yield invalid(
+                path, policy, "only `Never` is supported for restartPolicy when podFailurePolicy is specified"
+            )
+        rules: Sequence[Mapping[str, Any]] = policy.get("rules") or ()
+        if len(rules) > MOST_RULES:
+            yield invalid(f"{path}.rules", len(rules), f"must have at most {MOST_RULES} items")
+        names = {
+            each.get("name") for kind in ("containers", "initContainers") for each in template_spec.get(kind) or ()
+        }
+        for number, rule in enumerate(rules):
+            here, action = f"{path}.rules[{number}]", rule.get("action")
+            if action not in FAILURE_ACTIONS:
+                yield unsupported(f"{here}.action", action, FAILURE_ACTIONS)
+            if action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
+                yield invalid(f"{here}.action", action, "requires the backoffLimitPerIndex to be set")
+            codes, conditions = rule.get("onExitCodes"), rule.get("onPodConditions")
+            if bool(codes) == bool(conditions):
+                message = "specifying one of OnExitCodes and OnPodConditions is required, and not both"
+                yield invalid(here, rule, message)
+            if codes:
+                yield from self._exit_codes(codes, f"{here}.onExitCodes", names)
+
+    def _exit_codes(self, codes: Mapping[str, Any], path: str, containers: Collection[Any]) -> Iterable[Cause]:
+        values: list[int] = list(codes.get("values") or ())
+        operator = codes.get("operator")
+        if operator not in ("In", "NotIn"):
+            yield unsupported(f"{path}.operator", operator, ["In", "NotIn"])
+        if not values:
+            yield invalid(f"{path}.values", values, "at least one value is required")
+        if operator == "In" and 0 in values:
+            yield invalid(f"{path}.values[{values.index(0)}]", 0, "must not be 0 for the In operator")
+        if values != sorted(set(values)):
+            yield invalid(f"{path}.values", values, "must be ordered and without duplicates")
+        name = codes.get("containerName")
+        if name is not None and name not in containers:
+            yield invalid(
+                f"{path}.containerName", name, "must be one of the container or initContainer names in the pod template"
+            )
+
+    def _replacement(self, spec: Mapping[str, Any]) -> Iterable[Cause]:
+        policy, supported = spec.get("podReplacementPolicy"), ["Failed", "TerminatingOrFailed"]
+        if policy is not None and policy not in supported:
+            yield unsupported("spec.podReplacementPolicy", policy, supported)
+        if spec.get("podFailurePolicy") and policy == "TerminatingOrFailed":
+            yield unsupported("spec.podReplacementPolicy", policy, ["Failed"])
+
     def _changes(self, spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:
-        fixed = ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex"]
+        fixed = ["selector", "completionMode", "podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "managedBy"]
         if not (old.get("suspend") and "startTime" not in old):
             fixed.append("template")
-        if spec.get("completionMode") != "Indexed":
-            fixed.append("completions")
+        if spec.get("completionMode") != "Indexed" or spec.get("completions") != spec.get("parallelism"):
+            fixed.append("completions")  # an elastic Job changes both to the same number
         return [invalid(f"spec.{name}", spec.get(name), IMMUTABLE) for name in fixed if spec.get(name) != old.get(name)]
 
 

@@ -17,7 +17,7 @@ from ketch.local.workloads.jobs import indexes
 from ketch.local.workloads.jobs.failures import FAIL_JOB, IGNORE, judge
 from ketch.local.workloads.jobs.perindex import INDEX, counts_by_index, failed_indexes
 from ketch.local.workloads.jobs.successes import met_rule
-from ketch.local.workloads.pods import FAILED, SUCCEEDED, is_active, is_deleting, is_ready, is_terminal
+from ketch.local.workloads.pods import FAILED, LATEST, SUCCEEDED, is_active, is_deleting, is_ready, is_terminal
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 COMPLETE, JOB_FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
@@ -79,7 +79,7 @@ def tally(job: Job, pods: Sequence[Pod]) -> Tally:
     status, known = job.status, job.status.uncounted_terminated_pods or UncountedTerminatedPods()
     held = {pod.metadata.uid for pod in pods if is_tracked(pod)}
     limit = job.spec.completions or 0
-    completed = indexes.parse(status.completed_indexes)
+    completed = {index for index in indexes.parse(status.completed_indexes) if index < limit}
     succeeded = [uid for uid in known.succeeded if uid in held]
     failed = [uid for uid in known.failed if uid in held]
     listed = {*known.succeeded, *known.failed}
@@ -208,6 +208,21 @@ def wanted_active(job: Job, counted: Tally) -> int:
     if job.spec.pod_replacement_policy == REPLACE_FAILED:
         wanted = max(min(wanted, len(counted.active)), wanted - counted.terminating)
     return wanted
+
+
+def superfluous(job: Job, active: Sequence[Pod]) -> list[Pod]:
+    """Active pods of an Indexed Job whose number there is no more, or that an older pod has as well."""
+    if not is_indexed(job):
+        return []
+    held: set[int] = set()
+    found: list[Pod] = []
+    for pod in sorted(active, key=lambda each: (not is_ready(each), each.metadata.creation_timestamp or LATEST)):
+        index = index_of(pod)
+        if index is None or index in held or index >= (job.spec.completions or 0):
+            found.append(pod)
+        else:
+            held.add(index)
+    return found
 
 
 def free_indexes(job: Job, counted: Tally, count: int) -> list[int]:

@@ -36,6 +36,7 @@ from ketch.local.workloads.jobs.counting import (
     is_indexed,
     is_tracked,
     next_status,
+    superfluous,
     tally,
     wanted_active,
 )
@@ -126,6 +127,9 @@ class JobReconciler:
 
     async def _adjust(self, job: Job, pods: Sequence[Pod], counted: Tally) -> float | None:
         """Begin or end pods; how long to wait when a back-off forbids to begin."""
+        if surplus := superfluous(job, counted.active):
+            await self._delete(job, surplus)
+            return None  # their ends bring the key back
         missing = wanted_active(job, counted) - len(counted.active)
         if missing < 0:
             await self._delete(job, to_delete(counted.active, -missing))
