@@ -98,7 +98,7 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK)
-        await scheduler.setup(manager)
+        api.place_pods_by(await scheduler.setup(manager))
         workloads.setup(manager, api.authority.certificate.read_text())
         application = await setup_pipelines(
             manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.kube.doors import Door
+from ketch.kube.placement import Placement
 from ketch.kube.transport import APPLY_PATCH, Transport
 from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
 from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
@@ -46,6 +47,7 @@ class _Parts(NamedTuple):
     router: Router
     front: Front
     custom: CustomResources
+    strategies: Strategies
 
 
 class APIServer:
@@ -118,7 +120,9 @@ class APIServer:
         )
         router = Router(registry, authorizer, handlers)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
-        self._parts = _Parts(store, router, front, CustomResources(store, registry, writes, deletes, self._clock))
+        self._parts = _Parts(
+            store, router, front, CustomResources(store, registry, writes, deletes, self._clock), strategies
+        )
         await self._bootstrap(router, registry)
 
     @property
@@ -145,6 +149,10 @@ class APIServer:
     def transport(self, user: UserInfo = LOOPBACK) -> Transport:
         """A transport within this process, as ``user``."""
         return LocalTransport(self._running.router, user)
+
+    def place_pods_by(self, placement: Placement) -> None:
+        """Ask ``placement`` for the nodes of new pods."""
+        self._running.strategies.pods.placement = placement
 
     async def serve(self, sockets: Sequence[socket.socket], unix_socket: Path | None = None) -> None:
         """Answer on these listening sockets, and on a unix socket, with TLS; returns when ready, serves until close."""

@@ -75,6 +75,11 @@ class Queue:
     def __len__(self) -> int:
         return len(self._known)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether a pod is to be placed next."""
+        return bool(self._active)
+
     def order(self, priority: int, created: datetime) -> Order:
         """The place in the queue: higher priority first, then older, then sooner come."""
         self._arrivals += 1

@@ -1,8 +1,13 @@
 """Nodes and pods as the scheduler takes them in."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from ketch.kube.codec import decode
 from ketch.kube.conditions import is_true
+from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import Node
-from ketch.kube.types.pods import Pod
+from ketch.kube.types.pods import Pod, PodSpec
 from ketch.local.scheduler.filters import UNSCHEDULABLE
 from ketch.local.scheduler.needs import amounts
 from ketch.local.scheduler.state import NodeFacts
@@ -25,6 +30,13 @@ def facts_of(node: Node) -> NodeFacts:
     return NodeFacts(
         node.metadata.name, node.metadata.labels, tuple(dict.fromkeys(taints)), dict(amounts(node.status.allocatable))
     )
+
+
+def newcomer(pod: Mapping[str, Any]) -> Pod:
+    """A pod that is being created, as far as it matters where it goes."""
+    meta = pod["metadata"]
+    named = {name: meta[name] for name in ("name", "namespace", "uid", "labels") if name in meta}
+    return Pod(metadata=decode(ObjectMeta, named), spec=decode(PodSpec, pod["spec"]))
 
 
 def holds_room(pod: Pod) -> bool:

@@ -1,13 +1,16 @@
 """Scheduler: every pod that names no node gets the best one that can run it, or learns why none can."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from ketch.kube.definitions import AGE, definition_of
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import EventRecorder, PacedEvents
 from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
+from ketch.kube.placement import Placement
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.apiextensions import CustomResourceColumn
 from ketch.kube.types.core import Namespace, Node, PersistentVolume, PersistentVolumeClaim
@@ -15,6 +18,7 @@ from ketch.kube.types.podgroups import PodGroup
 from ketch.kube.types.pods import Pod
 from ketch.kube.types.policy import PodDisruptionBudget
 from ketch.kube.types.storage import StorageClass
+from ketch.local.scheduler.arrivals import Arrivals
 from ketch.local.scheduler.claims import SELECTED_NODE, Found, look, untold
 from ketch.local.scheduler.decisions import Unplaced, decide
 from ketch.local.scheduler.filters import Change
@@ -22,7 +26,7 @@ from ketch.local.scheduler.gangs import Attempt, Gang, Gangs, attempt, group_of
 from ketch.local.scheduler.needs import needs_of
 from ketch.local.scheduler.occupants import occupant
 from ketch.local.scheduler.queue import Popped, Queue, Waiting
-from ketch.local.scheduler.reading import NAME, facts_of, holds_room, is_ours
+from ketch.local.scheduler.reading import NAME, facts_of, holds_room, is_ours, newcomer
 from ketch.local.scheduler.rooms import Rooms
 from ketch.local.scheduler.state import NodeState, State
 from ketch.local.scheduler.turns import Turns
@@ -59,6 +63,8 @@ class Scheduler:
         self._work = asyncio.Event()
         self._writes = asyncio.Semaphore(WRITES)
         self._binding: set[str] = set()
+        self._arrivals = Arrivals()
+        self._began = False
         self._tasks = asyncio.TaskGroup()
         self._verdicts = Verdicts(manager, self._events, self._writes, self._tasks)
         self._rooms = Rooms(self._state, self._gangs, self._verdicts, self._budgets)
@@ -76,6 +82,7 @@ class Scheduler:
             await informer.wait_synced()
         await self._groups.wait_synced()
         await self._budgets.wait_synced()
+        self._began = True
         try:
             async with self._tasks:
                 while True:
@@ -109,14 +116,7 @@ class Scheduler:
             return
         uid = new.metadata.uid
         if holds_room(new):
-            self._queue.remove(uid)
-            self._seat(new)
-            self._rooms.occupants.put(occupant(new, group_of(new), BEGINNING))
-            if self._rooms.nominations.drop(uid):
-                self._wake(Change.ROOM)
-            if self._state.node_of(uid) != new.spec.node_name:
-                self._state.place(uid, needs_of(new), new.spec.node_name)
-                self._wake(Change.PODS)
+            self._has_node(new)
         elif not is_ours(new):
             self._forget(uid)
             self._seat(new)  # one that has ended has done its part
@@ -137,6 +137,19 @@ class Scheduler:
                 if is_news:
                     self._enqueue(gang)
             self._work.set()
+
+    def _has_node(self, pod: Pod) -> None:
+        uid = pod.metadata.uid
+        self._queue.remove(uid)
+        self._seat(pod)
+        self._rooms.occupants.put(occupant(pod, group_of(pod), BEGINNING))
+        if (moment := self._arrivals.come(uid)) is not None:
+            self._tell_placed(pod, pod.spec.node_name, moment)
+        if self._rooms.nominations.drop(uid):
+            self._wake(Change.ROOM)
+        if self._state.node_of(uid) != pod.spec.node_name:
+            self._state.place(uid, needs_of(pod), pod.spec.node_name)
+            self._wake(Change.PODS)
 
     def _seat(self, pod: Pod) -> None:
         """A pod with a node counts for its gang until it is about to go."""
@@ -166,6 +179,7 @@ class Scheduler:
             self._queue.remove(gang.uid)
             self._end_turn(gang)
         self._gated.pop(uid, None)
+        self._arrivals.come(uid)
         self._rooms.occupants.drop(uid)
         if self._state.displace(uid) | self._rooms.nominations.drop(uid):
             self._wake(Change.ROOM)
@@ -223,6 +237,34 @@ class Scheduler:
             self._state.place(pod.uid, pod.needs, decision.name)
             self._queue.placed(pod)
             self._begin_binding(pod, decision.name)
+
+    def place(self, pod: Mapping[str, Any]) -> str:
+        """The node of a pod that is being created, if nothing waits before it and it has nothing to wait for."""
+        if not self._began or self._queue.is_active:
+            return ""
+        now = self._clock.now()
+        for late in self._arrivals.late(now):
+            self._forget(late)
+        new = newcomer(pod)
+        if not is_ours(new) or new.spec.scheduling_gates or group_of(new) is not None:
+            return ""
+        needs, uid = needs_of(new), new.metadata.uid
+        waiting = Waiting(uid, new.key, needs, self._queue.order(needs.priority, now))
+        if needs.claims or self._turns.holds_back(waiting.order, needs):
+            return ""
+        with self._rooms.nominations.lifted((uid,), needs.priority):
+            decision, _ = self._find(waiting, self._state)
+        if isinstance(decision, Unplaced):
+            return ""
+        self._state.place(uid, needs, decision.name)
+        self._arrivals.expect(uid, now)
+        self._wake(Change.PODS)
+        return decision.name
+
+    def withdraw(self, uid: str) -> None:
+        """A pod that was placed while it was created was not created after all."""
+        if uid in self._arrivals:
+            self._forget(uid)
 
     def _find(self, pod: Waiting, state: State) -> tuple[NodeState | Unplaced, Found]:
         """A node for the pod, or the verdict; and what its claims mean."""
@@ -355,9 +397,11 @@ class Scheduler:
         else:
             self._binding.discard(pod.uid)
             if bound is not None:
-                message = f"Successfully assigned {pod.key} to {node}"
-                # The node may be quicker to tell of the pod: this came first.
-                self._events.tell(bound, "Normal", "Scheduled", message, moment)
+                self._tell_placed(bound, node, moment)
+
+    def _tell_placed(self, pod: Pod, node: str, moment: datetime) -> None:
+        # The node may be quicker to tell of the pod: this came first.
+        self._events.tell(pod, "Normal", "Scheduled", f"Successfully assigned {pod.key} to {node}", moment)
 
     def _unassume(self, pod: Waiting, node: str) -> None:
         """Take the assumption back, unless the watch has confirmed it."""
@@ -393,8 +437,11 @@ def _cure_of(outcome: Attempt) -> Change:
     return cure
 
 
-async def setup(manager: Manager) -> None:
-    """Schedule pods on the manager's cluster, and define the groups that pods may be placed in. Raises APIError."""
+async def setup(manager: Manager) -> Placement:
+    """Schedule pods on the manager's cluster, and define the groups that pods may be placed in. Raises APIError.
+
+    An API server in the same process may ask what is returned for the nodes of new pods.
+    """
     columns = [
         CustomResourceColumn(name=title, type=kind, json_path=path)
         for title, kind, path in (
@@ -406,4 +453,6 @@ async def setup(manager: Manager) -> None:
         )
     ]
     await manager.client.apply(definition_of(PodGroup, columns=(*columns, AGE), short_names=("pg",)), manager=NAME)
-    manager.add(Scheduler(manager).run)
+    scheduler = Scheduler(manager)
+    manager.add(scheduler.run)
+    return scheduler

@@ -3,10 +3,13 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from ketch.kube.causes import invalid, required, unsupported
+from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause, Forbidden
+from ketch.kube.placement import Placement
 from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET
@@ -45,7 +48,10 @@ def _token_volume(name: str) -> Obj:
 
 
 class PodStrategy(Strategy):
-    """core/v1 Pod."""
+    """core/v1 Pod. ``placement`` may give new ones their node."""
+
+    def __init__(self) -> None:
+        self.placement: Placement | None = None
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Service account and its token, tolerations, priority, first status."""
@@ -55,6 +61,13 @@ class PodStrategy(Strategy):
         self._tolerations(spec)
         self._priority(obj, context)
         spec.setdefault("enableServiceLinks", True)
+        if self.placement is not None and not context.dry_run and not spec.get("nodeName"):
+            _place(obj, self.placement, context.now)
+
+    def abandoned(self, obj: Mapping[str, Any]) -> None:
+        """Its room is free again."""
+        if self.placement is not None:
+            self.placement.withdraw(obj["metadata"]["uid"])
 
     def _service_account(self, obj: Obj, context: Context) -> None:
         spec, namespace = obj["spec"], obj["metadata"]["namespace"]
@@ -123,6 +136,14 @@ class PodStrategy(Strategy):
         if not spec.get("nodeName") or phase in TERMINAL:
             return 0
         return spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
+
+
+def _place(obj: Obj, placement: Placement, now: datetime) -> None:
+    """Let the pod have its node from the beginning, if it can: as a binding leaves it."""
+    if node := placement.place(obj):
+        moment = format_time(now.replace(microsecond=0))
+        obj["spec"]["nodeName"] = node
+        obj["status"]["conditions"] = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": moment}]
 
 
 def _changes(spec: Mapping[str, Any], old: Mapping[str, Any]) -> list[Cause]:

@@ -28,13 +28,14 @@ class Strategies:
     """One server's strategies; some remember what is allocated, so each server has its own."""
 
     def __init__(self, admissions: Sequence[Admission[Any]] = ()) -> None:
+        self.pods = PodStrategy()
         template = TemplateStrategy()
         admitted = {
             storage_of(each.kind.resource.group, each.kind.resource.plural): AdmittedStrategy(each)
             for each in admissions
         }
         self._table: Mapping[str, Strategy] = {
-            "/pods": PodStrategy(),
+            "/pods": self.pods,
             "/namespaces": NamespaceStrategy(),
             "/services": ServiceStrategy(),
             "/secrets": SecretStrategy(),
