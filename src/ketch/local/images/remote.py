@@ -27,6 +27,9 @@ _ROOT_MAY = (
 ENVIRONMENT: Mapping[str, str] = dict.fromkeys(_ROOT_MAY, "1")
 """Variables of such images."""
 
+_INTERFACES = ("lo", "eth0")
+"""A pod's. MPI's libraries look for them where Linux lists them."""
+
 _SOURCE = Path(__file__).with_name("ssh.py")
 _SCRIPT = '#!/bin/sh\nexec {python} -I {programs}/{source} {name} "$@"\n'
 
@@ -46,6 +49,7 @@ def remote_shell_mounts(python: str, folder: Path) -> Iterator[Mount]:
         _write(programs / name, script, 0o755)
     yield Mount("ro-bind", PROGRAMS, str(programs))
     yield Mount("scratch", USER_HOME, mode=0o755)
+    yield from (Mount("symlink", f"/sys/class/net/{name}", f"../../devices/virtual/net/{name}") for name in _INTERFACES)
     place = Path(os.path.realpath(SSHD))
     if not Path(SSHD).exists():
         # Where the machine has none, the folder must take one.

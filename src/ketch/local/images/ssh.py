@@ -41,6 +41,9 @@ LINGER_SECONDS = 5.0
 NAME_SECONDS = 60
 """How long a host that has no address yet is waited for: its pod is being made."""
 
+OWN_NAME_SECONDS = 10
+"""How long the name of this pod may take until others know it."""
+
 COMMAND, INPUT, NO_MORE_INPUT, OUTPUT, ERRORS, CODE = b"C", b"I", b"E", b"O", b"X", b"R"
 
 WITH_VALUE = frozenset("bcDEeFIiJLlmOopQRSwWB")
@@ -336,6 +339,18 @@ def connected(request: Request) -> socket.socket:
         time.sleep(1)
 
 
+def await_own_name(host: str) -> None:
+    """What is started there calls back by this pod's name: it must be known, as that of ``host`` is, beside it."""
+    domain, patience = host.partition(".")[2], time.monotonic() + OWN_NAME_SECONDS
+    while domain and time.monotonic() < patience:
+        try:
+            socket.getaddrinfo(f"{socket.gethostname()}.{domain}", None)
+        except socket.gaierror:
+            time.sleep(0.1)
+        else:
+            return
+
+
 def enter(connection: socket.socket, request: Request) -> None:
     """Prove who this is, and see that it is the job's server. Raises Refusal, Ended."""
     secret = secret_of(request.key)
@@ -393,6 +408,7 @@ def ask(words: Sequence[str]) -> int:
     with connected(request) as connection:
         connection.settimeout(None)
         keep_alive(connection)
+        await_own_name(request.host)
         try:
             enter(connection, request)
             send(connection, COMMAND, request.command.encode("utf-8", "surrogateescape"))
