@@ -43,6 +43,18 @@ COMMANDS: Final[Mapping[str, str | Family]] = {
             "open": "ketch.cli.runs.showing:open_run",
         },
     ),
+    "train": "ketch.cli.training.train:train",
+    "jobs": Family(
+        "Look at training jobs and change them. JOB is a name, or kind/name where several have it.",
+        {
+            "ls": "ketch.cli.training.commands:ls",
+            "show": "ketch.cli.training.commands:show",
+            "logs": "ketch.cli.training.commands:logs",
+            "suspend": "ketch.cli.training.commands:suspend",
+            "resume": "ketch.cli.training.commands:resume",
+            "delete": "ketch.cli.training.commands:delete",
+        },
+    ),
     "experiments": Family("Groups of runs.", {"ls": "ketch.cli.experiments:ls"}),
     "recurring": Family(
         "Runs that start by the clock.",

@@ -1,17 +1,15 @@
 """The calls of the Kubernetes API that debugging makes: find a step's pod, make one like it, take that away again."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from ketch.cli.cluster import cluster
 from ketch.cli.debugging.cloning import LABEL
 from ketch.cli.runs.steps import part
 from ketch.kube.clock import SYSTEM_CLOCK
-from ketch.kube.config import load_config
 from ketch.kube.errors import NotFound
-from ketch.kube.http import HTTPTransport
 from ketch.kube.rest import RESTClient
 
 TASK_LABEL: Final = "pipelines.kubeflow.org/task-id"
@@ -25,16 +23,6 @@ _HOPELESS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "Cre
 
 class DebugPodProblem(Exception):
     """The pod cannot be had; the message says why."""
-
-
-@asynccontextmanager
-async def cluster(kubeconfig: Path) -> AsyncGenerator[RESTClient]:
-    """The cluster's API."""
-    client = RESTClient(HTTPTransport(load_config(kubeconfig), SYSTEM_CLOCK))
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 async def pods_of(kubeconfig: Path, task_id: str) -> Sequence[Mapping[str, Any]]:

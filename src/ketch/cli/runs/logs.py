@@ -1,23 +1,21 @@
 """``ketch runs logs``: what the steps of a run wrote, one of them or all, live or afterwards."""
 
-import os
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
 from ketch.cli.messages import FAILED, USAGE, fail
 from ketch.cli.options import DataDir
+from ketch.cli.prefixes import PrefixedLines, whole_lines
 from ketch.cli.runs.api import FINISHED, APIRefused, APIUnreachable, PipelinesAPI
 from ketch.cli.runs.following import LOOK_AGAIN_AFTER, PATIENCE, Host, Watched, pipelines_api
 from ketch.cli.runs.references import Run, find_run, find_step
 from ketch.cli.runs.steps import ENDED, Step, worked
-
-PREFIX_COLOURS: Final = ("cyan", "magenta", "blue", "yellow", "green", "bright_black")
 
 
 def logs(
@@ -79,7 +77,7 @@ def _one(api: PipelinesAPI, watched: Watched, words: str, wanted: _Wanted) -> No
         fail(f"step {step.path} is {step.state.lower()} and has run nowhere: it has no log", FAILED)
     run_id, pod = str(watched.run["run_id"]), wanted.pod(step)
     with api.log(run_id, pod, follow=wanted.follow) as chunks:
-        for line in _tail(_lines(chunks), wanted.tail):
+        for line in _tail(whole_lines(chunks), wanted.tail):
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
 
@@ -89,11 +87,11 @@ def _all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
     steps = sorted((step for step in worked(watched.steps) if step.pods), key=_begun)
     if not steps:
         fail(f"no step of run {run_id} has run: it has no logs (cached and skipped steps write none)", FAILED)
-    printer, missing = _Printer([step.path for step in steps]), list[str]()
+    printer, missing = PrefixedLines([step.path for step in steps]), list[str]()
     for step in steps:
         try:
             with api.log(run_id, step.id, follow=False) as chunks:
-                for line in _tail(_lines(chunks), tail):
+                for line in _tail(whole_lines(chunks), tail):
                     printer.line(step.path, line)
         except APIRefused as error:
             missing.append(f"{step.path}: {error}")
@@ -103,7 +101,7 @@ def _all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
 
 def _follow_all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
     """A thread for each attempt that runs, from when it begins until it has ended."""
-    printer, threads, begun = _Printer([]), list[threading.Thread](), set[str]()
+    printer, threads, begun = PrefixedLines([]), list[threading.Thread](), set[str]()
     heard = time.monotonic()
     while True:
         for step in worked(watched.steps):
@@ -126,45 +124,14 @@ def _follow_all(api: PipelinesAPI, watched: Watched, tail: int | None) -> None:
         thread.join()
 
 
-def _pump(api: PipelinesAPI, run_id: str, step: Step, pod: str, printer: "_Printer", tail: int | None) -> None:
+def _pump(api: PipelinesAPI, run_id: str, step: Step, pod: str, printer: PrefixedLines, tail: int | None) -> None:
     follow = tail is None
     try:
         with api.log(run_id, pod, follow=follow) as chunks:
-            for line in _tail(_lines(chunks), tail):
+            for line in _tail(whole_lines(chunks), tail):
                 printer.line(step.path, line)
     except (APIRefused, APIUnreachable) as error:
         printer.line(step.path, f"(no more of its log: {error})\n".encode())
-
-
-class _Printer:
-    """Whole lines after their steps' names, from any thread."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._width = max(map(len, names), default=0)
-        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._colours: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    def line(self, name: str, line: bytes) -> None:
-        """Print one line."""
-        with self._lock:
-            self._width = max(self._width, len(name))
-            prefix = f"{name:<{self._width}} │ "
-            if self._coloured:
-                colour = self._colours.setdefault(name, PREFIX_COLOURS[len(self._colours) % len(PREFIX_COLOURS)])
-                prefix = typer.style(prefix, fg=colour)
-            sys.stdout.buffer.write(prefix.encode() + line.rstrip(b"\n") + b"\n")
-            sys.stdout.buffer.flush()
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line + b"\n"
-    if rest:
-        yield rest
 
 
 def _tail(lines: Iterator[bytes], count: int | None) -> Iterator[bytes]:
