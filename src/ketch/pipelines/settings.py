@@ -6,7 +6,7 @@ from datetime import UTC, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from ketch.pipelines.durations import parse_duration
+from ketch.kube.times.durations import parse_duration
 from ketch.pipelines.sources.rules import HTTPS_ONLY, Rules
 
 TIME_ZONE: Final = "CRON_SCHEDULE_TIMEZONE"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ketch.pipelines.schedules.cron import parse_cron
+from ketch.kube.times.cron import parse_cron
 from ketch.pipelines.schedules.triggers import Trigger, next_due
 
 CREATED = datetime(2030, 1, 1, 10, 30, 0, 250_000, tzinfo=UTC)

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
 
+from ketch.kube.times.cron import CronError, parse_cron
 from ketch.pipelines.creation import Occasion, RunRequest, new_run, resource_name
 from ketch.pipelines.errors import InvalidInput
 from ketch.pipelines.records.tables import NAME_LENGTH, RecurringRun
-from ketch.pipelines.schedules.cron import CronError, parse_cron
 from ketch.pipelines.schedules.triggers import Trigger
 from ketch.pipelines.specifications import Specification
 

@@ -8,7 +8,7 @@ unless ``catch_up`` is off: then only the latest one is. A schedule without eith
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ketch.pipelines.schedules.cron import Ticks
+from ketch.kube.times.cron import Ticks
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ketch.pipelines.durations import parse_duration
+from ketch.kube.times.durations import parse_duration
 
 
 @pytest.mark.parametrize(

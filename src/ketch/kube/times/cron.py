@@ -1,7 +1,9 @@
-"""Cron expressions as robfig/cron v1 reads them, which is what Kubeflow Pipelines documents.
+"""Cron expressions, as robfig/cron reads them.
 
-Six fields ``second minute hour day-of-month month day-of-week``, the last one optional, or ``@daily`` and its
-relatives, or ``@every 1h30m``. A crontab's five fields are therefore read with the first one as *seconds*.
+Six fields ``second minute hour day-of-month month day-of-week``, the last one optional (robfig/cron v1, which is what
+Kubeflow Pipelines documents: a crontab's five fields are therefore read with the first one as *seconds*); or a
+crontab's five fields as everybody else reads them (``parse_crontab``, for CronJobs). Either may be ``@daily`` and its
+relatives, or ``@every 1h30m``.
 
 Times are wall-clock times of a zone. A time that a change to summer time leaps over does not come on that day; one
 that comes twice when the clock is put back fires twice.
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
-from ketch.pipelines.durations import parse_duration
+from ketch.kube.times.durations import parse_duration
 
 _MONTHS: Final[Mapping[str, int]] = {
     name: number + 1
@@ -61,6 +63,7 @@ _FIELDS: Final[Sequence[_Bounds]] = (
     _Bounds("day of week", 0, 6, _DAYS),
 )
 _FEWEST: Final = len(_FIELDS) - 1
+_CRONTAB: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,16 @@ def parse_cron(text: str, zone: tzinfo = UTC) -> Ticks:
     parts += ["*"] * (len(_FIELDS) - len(parts))
     second, minute, hour, day, month, weekday = map(_field, parts, _FIELDS)
     return Cron(second, minute, hour, day, month, weekday, zone)
+
+
+def parse_crontab(text: str, zone: tzinfo = UTC) -> Ticks:
+    """The schedule that ``minute hour day-of-month month day-of-week`` means. Raises CronError."""
+    if text.startswith("@"):
+        return parse_cron(text, zone)
+    parts = text.split()
+    if len(parts) != _CRONTAB:
+        raise CronError(f"expected exactly {_CRONTAB} fields, found {len(parts)}: {text}")
+    return parse_cron(f"0 {text}", zone)
 
 
 def _described(text: str, zone: tzinfo) -> Ticks:

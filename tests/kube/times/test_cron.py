@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ketch.pipelines.schedules.cron import Cron, CronError, Every, parse_cron
+from ketch.kube.times.cron import Cron, CronError, Every, parse_cron, parse_crontab
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
@@ -113,6 +113,7 @@ def test_zones_that_change_their_clocks(cron: str, zone: ZoneInfo, after: str, e
         moment = found
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["0 0 9 * * *", "7 */13 * * * *", "0 30 2 * * *", "0 0 0 13 * FRI", "@every 7m"]),
     st.integers(0, 3600 * 24 * 3650).map(lambda seconds: START + timedelta(seconds=seconds)),
@@ -128,6 +129,7 @@ def test_the_latest_is_where_walking_ends(cron: str, start: datetime, span: time
     assert schedule.latest(known, limit) == walked
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 3600 * 24 * 730).map(lambda seconds: START + timedelta(seconds=seconds)),
     st.sampled_from([BERLIN, LORD_HOWE, CAIRO, UTC]),
@@ -142,3 +144,22 @@ def test_what_comes_matches_the_wall_clock_and_is_later(moment: datetime, zone: 
     assert found > moment
     local = found.astimezone(zone)
     assert (local.second, local.minute, local.hour, local.day) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "due"),
+    [
+        pytest.param("*/5 * * * *", "2026-01-01T00:05:00", id="every five minutes"),
+        pytest.param("30 6 * * mon", "2026-01-05T06:30:00", id="on Mondays"),
+        pytest.param("@hourly", "2026-01-01T01:00:00", id="by a name"),
+    ],
+)
+def test_a_crontab_has_no_seconds(text, due):
+    start = datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC)
+    assert parse_crontab(text).after(start) == datetime.fromisoformat(due).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["* * * *", "0 * * * * *", "", "61 * * * *"])
+def test_what_is_no_crontab(text):
+    with pytest.raises(CronError):
+        parse_crontab(text)

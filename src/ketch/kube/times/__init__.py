@@ -1,0 +1,1 @@
+"""Times as users write them: durations as Go has them, and schedules as cron has them. Pure."""
