@@ -79,7 +79,7 @@ async def test_v1_has_a_launcher_that_may_run_commands_in_its_workers(world: Wor
     assert binding is not None
     assert [(rule.verbs, rule.resources, rule.resource_names) for rule in role.rules] == [
         (("get", "list", "watch"), ("pods",), ()),
-        (("create",), ("pods/exec",), ("job-worker-0", "job-worker-1")),
+        (("create", "get"), ("pods/exec",), ("job-worker-0", "job-worker-1")),
     ]
     assert [(each.kind, each.name) for each in binding.subjects] == [("ServiceAccount", "job-launcher")]
     assert await world.get(ServiceAccount, "job-launcher") is not None

@@ -113,8 +113,12 @@ class MPI(JobKind[MPIJob]):
         meta = app_meta(group, "-launcher")
         rules = (
             PolicyRule(verbs=("get", "list", "watch"), api_groups=("",), resources=("pods",)),
+            # A WebSocket begins with GET.
             PolicyRule(
-                verbs=("create",), api_groups=("",), resources=("pods/exec",), resource_names=tuple(workers_of(group))
+                verbs=("create", "get"),
+                api_groups=("",),
+                resources=("pods/exec",),
+                resource_names=tuple(workers_of(group)),
             ),
         )
         subject = Subject(kind="ServiceAccount", name=name, namespace=group.namespace)
