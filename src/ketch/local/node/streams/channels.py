@@ -107,7 +107,7 @@ class Channels:
         if not self._dialect.base64:
             return data[0], data[1:]
         try:
-            return data[0] - FIRST_DIGIT, base64.b64decode(data[1:])
+            return data[0] - FIRST_DIGIT, base64.b64decode(data[1:], validate=True)
         except binascii.Error:
             return None
 

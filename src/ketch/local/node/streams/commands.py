@@ -29,9 +29,10 @@ TERMINAL: Mapping[str, str] = {"TERM": "xterm"}
 class Commands:
     """Runs commands in the containers that one keeper zygote has started."""
 
-    def __init__(self, keeper: Path, clock: Clock) -> None:
+    def __init__(self, keeper: Path, clock: Clock, grace: float = GRACE) -> None:
         self._keeper = keeper
         self._clock = clock
+        self._grace = grace
 
     async def run(self, request: web.Request, channels: Channels, container: Path, options: StreamOptions) -> None:
         """Run a command in the container with that directory, for the client of ``request``."""
@@ -64,7 +65,7 @@ class Commands:
         loop.add_reader(command.fileno(), told)
         try:
             with hung_up(request) as hangup:
-                if not await converse(channels, streams, ended, hangup):
+                if not await converse(channels, streams, ended, hangup, self._grace):
                     await self._leave(command, streams, ended)
                     return
             await channels.tell_end(command.code())
@@ -79,7 +80,7 @@ class Commands:
         if streams.terminal is not None:
             streams.close()
         draining = asyncio.create_task(drain(streams))
-        await asyncio.wait({ended}, timeout=GRACE)
+        await asyncio.wait({ended}, timeout=self._grace)
         if not ended.done():
             await asyncio.to_thread(command.end)
         draining.cancel()

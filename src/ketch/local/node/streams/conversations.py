@@ -33,9 +33,16 @@ class Streams:
 
 
 async def converse(
-    channels: Channels, streams: Streams, ended: asyncio.Future[None], hangup: asyncio.Future[None]
+    channels: Channels,
+    streams: Streams,
+    ended: asyncio.Future[None],
+    hangup: asyncio.Future[None],
+    grace: float = GRACE,
 ) -> bool:
-    """Carry bytes until ``ended``, and until all that was written is sent. False: the client was gone before."""
+    """Carry bytes until ``ended``, and until all that was written is sent. False: the client was gone before.
+
+    What a client has sent that has hung up is still carried for ``grace`` seconds.
+    """
     # Told at once that it is connected, a client need not wait for the first output.
     await channels.send(min(streams.outputs, default=STDOUT), b"")
     inputs = asyncio.create_task(_hear(channels, streams))
@@ -43,7 +50,7 @@ async def converse(
     try:
         await asyncio.wait({inputs, ended, hangup}, return_when=asyncio.FIRST_COMPLETED)
         if hangup.done():
-            await asyncio.wait({inputs, ended}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({inputs, ended}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             return False
         for source in streams.outputs.values():
