@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from ketch.training.delivery import kubectl
 from ketch.training.delivery.kubectl import Cluster, Refusal
-from ketch.training.jobs.mpi.files import HOSTFILE_PATH, KUBECTL_FOLDER
+from ketch.training.jobs.mpi.files import KUBECTL_FOLDER
+from ketch.training.mpirun import HOSTFILE_PATH
 
 INTERVAL: Final = 0.2
 _SCRIPT: Final = '#!/bin/sh\nexec python3 -I "$(dirname "$0")/kubectl.py" "$@"\n'

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
-from ketch.kube.causes import invalid, required, unsupported
+from ketch.kube.causes import duplicate, invalid, required, unsupported
 from ketch.kube.errors import Cause
 from ketch.kube.meta import KubeObject
 from ketch.kube.types.containers import Container, EnvVar
@@ -98,7 +98,10 @@ class JobKind(Generic[J]):
     """Types whose pods lead the job; without any of them the first worker does."""
 
     single: ClassVar[Sequence[str]] = ()
-    """Types of which there is at most one replica."""
+    """Types of which there is one replica, where they are written at all."""
+
+    dispensable: ClassVar[Sequence[str]] = ()
+    """Those of them of which there may be none."""
 
     container: ClassVar[str]
     port_name: ClassVar[str]
@@ -228,13 +231,19 @@ class JobKind(Generic[J]):
         specs = self.replica_specs(job)
         if not specs:
             yield required(path, f"a {self.name} needs at least one of {', '.join(self.roles)}")
+        seen: set[str] = set()
         for written, spec in specs.items():
             here, role = f"{path}[{written}]", self.role_of(written)
             if role is None:
                 yield unsupported(here, written, list(self.roles))
                 continue
-            if role in self.single and (spec.replicas or 1) != 1:
-                yield invalid(f"{here}.replicas", spec.replicas, f"there is exactly one {role}")
+            if role in seen:
+                yield duplicate(here, written)
+                continue
+            seen.add(role)
+            if role in self.single and spec.replicas not in (None, 1, *([0] if role in self.dispensable else [])):
+                number = "at most" if role in self.dispensable else "exactly"
+                yield invalid(f"{here}.replicas", spec.replicas, f"there is {number} one {role}")
             containers = spec.template.spec.containers
             if not containers:
                 yield required(f"{here}.template.spec.containers", "must have at least one container")

@@ -123,6 +123,7 @@ class TensorFlow(JobKind[TFJob]):
     roles: ClassVar = (CHIEF, MASTER, PARAMETER_SERVER, WORKER, EVALUATOR)
     masters: ClassVar = (CHIEF, MASTER)
     single: ClassVar = (CHIEF, MASTER)
+    dispensable: ClassVar = (CHIEF, MASTER)
     container = "tensorflow"
     port_name, port = "tfjob-port", 2222
     replicas_field, replicas_path = "tf_replica_specs", "tfReplicaSpecs"

@@ -10,7 +10,8 @@ from ketch.kube.errors import Cause
 from ketch.training.jobs.admission import JobAdmission
 from ketch.training.jobs.mpi.exec import MPI
 from ketch.training.jobs.mpi.ssh import MPIOverSSH
-from ketch.training.jobs.mpi.types import AT_STARTUP, OPEN_MPI, SSH_PATH, MPIJob
+from ketch.training.jobs.mpi.types import AT_STARTUP, MPIJob
+from ketch.training.mpirun import OPEN_MPI, SSH_PATH
 
 _NO_SHAPE: Final[dict[str, Any]] = {
     "run_launcher_as_worker": None,

@@ -33,6 +33,7 @@ from ketch.training.jobs.mpi.pods import (
 )
 from ketch.training.jobs.mpi.types import LAUNCHER, WORKER, MPIJob
 from ketch.training.jobs.types import RunPolicy
+from ketch.training.mpirun import HOSTFILE, hostfile, over_exec
 
 DELIVERY_IMAGE: Final = "kubeflow/kubectl-delivery:latest"
 """Its containers put ``kubectl`` where ``kubexec.sh`` looks for it, and end when the workers are ready."""
@@ -41,15 +42,7 @@ _KUBECTL_VOLUME: Final = "mpi-job-kubectl"
 _KUBECTL_MOUNT: Final = VolumeMount(name=_KUBECTL_VOLUME, mount_path=files.KUBECTL_FOLDER)
 _DELIVERY_NEEDS: Final[Mapping[str, str]] = {"cpu": "100m", "memory": "512Mi", "ephemeral-storage": "5Gi"}
 _FOREVER: Final = (("sleep",), ("365d",))
-_ENVIRONMENT: Final = (
-    variable("OMPI_MCA_plm_rsh_agent", files.KUBEXEC_PATH),
-    variable("OMPI_MCA_orte_default_hostfile", files.HOSTFILE_PATH),
-    # The same for Open MPI 5, whose launcher has other names for them.
-    variable("PRTE_MCA_plm_ssh_agent", files.KUBEXEC_PATH),
-    variable("PRTE_MCA_prte_default_hostfile", files.HOSTFILE_PATH),
-    variable("I_MPI_HYDRA_BOOTSTRAP", "rsh"),
-    variable("I_MPI_HYDRA_BOOTSTRAP_EXEC", files.KUBEXEC_PATH),
-)
+_ENVIRONMENT: Final = over_exec(files.KUBEXEC_PATH)
 _OF_V2: Final = {
     "run_launcher_as_worker": "runLauncherAsWorker",
     "ssh_auth_mount_path": "sshAuthMountPath",
@@ -106,7 +99,7 @@ class MPI(JobKind[MPIJob]):
         name, slots = group.host(LAUNCHER, 0), slots_of(group.job)
         own = [name] if launcher_has_devices(group) else []
         data = {
-            files.HOSTFILE: files.hostfile([*own, *workers_of(group)], slots),
+            HOSTFILE: hostfile([*own, *workers_of(group)], slots),
             files.KUBEXEC: files.kubexec(group.job.spec.main_container),
             files.DISCOVER: files.discover_hosts([f"{each}:{slots}" for each in (*own, *running(group, pods))]),
         }
@@ -138,7 +131,7 @@ class MPI(JobKind[MPIJob]):
 
     def _launcher(self, group: Group[MPIJob], pod: Pod) -> Any:
         environment = _ENVIRONMENT if launcher_has_devices(group) else (*_ENVIRONMENT, *NO_DEVICES)
-        modes = {files.KUBEXEC: EXECUTABLE, files.HOSTFILE: READABLE, files.DISCOVER: EXECUTABLE}
+        modes = {files.KUBEXEC: EXECUTABLE, HOSTFILE: READABLE, files.DISCOVER: EXECUTABLE}
         volumes = (Volume(name=_KUBECTL_VOLUME, empty_dir=EmptyDirVolume()), config_volume(group, modes))
         spec = with_first(pod.spec, lambda first: with_more(first, environment, _KUBECTL_MOUNT, CONFIG_MOUNT), volumes)
         delivery = Container(

@@ -1,21 +1,13 @@
-"""The files that a job's pods find below ``/etc/mpi``. Pure."""
+"""The scripts that a job's pods find beside the hostfile. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from ketch.training.jobs.mpi.types import OPEN_MPI
+from ketch.training.mpirun import FOLDER
 
-FOLDER: Final = "/etc/mpi"
-HOSTFILE, DISCOVER, KUBEXEC = "hostfile", "discover_hosts.sh", "kubexec.sh"
+DISCOVER, KUBEXEC = "discover_hosts.sh", "kubexec.sh"
 KUBECTL_FOLDER: Final = "/opt/kube"
-HOSTFILE_PATH: Final = f"{FOLDER}/{HOSTFILE}"
 KUBEXEC_PATH: Final = f"{FOLDER}/{KUBEXEC}"
-
-
-def hostfile(hosts: Iterable[str], slots: int, implementation: str = OPEN_MPI) -> str:
-    """Which hosts there are, and how many processes each takes, as the MPI implementation reads it."""
-    ending = f" slots={slots}" if implementation == OPEN_MPI else f":{slots}"
-    return "".join(f"{host}{ending}\n" for host in hosts)
 
 
 def discover_hosts(hosts: Sequence[str]) -> str:

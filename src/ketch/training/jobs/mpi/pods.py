@@ -11,8 +11,8 @@ from ketch.kube.types.core import ConfigMap
 from ketch.kube.types.pods import PodSpec, PodTemplateSpec
 from ketch.kube.types.volumes import ConfigMapVolume, KeyToPath, Volume
 from ketch.training.jobs.framework import Group
-from ketch.training.jobs.mpi.files import FOLDER
 from ketch.training.jobs.mpi.types import LAUNCHER, MPIJob
+from ketch.training.mpirun import FOLDER
 
 CONFIG_VOLUME: Final = "mpi-job-config"
 READABLE, EXECUTABLE = 0o444, 0o555

@@ -1,6 +1,6 @@
 """kubeflow.org/v2beta1: the launcher is a batch Job that reaches workers over ssh, with keys of the job. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
 import msgspec
@@ -14,7 +14,7 @@ from ketch.kube.types.containers import Container, EnvVar, VolumeMount
 from ketch.kube.types.core import Secret, Service
 from ketch.kube.types.pods import Pod, PodDNSConfig, PodSpec, PodTemplateSpec
 from ketch.kube.types.services import HEADLESS, ServiceSpec
-from ketch.kube.types.volumes import KeyToPath, SecretVolume, Volume
+from ketch.kube.types.volumes import SecretVolume, Volume
 from ketch.training.jobs.desired import job_labels, pod_of
 from ketch.training.jobs.framework import NEVER, ON_FAILURE, Ends, Group, variable
 from ketch.training.jobs.mpi import files
@@ -31,47 +31,17 @@ from ketch.training.jobs.mpi.pods import (
     with_first,
     with_more,
 )
-from ketch.training.jobs.mpi.types import (
-    IMPLEMENTATIONS,
-    INTEL,
-    LAUNCHER,
-    MPICH,
-    OPEN_MPI,
-    SSH_PATH,
-    WORKER,
-    MPIJob,
-)
+from ketch.training.jobs.mpi.types import LAUNCHER, WORKER, MPIJob
 from ketch.training.jobs.types import ReplicaSpec, RunPolicy
-from ketch.training.keys import PRIVATE_KEY, PUBLIC_KEY, SECRET_TYPE
+from ketch.training.keys import SECRET_TYPE
+from ketch.training.mpirun import HOSTFILE, IMPLEMENTATIONS, KEY_FILES, SSH_PATH, hostfile, over_ssh
 
 OPERATOR: Final = "mpi-operator"
-PRIVATE_FILE, PUBLIC_FILE, AUTHORIZED_FILE = "id_rsa", "id_rsa.pub", "authorized_keys"
 _SSH_VOLUME: Final = "ssh-auth"
 _OWNER_ONLY: Final = 0o600
 _SSHD: Final = ("/usr/sbin/sshd", "-De")
-_PATIENCE: Final = "-o ConnectionAttempts=10"
 _RESTARTS: Final = (NEVER, ON_FAILURE)
 _CLUSTER_FIRST_ON_HOST: Final = "ClusterFirstWithHostNet"
-_ENVIRONMENT: Final[Mapping[str, Sequence[EnvVar]]] = {
-    OPEN_MPI: (
-        variable("OMPI_MCA_orte_keep_fqdn_hostnames", "true"),
-        variable("OMPI_MCA_orte_default_hostfile", files.HOSTFILE_PATH),
-        variable("OMPI_MCA_plm_rsh_args", _PATIENCE),
-        # The same for Open MPI 5, whose launcher has other names for them.
-        variable("PRTE_MCA_prte_keep_fqdn_hostnames", "true"),
-        variable("PRTE_MCA_prte_default_hostfile", files.HOSTFILE_PATH),
-        variable("PRTE_MCA_plm_ssh_args", _PATIENCE),
-    ),
-    INTEL: (
-        variable("I_MPI_HYDRA_HOST_FILE", files.HOSTFILE_PATH),
-        variable("I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS", _PATIENCE),
-    ),
-    MPICH: (
-        variable("HYDRA_HOST_FILE", files.HOSTFILE_PATH),
-        variable("HYDRA_LAUNCH_EXTRA_ARGS", _PATIENCE),
-    ),
-}
-_SLOTS: Final = {OPEN_MPI: "OMPI_MCA_orte_set_default_slots", INTEL: "I_MPI_PERHOST"}
 
 
 class MPIOverSSH(MPI):
@@ -109,7 +79,7 @@ class MPIOverSSH(MPI):
         """The job's files, the service below which its pods have names, and the keys."""
         job = group.job
         data = {
-            files.HOSTFILE: files.hostfile(
+            HOSTFILE: hostfile(
                 [_address(group, each) for each in _hosts(group)], slots_of(job), job.spec.mpi_implementation
             ),
             files.DISCOVER: files.discover_hosts(
@@ -136,7 +106,7 @@ class MPIOverSSH(MPI):
         return msgspec.structs.replace(pod, spec=dress(group, spec, mount))
 
     def _launching(self, group: Group[MPIJob], spec: PodSpec, mount: VolumeMount) -> PodSpec:
-        modes = {files.HOSTFILE: READABLE, files.DISCOVER: EXECUTABLE}
+        modes = {HOSTFILE: READABLE, files.DISCOVER: EXECUTABLE}
         environment = tuple(_launcher_environment(group.job))
         volumes = (_keys(group), config_volume(group, modes))
         return with_first(spec, lambda first: with_more(first, environment, mount, CONFIG_MOUNT), volumes)
@@ -206,21 +176,15 @@ def _address(group: Group[MPIJob], host: str) -> str:
 
 
 def _launcher_environment(job: MPIJob) -> Iterable[EnvVar]:
-    implementation = job.spec.mpi_implementation
     yield variable("K_MPI_JOB_ROLE", "launcher")
-    yield from _ENVIRONMENT[implementation]
-    if implementation in _SLOTS:
-        yield variable(_SLOTS[implementation], slots_of(job))
+    yield from over_ssh(job.spec.mpi_implementation, slots_of(job))
     if not job.spec.run_launcher_as_worker:
         yield from NO_DEVICES
 
 
 def _keys(group: Group[MPIJob]) -> Volume:
-    items = (
-        KeyToPath(key=PRIVATE_KEY, path=PRIVATE_FILE),
-        KeyToPath(key=PUBLIC_KEY, path=PUBLIC_FILE),
-        KeyToPath(key=PUBLIC_KEY, path=AUTHORIZED_FILE),
-    )
     at_root = (group.job.spec.ssh_auth_mount_path or SSH_PATH) == SSH_PATH
-    source = SecretVolume(secret_name=f"{group.name}-ssh", items=items, default_mode=_OWNER_ONLY if at_root else None)
+    source = SecretVolume(
+        secret_name=f"{group.name}-ssh", items=KEY_FILES, default_mode=_OWNER_ONLY if at_root else None
+    )
     return Volume(name=_SSH_VOLUME, secret=source)

@@ -7,14 +7,10 @@ from msgspec import Meta, field
 
 from ketch.kube.meta import Resource
 from ketch.training.jobs.types import GROUP, VERSION, Count, JobSpec, ReplicaSpec, TrainingJob
+from ketch.training.mpirun import OPEN_MPI, SSH_PATH
 
 LAUNCHER, WORKER = "Launcher", "Worker"
-OPEN_MPI, INTEL, MPICH = "OpenMPI", "Intel", "MPICH"
-IMPLEMENTATIONS: Final = (OPEN_MPI, INTEL, MPICH)
 AT_STARTUP, WHEN_READY = "AtStartup", "WaitForWorkersReady"
-SSH_PATH: Final = "/root/.ssh"
-"""Where the keys are mounted when the job names no other place."""
-
 V2: Final = "v2beta1"
 
 CreationPolicy = Literal["", "AtStartup", "WaitForWorkersReady"]
