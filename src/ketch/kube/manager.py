@@ -16,6 +16,7 @@ from ketch.kube.controller import Controller, Reconciler
 from ketch.kube.informer import Informer
 from ketch.kube.leader import LeaseLock
 from ketch.kube.meta import KubeObject, ObjectKey
+from ketch.kube.metrics import Registry, family
 from ketch.kube.owners import controller_of
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class Manager:
     def __init__(self, client: Client, clock: Clock, *, leader: LeaseLock | None = None) -> None:
         self.client = client
         self.clock = clock
+        self.metrics = Registry()
+        self.metrics.add(self._counted)
         self._leader = leader
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
         self._controllers: dict[str, Controller] = {}
@@ -122,6 +125,23 @@ class Manager:
         self._tasks.append(task)
         if self._acting:
             self._spawn(self._working, task(), getattr(task, "__qualname__", "task"))
+
+    def _counted(self) -> Iterable[str]:
+        """What controllers did and have to do, under controller-runtime's names."""
+        outcomes = [(name, each.outcomes) for name, each in sorted(self._controllers.items())]
+        counts = [
+            ((name, result), count)
+            for name, each in outcomes
+            for result, count in (
+                ("success", each.done),
+                ("requeue_after", each.requeued),
+                ("error", each.failed + each.terminal),
+            )
+        ]
+        reconciled = "controller_runtime_reconcile_total"
+        yield from family(reconciled, "Reconciliations.", "counter", ("controller", "result"), counts)
+        waiting = [((name,), len(each.queue)) for name, each in self._controllers.items()]
+        yield from family("workqueue_depth", "Keys that wait for a worker.", "gauge", ("name",), waiting)
 
     async def ready(self) -> None:
         """Until every informer is synced."""

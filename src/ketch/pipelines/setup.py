@@ -80,7 +80,8 @@ async def setup(
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
     packages = PackageFetcher(settings.packages)
     await native.setup(manager, database, packages)
-    return application(Backing(database, stores, manager.client, clock, engines, version("ketch"), packages))
+    backing = Backing(database, stores, manager.client, clock, engines, version("ketch"), packages, manager.metrics)
+    return application(backing)
 
 
 async def _schedules(

@@ -25,6 +25,7 @@ from ketch.training.jobs.reconciler import JobReconciler
 from ketch.training.jobsets.admission import JobSetAdmission
 from ketch.training.jobsets.reconciler import JobSetReconciler
 from ketch.training.jobsets.types import JobSet
+from ketch.training.metrics import TrainingMetrics
 from ketch.training.progress.recorder import ProgressRecorder
 from ketch.training.progress.server import StatusServer
 from ketch.training.progress.telling import StatusAddress
@@ -85,7 +86,15 @@ async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
     manager.controller("training-mpijobs-over-ssh", over_ssh, *watches)
     await _jobsets(manager)
     await _trainjobs(manager, equipment)
+    _count(manager)
     return _progress(manager)
+
+
+def _count(manager: Manager) -> None:
+    metrics = TrainingMetrics(manager.metrics, manager.clock.now())
+    for kind in KINDS:
+        metrics.watch_jobs(kind, manager.informer(kind.kind))
+    metrics.watch_jobsets(manager.informer(JobSet))
 
 
 def _progress(manager: Manager) -> Door:

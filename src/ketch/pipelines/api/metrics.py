@@ -11,19 +11,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ketch.kube.clock import Clock
+from ketch.kube.metrics import CONTENT_TYPE, Registry
 from ketch.pipelines.api.http import Declared, Operation
 from ketch.pipelines.records.runs import RunStore
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _REQUESTS, _SECONDS, _RUNS = "ketch_pipelines_requests_total", "ketch_pipelines_request_seconds", "ketch_pipelines_runs"
 
 
 class Metrics:
-    """Counts of one process since its start."""
+    """Counts of one process since its start; beside its own, what ``others`` of it count."""
 
-    def __init__(self, runs: RunStore) -> None:
-        self._runs = runs
+    def __init__(self, runs: RunStore, others: Registry) -> None:
+        self._runs, self._others = runs, others
         self._requests: Counter[tuple[str, int]] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS) + 1))
@@ -39,7 +39,7 @@ class Metrics:
         return Operation("GET", "/metrics", self._answer, Declared("Metrics_get", media="text/plain"))
 
     async def _answer(self, request: Request) -> Response:  # noqa: ARG002  # Starlette's signature
-        return Response(self.text(await self._runs.states()), media_type=CONTENT_TYPE)
+        return Response(self.text(await self._runs.states()) + self._others.text(), media_type=CONTENT_TYPE)
 
     def text(self, states: Mapping[str, int]) -> str:
         """All counts; ``states`` are the runs by their state."""
