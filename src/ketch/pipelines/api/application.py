@@ -15,6 +15,7 @@ from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.lineage import Lineage
 from ketch.pipelines.api.artifacts import ArtifactService
+from ketch.pipelines.api.details import TaskDetails
 from ketch.pipelines.api.experiments import ExperimentService
 from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on_internal_error, on_request_error
 from ketch.pipelines.api.metrics import Measured, Metrics
@@ -101,7 +102,8 @@ def _operations(backing: Backing) -> Mapping[str, Sequence[Operation]]:
     graph = Lineage(database, (PipelineDomain(database),))
     system = (*SystemService(backing.version).routes(), *RefusedService().routes())
     engines, messages = backing.engines, TaskMessages(lineage)
-    run_service = RunService(runs, experiments, pipelines, messages, backing.stores, clock, engines.runs)
+    details = TaskDetails(runs, clock)
+    run_service = RunService(runs, experiments, pipelines, messages, details, backing.stores, clock, engines.runs)
     recurring = RecurringRunStore(database, clock)
     recurring_service = RecurringRunService(
         recurring,

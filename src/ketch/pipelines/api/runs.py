@@ -1,10 +1,9 @@
 """RunService."""
 
-import asyncio
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from msgspec import Raw
 from starlette.requests import Request
@@ -12,24 +11,20 @@ from starlette.requests import Request
 from ketch.kube.clock import Clock
 from ketch.kube.meta import ObjectKey
 from ketch.metadata.objects import KeyOutside, StoreError
+from ketch.pipelines.api.details import TaskDetails, history, status, task_details
 from ketch.pipelines.api.http import Operation, Query, route
 from ketch.pipelines.api.lineage_messages import PipelineTask
 from ketch.pipelines.api.listing import LISTED, list_query, next_token
 from ketch.pipelines.api.messages import (
-    ArtifactList,
-    ChildTask,
     Empty,
-    ExecutorDetail,
     PipelineTaskDetail,
     PipelineVersionReference,
     RunDetails,
     RuntimeConfig,
-    RuntimeStatus,
-    Status,
 )
 from ketch.pipelines.api.run_messages import ListRunsResponse, ReadArtifactResponse, Run, View
 from ketch.pipelines.api.tasks import TaskMessages
-from ketch.pipelines.api.wire import instant, query_value, timestamp
+from ketch.pipelines.api.wire import query_value, timestamp
 from ketch.pipelines.creation import USER_NAMESPACE, RunRequest, new_run
 from ketch.pipelines.errors import FailedPrecondition, InvalidInput, NotFound, Unavailable
 from ketch.pipelines.plugins import check_plugins
@@ -38,12 +33,10 @@ from ketch.pipelines.records.catalog import PipelineStore
 from ketch.pipelines.records.experiments import ExperimentStore
 from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.records.states import (
-    CACHED,
     CANCELED,
     CANCELING,
     FAILED,
     PENDING,
-    SUCCEEDED,
     TERMINABLE,
     advance_run,
 )
@@ -57,9 +50,6 @@ Enqueue = Callable[[ObjectKey], None]
 MAX_TASKS: Final = 2_000
 """Tasks in one list of runs that are asked for with their tasks."""
 
-MANY_TASKS: Final = 500
-"""From here on, others are not made to wait while a run's answer is made."""
-
 MAX_ARTIFACT: Final = 32 * 1024 * 1024
 """The largest artifact that is answered as a message."""
 
@@ -71,12 +61,13 @@ _RETRIABLE = frozenset({FAILED, CANCELED})
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """The tasks of a run: those that the engine drives, as KFP 2 tells of them, and all of them as KFP 3 does.
+    """The tasks of a run: the ``details`` of those that the engine drives, as KFP 2 tells of them (JSON where they may
+    be many), and all of them as KFP 3 does.
 
     ``count`` is of all, also where there are no ``messages``.
     """
 
-    driven: Sequence[tables.Task]
+    details: Sequence[PipelineTaskDetail] | Raw
     count: int
     messages: Sequence[PipelineTask] = ()
 
@@ -109,69 +100,15 @@ def run_message(
         scheduled_at=timestamp(row.scheduled_at),
         finished_at=timestamp(row.finished_at),
         state=row.state,
-        error=_status(row.error),
-        run_details=None if tasks is None else RunDetails(task_details=task_details(tasks.driven)),
+        error=status(row.error),
+        run_details=None if tasks is None else RunDetails(task_details=cast("Any", tasks.details)),
         recurring_run_id=row.recurring_run_id or "",
-        state_history=_history(row.state_history),
+        state_history=history(row.state_history),
         plugins_input=row.plugins_input,
         pipeline_reference=reference,
         task_count=0 if tasks is None else tasks.count,
         tasks=() if tasks is None else tasks.messages,
     )
-
-
-def task_details(tasks: Sequence[tables.Task]) -> Sequence[PipelineTaskDetail]:
-    """The wire form of a run's tasks, each with the tasks below it."""
-    children: dict[str, list[ChildTask]] = {}
-    for task in tasks:
-        if task.parent_id is not None:
-            children.setdefault(task.parent_id, []).append(ChildTask(task_id=task.id, pod_name=task.pod_name))
-    return tuple(_task_detail(task, children.get(task.id, ())) for task in tasks)
-
-
-def _task_detail(task: tables.Task, children: Sequence[ChildTask]) -> PipelineTaskDetail:
-    pods = None
-    if task.pod_name or task.failed_pods:
-        pods = ExecutorDetail(main_job=task.pod_name, failed_main_jobs=tuple(task.failed_pods))
-    return PipelineTaskDetail(
-        run_id=task.run_id,
-        task_id=task.id,
-        display_name=task.display_name,
-        create_time=instant(task.created_at),
-        start_time=instant(task.started_at),
-        end_time=instant(task.finished_at),
-        executor_detail=pods,
-        state=_wire_state(task.state),
-        error=_status(task.error),
-        inputs=_artifact_lists(task.inputs),
-        outputs=_artifact_lists(task.outputs),
-        parent_task_id=task.parent_id or "",
-        state_history=_history(task.state_history),
-        pod_name=task.pod_name,
-        child_tasks=tuple(children),
-    )
-
-
-def _wire_state(state: str) -> str:
-    return SUCCEEDED if state == CACHED else state  # RuntimeState has no name for it
-
-
-def _artifact_lists(values: Mapping[str, Any]) -> Mapping[str, ArtifactList] | None:
-    artifacts: Mapping[str, Sequence[str]] = values.get("artifacts") or {}
-    return {key: ArtifactList(artifact_ids=tuple(ids)) for key, ids in artifacts.items()} or None
-
-
-def _history(entries: Sequence[Mapping[str, Any]]) -> Sequence[RuntimeStatus]:
-    return tuple(
-        RuntimeStatus(
-            update_time=entry["update_time"], state=_wire_state(entry["state"]), error=_status(entry.get("error"))
-        )
-        for entry in entries
-    )
-
-
-def _status(error: Mapping[str, Any] | None) -> Status | None:
-    return None if not error else Status(code=error.get("code", 0), message=error.get("message", ""))
 
 
 @dataclass(frozen=True)
@@ -182,6 +119,7 @@ class RunService:
     experiments: ExperimentStore
     pipelines: PipelineStore
     tasks: TaskMessages
+    details: TaskDetails
     stores: Stores
     clock: Clock
     enqueue: Enqueue
@@ -243,16 +181,16 @@ class RunService:
 
     async def _get(self, request: Request) -> Run:
         run_id = request.path_params["run_id"]
-        row = await self.runs.get(run_id)
+        row = await self.runs.head(run_id)
         if row is None:
             raise NotFound(f"Run {run_id} not found")
-        driven, reported = await self.runs.tasks(run_id), await self.tasks.reported((run_id,))
-        messages = await self.tasks.of((*driven, *reported)) if _full(request) else ()
-        tasks = Tasks(driven, len(driven) + len(reported), messages)
-        spec = wrapped(row.pipeline_spec, row.platform_spec)
-        if tasks.count < MANY_TASKS:
-            return run_message(row, spec, tasks)
-        return await asyncio.to_thread(run_message, row, spec, tasks)
+        reported = await self.tasks.reported((run_id,))
+        messages: Sequence[PipelineTask] = ()
+        if _full(request):
+            messages = await self.tasks.of((*await self.runs.tasks(run_id), *reported))
+        details, count = await self.details.of(run_id)
+        specs = await self._specs((row,))
+        return run_message(row, specs.get(run_id), Tasks(details if count else (), count + len(reported), messages))
 
     async def _list(self, request: Request) -> ListRunsResponse:
         query, full = list_query(request.query_params, _SCOPE), _full(request)
@@ -284,7 +222,9 @@ class RunService:
         messages: dict[str, list[PipelineTask]] = {}
         for message in await self.tasks.of(every):
             messages.setdefault(message.run_id, []).append(message)
-        full = {run_id: Tasks(driven.get(run_id, ()), len(each), each) for run_id, each in messages.items()}
+        full = {
+            run_id: Tasks(task_details(driven.get(run_id, ())), len(each), each) for run_id, each in messages.items()
+        }
         return tuple([run_message(row, specs.get(row.id), full.get(row.id, Tasks((), 0))) for row in rows])
 
     async def _archive(self, request: Request) -> Empty:

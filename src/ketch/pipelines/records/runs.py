@@ -9,9 +9,21 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Double, Select, cast, delete, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Select,
+    bindparam,
+    cast,
+    delete,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 from sqlalchemy import Text as SQLText
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -61,6 +73,50 @@ def _metric(key: str) -> Field | None:
     return Number(found.scalar_subquery())
 
 
+class Outline(NamedTuple):
+    """What of a task may change, and where it belongs; any change of its row changes this. ``history`` is how long its
+    state history is, ``error`` and ``started`` are as the database has them."""
+
+    id: str
+    parent_id: str | None
+    pod_name: str
+    state: str
+    attempt: int
+    started: int | None
+    error: str | None
+    history: int
+
+
+_OUTLINE = (
+    select(
+        Task.id,
+        Task.parent_id,
+        Task.pod_name,
+        Task.state,
+        Task.attempt,
+        type_coerce(Task.started_at, BigInteger),
+        cast(Task.error, SQLText),
+        func.length(cast(Task.state_history, SQLText)),
+    )
+    .where(Task.run_id == bindparam("run"))
+    .order_by(Task.created_at, Task.id)
+)
+_DETAILED: Select[*tuple[Any, ...]] = select(
+    Task.id,
+    Task.run_id,
+    Task.display_name,
+    Task.parent_id,
+    Task.created_at,
+    Task.started_at,
+    Task.finished_at,
+    Task.pod_name,
+    Task.failed_pods,
+    Task.state,
+    Task.error,
+    Task.inputs,
+    Task.outputs,
+    Task.state_history,
+)
 _UNREAD = (defer(Run.pipeline_spec), defer(Run.platform_spec))
 _LISTING = Listing(Run, Run.id, _FIELDS, options=_UNREAD, named=_metric)
 
@@ -87,6 +143,24 @@ class RunStore:
         """The run, or None."""
         async with self.database.session() as session:
             return await session.get(Run, run_id)
+
+    async def head(self, run_id: str) -> Run | None:
+        """The run without its specification, or None."""
+        async with self.database.session() as session:
+            return await session.get(Run, run_id, options=_UNREAD)
+
+    async def outline(self, run_id: str) -> Sequence[Outline]:
+        """What may change of all tasks of a run, in the order in which they were created."""
+
+        def work(connection: Connection) -> Sequence[Outline]:
+            return [Outline(*row) for row in connection.execute(_OUTLINE, {"run": run_id})]
+
+        return await self.database.read(work)
+
+    async def detailed(self, task_ids: Sequence[str]) -> Sequence[Any]:
+        """What there is to tell of these tasks, a few hundred at most; as rows with a Task's names."""
+        query = _DETAILED.where(Task.id.in_(task_ids))
+        return await self.database.read(lambda connection: connection.execute(query).all())
 
     async def exists(self, run_id: str) -> bool:
         """Whether there is such a run."""
