@@ -1,6 +1,7 @@
 """delete and deletecollection: at once, gracefully, or when the last finalizer is gone."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,9 @@ import msgspec
 from ketch.kube.codec import format_time
 from ketch.kube.errors import BadRequest, Conflict, NotFound
 from ketch.local.apiserver.absent import NO_ITEMS
+from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
+from ketch.local.apiserver.conversion import as_served
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.reading import ReadHandlers, not_found, store_key
 from ketch.local.apiserver.requests import Call, Target
@@ -68,7 +71,9 @@ class DeleteHandlers:
         reads: ReadHandlers,
         strategy_for: Callable[[ServedResource], Strategy],
         context_for: Callable[[Call], Context],
+        gate: Gate,
     ) -> None:
+        self._gate = gate
         self._store = store
         self._reads = reads
         self._strategy_for = strategy_for
@@ -82,11 +87,13 @@ class DeleteHandlers:
         if current is None:
             raise not_found(resource, target.name)
         self._check(resource, current.value, options.preconditions)
+        if not self._gate.idle:
+            current = await self._asked(call, target, resource, current, dry_run=dry_run)
         obj = self._marked(call, resource, current.value, options)
         if obj is None:
             if not dry_run:
                 await self._remove(resource, current)
-            return ObjectAnswer(value=_success(resource, current.value))
+            return ObjectAnswer(value=_success(resource, current.value), warnings=tuple(call.warnings))
         if obj == current.value or dry_run:
             await self._store.settled(current)
             return ObjectAnswer(resource, value=obj)
@@ -97,6 +104,18 @@ class DeleteHandlers:
 
         record = await self._store.put(current.key, build, expected=current.revision)
         return ObjectAnswer(resource, record)
+
+    async def _asked(
+        self, call: Call, target: Target, resource: ServedResource, current: Record, *, dry_run: bool
+    ) -> Record:
+        """The newest record, once nobody objects. Raises APIError for a refusal, NotFound."""
+        asked = replace(asked_of(call, target, resource, (None, as_served(resource, current.value))), dry_run=dry_run)
+        await self._gate.mutate(asked, call.warnings)
+        await self._gate.validate(asked, call.warnings)
+        newest = self._store.newest(current.key)
+        if newest is None or newest.value["metadata"]["uid"] != current.value["metadata"]["uid"]:
+            raise not_found(resource, target.name)
+        return newest
 
     async def delete_collection(self, call: Call, target: Target, resource: ServedResource) -> ListAnswer:
         """Delete all that a list with the same parameters would show."""

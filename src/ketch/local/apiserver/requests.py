@@ -19,7 +19,8 @@ class Call:
     """One request with its sender. ``path`` is decoded; ``query`` holds the last value of each parameter.
 
     ``shape`` is what the answer is to be shown as (Table, ..., a media type of its own), empty for as it is. ``agent``
-    is the client's User-Agent, from which an unnamed field manager takes its name.
+    is the client's User-Agent, from which an unnamed field manager takes its name. ``warnings`` gathers what the sender
+    is to be told beside the answer.
     """
 
     user: UserInfo
@@ -30,6 +31,7 @@ class Call:
     content_type: str = JSON_TYPE
     shape: str = ""
     agent: str = ""
+    warnings: list[str] = field(default_factory=list[str])
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter. Raises BadRequest."""

@@ -11,6 +11,10 @@ from ketch.kube.clock import SYSTEM_CLOCK, Clock
 from ketch.kube.doors import Door
 from ketch.kube.placement import Placement
 from ketch.kube.transport import APPLY_PATCH, Transport
+from ketch.local.apiserver.admission.budgets.ledger import Ledger
+from ketch.local.apiserver.admission.calls import Dial, dial_directly
+from ketch.local.apiserver.admission.chain import Chain
+from ketch.local.apiserver.admission.gate import Gate
 from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
 from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
 from ketch.local.apiserver.auth.rbac import Authorizer
@@ -35,9 +39,7 @@ from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
 from ketch.local.apiserver.subresources import SubresourceHandlers
-from ketch.local.apiserver.writing import WriteHandlers
-
-MANAGER = "ketch-apiserver"
+from ketch.local.apiserver.writing import SERVER, WriteHandlers
 
 
 class _Parts(NamedTuple):
@@ -48,20 +50,27 @@ class _Parts(NamedTuple):
     front: Front
     custom: CustomResources
     strategies: Strategies
+    gate: Gate
 
 
 class APIServer:
     """One embedded cluster's API: objects in ``database``, keys and certificates in ``pki``.
 
     ``start`` opens the store and makes what every cluster begins with; then ``transport`` serves this process and
-    ``serve`` the network. ``admissions`` decide about domains' kinds. Raises StoreCorrupt for a damaged or foreign
-    database.
+    ``serve`` the network. ``admissions`` decide about domains' kinds, ``dial`` reaches pods, where webhooks are.
+    Raises StoreCorrupt for a damaged or foreign database.
     """
 
     def __init__(
-        self, database: Path, pki: Path, clock: Clock = SYSTEM_CLOCK, admissions: Sequence[Admission[Any]] = ()
+        self,
+        database: Path,
+        pki: Path,
+        clock: Clock = SYSTEM_CLOCK,
+        admissions: Sequence[Admission[Any]] = (),
+        dial: Dial = dial_directly,
     ) -> None:
         self._admissions = admissions
+        self._dial = dial
         self._database = database
         self._clock = clock
         self._pki = pki
@@ -105,8 +114,11 @@ class APIServer:
 
         tokens = Tokens(self.authority.signing_key, self._clock, lookup)
         reads = ReadHandlers(store, self._clock)
-        writes = WriteHandlers(store, self._clock, strategies.find, context)
-        deletes = DeleteHandlers(store, reads, strategies.find, context)
+        chain = Chain(store, registry, authorizer, newest, listing, self._dial)
+        gate = Gate(chain, Ledger(store, self._clock, lambda key, status: writes.write_status(key, quotas, status)))
+        quotas = registry.find("", "v1", "resourcequotas")
+        writes = WriteHandlers(store, self._clock, strategies.find, context, gate)
+        deletes = DeleteHandlers(store, reads, strategies.find, context, gate)
         metrics = Metrics(store)
         handlers = Handlers(
             reads=reads,
@@ -121,7 +133,7 @@ class APIServer:
         router = Router(registry, authorizer, handlers)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
         self._parts = _Parts(
-            store, router, front, CustomResources(store, registry, writes, deletes, self._clock), strategies
+            store, router, front, CustomResources(store, registry, writes, deletes, self._clock), strategies, gate
         )
         await self._bootstrap(router, registry)
 
@@ -133,7 +145,7 @@ class APIServer:
 
     async def _bootstrap(self, router: Router, registry: Registry) -> None:
         """Apply what every cluster begins with; a start that finds all in place writes nothing."""
-        query = {"fieldManager": MANAGER, "force": "true"}
+        query = {"fieldManager": SERVER, "force": "true"}
         calls: list[Call] = []
         for body in initial_objects():
             resource = registry.find_kind(*stored_api_version(body), body["kind"])
@@ -181,4 +193,5 @@ class APIServer:
         parts.router.closed = True
         await parts.front.close()
         await parts.custom.close()
+        await parts.gate.close()
         await parts.store.close()

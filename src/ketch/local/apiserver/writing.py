@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ketch.kube.clock import Clock
@@ -23,7 +24,10 @@ from ketch.kube.errors import (
 from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from ketch.local.apiserver import metadata, patches
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ObjectAnswer
+from ketch.local.apiserver.auth.identity import LOOPBACK
+from ketch.local.apiserver.changes import applicable, may_go, same, stamped, take, with_status
 from ketch.local.apiserver.conversion import as_served, as_stored
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.reading import not_found, store_key
@@ -38,6 +42,8 @@ Change = Callable[[Mapping[str, Any]], Obj]
 """Makes the new object, in the version of the call, from the newest one."""
 
 ATTEMPTS = 8
+SERVER = "ketch-apiserver"
+"""The field manager of what the server itself writes."""
 LARGEST_OBJECT = 3 * 1024 * 1024
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
@@ -73,11 +79,18 @@ class WriteHandlers:
         clock: Clock,
         strategy_for: Callable[[ServedResource], Strategy],
         context_for: Callable[[Call], Context],
+        gate: Gate,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._gate = gate
         self._strategy_for = strategy_for
         self._context_for = context_for
+
+    @property
+    def clock(self) -> Clock:
+        """The server's time."""
+        return self._clock
 
     # create ---------------------------------------------------------------------------------------------------
 
@@ -91,6 +104,9 @@ class WriteHandlers:
         self, call: Call, target: Target, resource: ServedResource, obj: Obj, own: Callable[[Obj], Obj]
     ) -> ObjectAnswer:
         obj, warnings = self._understood(call, resource, obj)
+        if not self._gate.idle:
+            self._check_namespace(resource, target.namespace, str(obj["metadata"].get("name", "")))
+            obj = await self._changed_before(call, target, resource, obj)
         obj["metadata"] = dict(obj["metadata"])
         base = str(obj["metadata"].get("generateName") or "")
         generated = bool(base) and not obj["metadata"].get("name")
@@ -105,8 +121,26 @@ class WriteHandlers:
                 name = obj["metadata"]["name"]
                 details = StatusDetails(name=name, group=resource.group, kind=resource.plural)
                 raise AlreadyExists(f'{resource.qualified} "{name}" already exists', details) from taken
-            return ObjectAnswer(resource, record, as_served(resource, made), code=201, warnings=warnings)
+            told = (*warnings, *call.warnings)
+            return ObjectAnswer(resource, record, as_served(resource, made), code=201, warnings=told)
         raise AssertionError
+
+    async def _changed_before(self, call: Call, target: Target, resource: ServedResource, obj: Obj) -> Obj:
+        """A new object as webhooks want it; they see it completed."""
+        shown = as_stored(resource, fresh(obj))
+        if resource.has_status:
+            shown.pop("status", None)
+        with _well_formed(resource, shown):
+            resource.schema.default(shown)
+        if resource.namespaced:
+            shown["metadata"] = {**shown["metadata"], "namespace": target.namespace}
+        asked = asked_of(call, target, resource, (as_served(resource, shown), None))
+        changed = await self._gate.mutate(asked, call.warnings)
+        if changed is asked.obj:
+            return obj
+        made, _ = resource.schema.prune(fresh(changed))
+        metadata.check_path(made, resource, target.namespace, target.name)
+        return made
 
     async def _create_once(
         self, call: Call, target: Target, resource: ServedResource, obj: Obj, own: Callable[[Obj], Obj]
@@ -132,12 +166,21 @@ class WriteHandlers:
             with _well_formed(resource, made):
                 strategy.prepare_create(made, context)
                 self._check(resource, strategy, made, None, context)
+            if not self._gate.idle:
+                seen = asked_of(call, target, resource, (as_served(resource, made), None))
+                await self._gate.validate(replace(seen, name=name), call.warnings)
+            give_back = self._gate.charge(resource, key, made, new=True, dry_run=call.dry_run)
             if call.dry_run:
                 strategy.abandoned(made)
                 return None, made
-            record = await self._store.put(key, _stamped(made), expected=None)
-        except (APIError, StoreUnavailable):
+        except APIError:
+            strategy.abandoned(made)
+            raise
+        try:
+            record = await self._store.put(key, stamped(made), expected=None)
+        except (StoreUnavailable, WriteConflict):
             # Not when cancelled: what is staged will be written, whoever still waits for it.
+            give_back()
             strategy.abandoned(made)
             raise
         strategy.created(record.value)
@@ -178,7 +221,7 @@ class WriteHandlers:
             return fresh(obj)
 
         record, value = await self.rewrite(call, target, resource, change)
-        return ObjectAnswer(resource, record, as_served(resource, value), warnings=warnings)
+        return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
 
     async def patch(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         """Change an object by a patch; apply also creates. Raises as update, and UnsupportedMedia."""
@@ -213,7 +256,7 @@ class WriteHandlers:
             return patched
 
         record, value = await self.rewrite(call, target, resource, change)
-        return ObjectAnswer(resource, record, as_served(resource, value), warnings=warnings)
+        return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
 
     async def _apply(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         if not call.query.get("fieldManager"):
@@ -225,7 +268,7 @@ class WriteHandlers:
         if body["metadata"].get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
         applied, warnings = self._understood(call, resource, body)
-        applied = _applicable(resource, applied, target.subresource)
+        applied = applicable(resource, applied, target.subresource)
         force = call.flag("force")
 
         def merged(live: Mapping[str, Any] | None) -> Obj:
@@ -250,10 +293,10 @@ class WriteHandlers:
                     answer = await self._apply_first(call, target, resource, merged)
                 except AlreadyExists:
                     continue
-                answer.warnings = warnings
+                answer.warnings = (*warnings, *call.warnings)
                 return answer
             record, value = await self.rewrite(call, target, resource, change)
-            return ObjectAnswer(resource, record, as_served(resource, value), warnings=warnings)
+            return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
         raise conflict(resource, target.name, MODIFIED)
 
     async def _apply_first(
@@ -276,18 +319,31 @@ class WriteHandlers:
 
         The record is None for a dry run. Raises what ``change`` raises, NotFound, Invalid.
         """
+        if self._gate.idle:
+            return await self._rewrite(call, target, resource, change)
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._rewrite(call, target, resource, change)
+            except WriteConflict:
+                continue  # somebody wrote while others were asked
+        raise conflict(resource, target.name, MODIFIED)
+
+    async def _rewrite(
+        self, call: Call, target: Target, resource: ServedResource, change: Change
+    ) -> tuple[Record | None, Obj]:
         key = store_key(resource, target)
         strategy, context = self._strategy_for(resource), self._context_for(call)
         current = self._store.newest(key)
         if current is None:
             raise not_found(resource, target.name)
         old = current.value
-        obj = as_stored(resource, change(as_served(resource, old)))
-        obj["metadata"] = dict(obj["metadata"])
-        if target.subresource == "status":
-            obj = _with_status(resource, obj, old)
-        elif resource.has_status:
-            _take(obj, old, "status")
+        obj = _shaped(resource, target, as_stored(resource, change(as_served(resource, old))), old)
+        if not self._gate.idle:
+            asked = asked_of(call, target, resource, (as_served(resource, obj), as_served(resource, old)))
+            changed = await self._gate.mutate(asked, call.warnings)
+            if changed is not asked.obj:
+                pruned, _ = resource.schema.prune(fresh(changed))
+                obj = _shaped(resource, target, as_stored(resource, pruned), old)
         with _well_formed(resource, obj):
             if target.subresource != "status" or resource.custom:
                 resource.schema.default(obj)
@@ -297,19 +353,34 @@ class WriteHandlers:
             obj = patches.take_ownership(
                 old, obj, resource.schema, self._manager(call, resource, target.subresource, context)
             )
-        if _same(obj, old):
+        if same(obj, old):
             return await self._settled(current), old
         with _well_formed(resource, obj):
             self._check(resource, strategy, obj, old, context)
         if target.subresource != "status":
             metadata.advance_generation(resource, obj, old)
+        if not self._gate.idle:
+            asked = asked_of(call, target, resource, (as_served(resource, obj), as_served(resource, old)))
+            await self._gate.validate(asked, call.warnings)
+        return await self._replace(call, resource, current, obj)
+
+    async def _replace(
+        self, call: Call, resource: ServedResource, current: Record, obj: Obj
+    ) -> tuple[Record | None, Obj]:
+        """Write ``obj`` in the place of ``current``, or let it go where that was all that held it."""
+        key, strategy = current.key, self._strategy_for(resource)
+        give_back = self._gate.charge(resource, key, obj, new=False, dry_run=call.dry_run)
         if call.dry_run:
             return None, obj
-        if "deletionTimestamp" in obj["metadata"] and _may_go(strategy, obj):
-            record = await self._store.remove(key, _stamped(obj), expected=current.revision)
-            strategy.removed(record.value)
-        else:
-            record = await self._store.put(key, _stamped(obj), expected=current.revision)
+        try:
+            if "deletionTimestamp" in obj["metadata"] and may_go(strategy, obj):
+                record = await self._store.remove(key, stamped(obj), expected=current.revision)
+                strategy.removed(record.value)
+            else:
+                record = await self._store.put(key, stamped(obj), expected=current.revision)
+        except (StoreUnavailable, WriteConflict):
+            give_back()
+            raise
         return record, record.value
 
     async def bind(self, call: Call, target: Target, resource: ServedResource, change: Change) -> None:
@@ -325,7 +396,16 @@ class WriteHandlers:
         others = [item for item in status.get("conditions") or NO_ITEMS if item.get("type") != "PodScheduled"]
         status["conditions"] = [*others, condition]
         metadata.advance_generation(resource, obj, current.value)
-        await self._store.put(key, _stamped(obj), expected=current.revision)
+        await self._store.put(key, stamped(obj), expected=current.revision)
+
+    async def write_status(self, key: StoreKey, resource: ServedResource, status: Obj) -> None:
+        """Replace a status by the server's own word; nothing happens when it says that already. Raises APIError."""
+        target = Target(resource.group, resource.version, resource.plural, key.namespace, key.name, "status", "update")
+
+        def change(newest: Mapping[str, Any]) -> Obj:
+            return {**newest, "status": status}
+
+        await self.rewrite(Call(LOOPBACK, "PUT", "", {"fieldManager": SERVER}), target, resource, change)
 
     async def finalize(self, call: Call, target: Target, resource: ServedResource, finalizers: list[str]) -> Record:
         """Replace a namespace's ``spec.finalizers``; without any it goes, if nothing else holds it."""
@@ -336,9 +416,9 @@ class WriteHandlers:
         obj: Obj = {**current.value, "metadata": {**current.value["metadata"]}}
         obj["spec"] = {**(obj.get("spec") or NOTHING), "finalizers": finalizers}
         strategy = self._strategy_for(resource)
-        if "deletionTimestamp" in obj["metadata"] and _may_go(strategy, obj) and not call.dry_run:
-            return await self._store.remove(key, _stamped(obj), expected=current.revision)
-        return await self._store.put(key, _stamped(obj), expected=current.revision)
+        if "deletionTimestamp" in obj["metadata"] and may_go(strategy, obj) and not call.dry_run:
+            return await self._store.remove(key, stamped(obj), expected=current.revision)
+        return await self._store.put(key, stamped(obj), expected=current.revision)
 
     async def _settled(self, record: Record) -> Record:
         """The newest record, once it is on disk: an answer must not run ahead of the log."""
@@ -393,63 +473,14 @@ def _well_formed(resource: ServedResource, obj: Obj) -> Generator[None]:
         raise
 
 
-def _stamped(obj: Obj) -> Callable[[int], Obj]:
-    def build(revision: int) -> Obj:
-        obj["metadata"]["resourceVersion"] = str(revision)
-        return obj
-
-    return build
-
-
-def _may_go(strategy: Strategy, obj: Mapping[str, Any]) -> bool:
-    meta = obj["metadata"]
-    return not (meta.get("finalizers") or meta.get("deletionGracePeriodSeconds") or strategy.deletion_hooks(obj))
-
-
-def _applicable(resource: ServedResource, applied: Obj, subresource: str) -> Obj:
-    """What of an applied object counts where status is a subresource: all but it, or it alone."""
-    if subresource == "status":
-        names = ("name", "namespace", "uid", "resourceVersion")
-        meta = {name: applied["metadata"][name] for name in names if name in applied["metadata"]}
-        return {
-            **{name: applied[name] for name in ("apiVersion", "kind", "status") if name in applied},
-            "metadata": meta,
-        }
+def _shaped(resource: ServedResource, target: Target, obj: Obj, old: Mapping[str, Any]) -> Obj:
+    """What of a changed object counts: its status alone, or all but that."""
+    obj["metadata"] = dict(obj["metadata"])
+    if target.subresource == "status":
+        return with_status(resource, obj, old)
     if resource.has_status:
-        return {name: item for name, item in applied.items() if name != "status"}
-    return applied
-
-
-def _take(obj: Obj, old: Mapping[str, Any], name: str) -> None:
-    if name in old:
-        obj[name] = old[name]
-    else:
-        obj.pop(name, None)
-
-
-def _with_status(resource: ServedResource, obj: Obj, old: Mapping[str, Any]) -> Obj:
-    """Only status counts, and of the metadata the labels and annotations of built-in kinds, as in Kubernetes."""
-    if not resource.has_status:
-        raise MethodNotAllowed(f"{resource.plural} have no status subresource")
-    changed = {**old, "metadata": {**old["metadata"]}}
-    if "managedFields" in obj["metadata"]:
-        changed["metadata"]["managedFields"] = obj["metadata"]["managedFields"]
-    if not resource.custom:
-        for name in ("labels", "annotations"):
-            _take(changed["metadata"], obj["metadata"], name)
-    _take(changed, obj, "status")
-    return changed
-
-
-def _same(obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Whether nothing changed. Who owns what counts, when they wrote does not."""
-    if any(obj.get(name) != old.get(name) for name in {*obj, *old} - {"metadata"}):
-        return False
-    new_meta, old_meta = dict(obj["metadata"]), dict(old["metadata"])
-    new_managed, old_managed = new_meta.pop("managedFields", None), old_meta.pop("managedFields", None)
-    new_meta.pop("resourceVersion", None)
-    old_meta.pop("resourceVersion", None)
-    return new_meta == old_meta and patches.same_ownership(new_managed, old_managed)
+        take(obj, old, "status")
+    return obj
 
 
 def too_large(size: int) -> APIError:

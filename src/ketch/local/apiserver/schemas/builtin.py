@@ -31,6 +31,7 @@ class KindInfo(NamedTuple):
 
 
 _EVERYTHING = ("all",)
+REGISTRATION = "admissionregistration.k8s.io"
 
 CORE = (
     KindInfo("", "v1", "Pod", "pods", short_names=("po",), categories=_EVERYTHING, has_status=True),
@@ -78,6 +79,10 @@ CLUSTER = (
     KindInfo("networking.k8s.io", "v1", "Ingress", "ingresses", True, ("ing",), (), True),
     KindInfo("networking.k8s.io", "v1", "IngressClass", "ingressclasses", False),
     KindInfo("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True, ("netpol",)),
+    KindInfo(REGISTRATION, "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", False),
+    KindInfo(REGISTRATION, "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False),
+    KindInfo(REGISTRATION, "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False, has_status=True),
+    KindInfo(REGISTRATION, "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", False),
     KindInfo("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", False),
     KindInfo("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False, ("pc",)),
     KindInfo("storage.k8s.io", "v1", "StorageClass", "storageclasses", False, ("sc",)),

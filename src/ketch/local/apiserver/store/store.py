@@ -40,6 +40,7 @@ class Store:
         self._in_flight = 0
         self._watchers = Watchers()
         self._observers: dict[str, list[Callable[[Change], None]]] = {}
+        self._observers_of_all: list[Callable[[Change], None]] = []
         for key, revision, value in self._journal.objects():
             self._collection(key.resource).load(Record(key, orjson.loads(value), revision, value))
         self._loaded = self._revision
@@ -168,6 +169,8 @@ class Store:
                 del self._commits[record.key]
             for observer in self._observers.get(record.key.resource, ()):
                 observer(change)
+            for observer in self._observers_of_all:
+                observer(change)
             self._watchers.publish(change)
             if not committed.done():
                 committed.set_result(record)
@@ -188,6 +191,10 @@ class Store:
     def observe(self, resource: str, observer: Callable[[Change], None]) -> None:
         """Call ``observer`` with each committed change, before its writer and its watchers hear of it."""
         self._observers.setdefault(resource, []).append(observer)
+
+    def observe_all(self, observer: Callable[[Change], None]) -> None:
+        """Call ``observer`` with each committed change of whatever resource, as ``observe`` does."""
+        self._observers_of_all.append(observer)
 
     def watch(self, resource: str, namespace: str | None, after: int | None) -> tuple[Watcher, Sequence[Change]]:
         """Begin to watch: the watcher, and what happened after ``after`` (None: now) already. Raises Expired.

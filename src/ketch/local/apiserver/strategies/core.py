@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.causes import invalid, required, unsupported
-from ketch.kube.errors import Cause, Invalid
+from ketch.kube.errors import Cause, Forbidden, Invalid
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.limits import claim_troubles, joined
 
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 RESERVED_ADDRESSES = 256
@@ -219,6 +220,10 @@ class ClaimStrategy(Strategy):
             ]
             if default:
                 obj["spec"]["storageClassName"] = default[0]
+        meta = obj["metadata"]
+        if troubles := claim_troubles(obj["spec"], context.listing("/limitranges", meta["namespace"])):
+            name = meta.get("name", "")
+            raise Forbidden(f'persistentvolumeclaims "{name}" is forbidden: {joined(troubles)}')
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Modes and size are there; nothing changes but size and the volume's name."""

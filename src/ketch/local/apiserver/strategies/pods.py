@@ -14,6 +14,7 @@ from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.limits import complete_pod, joined, pod_troubles
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a place, no secret  # a place, no secret
 ENVIRONMENT_NAME = re.compile(r"^[^=\x00-\x1f\x7f]+$")
@@ -56,6 +57,11 @@ class PodStrategy(Strategy):
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Service account and its token, tolerations, priority, first status."""
         spec = obj["spec"]
+        ranges = context.listing("/limitranges", obj["metadata"]["namespace"])
+        if ranges:
+            complete_pod(spec, ranges)
+            if troubles := pod_troubles(spec, ranges):
+                raise Forbidden(f'pods "{obj["metadata"].get("name", "")}" is forbidden: {joined(troubles)}')
         obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
         self._service_account(obj, context)
         self._tolerations(spec)

@@ -18,7 +18,10 @@ from ketch.local.apiserver.strategies.core import (
 )
 from ketch.local.apiserver.strategies.custom import AdmittedStrategy
 from ketch.local.apiserver.strategies.definitions import DefinitionStrategy
+from ketch.local.apiserver.strategies.limiting import LimitRangeStrategy, QuotaStrategy
 from ketch.local.apiserver.strategies.pods import PodStrategy
+from ketch.local.apiserver.strategies.policies import workload_strategies
+from ketch.local.apiserver.strategies.registrations import PolicyBindingStrategy, PolicyStrategy, WebhookStrategy
 from ketch.local.apiserver.strategies.workloads import JobStrategy, TemplateStrategy
 
 RBAC = "rbac.authorization.k8s.io"
@@ -45,12 +48,17 @@ class Strategies:
             "/persistentvolumes": PhaseStrategy("Pending"),
             "apps/deployments": template,
             "apps/replicasets": template,
-            "apps/statefulsets": template,
-            "apps/daemonsets": template,
             "batch/jobs": JobStrategy(),
             f"{RBAC}/rolebindings": RoleReferenceStrategy(),
             f"{RBAC}/clusterrolebindings": RoleReferenceStrategy(),
+            "admissionregistration.k8s.io/mutatingwebhookconfigurations": WebhookStrategy(),
+            "admissionregistration.k8s.io/validatingwebhookconfigurations": WebhookStrategy(),
+            "admissionregistration.k8s.io/validatingadmissionpolicies": PolicyStrategy(),
+            "admissionregistration.k8s.io/validatingadmissionpolicybindings": PolicyBindingStrategy(),
+            "/limitranges": LimitRangeStrategy(),
+            "/resourcequotas": QuotaStrategy(),
             "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),
+            **workload_strategies(),
             **admitted,
         }
 

@@ -6,7 +6,7 @@ Law: functions change the fresh object they are given, set only what is absent, 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ketch.local.apiserver.schemas.defaults import batch, cluster, core, workloads
+from ketch.local.apiserver.schemas.defaults import admission, batch, cluster, core, workloads
 
 Default = Callable[[dict[str, Any]], None]
 
@@ -33,6 +33,11 @@ _DEFAULTS: Mapping[tuple[str, str], Default] = {
     ("autoscaling", "HorizontalPodAutoscaler"): cluster.autoscaler,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): cluster.custom_resource_definition,
     ("discovery.k8s.io", "EndpointSlice"): cluster.endpoint_slice,
+    ("", "LimitRange"): core.limit_range,
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): admission.mutating_webhooks,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): admission.webhooks,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): admission.policy,
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): admission.binding,
 }
 
 

@@ -156,3 +156,17 @@ def namespace(obj: Obj) -> None:
     if name:
         meta = obj["metadata"]
         meta["labels"] = {**(meta.get("labels") or NOTHING), "kubernetes.io/metadata.name": name}
+
+
+def limit_range(obj: Obj) -> None:
+    """A LimitRange: what is not said follows from what is."""
+    for item in dicts(obj.setdefault("spec", {}).get("limits")):
+        if item.get("type") != "Container":
+            continue
+        given: dict[str, Obj] = {name: item.get(name) or {} for name in ("max", "min", "default", "defaultRequest")}
+        default = {**given["max"], **given["default"]}
+        requests = {**given["min"], **default, **given["defaultRequest"]}
+        if default:
+            item["default"] = default
+        if requests:
+            item["defaultRequest"] = requests
