@@ -1,7 +1,7 @@
 """The whole API as one ASGI application."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
 from starlette.applications import Starlette
@@ -11,6 +11,7 @@ from starlette.routing import Mount
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
+from ketch.kube.metrics import Registry
 from ketch.metadata.artifacts import ArtifactStore
 from ketch.metadata.database import Database
 from ketch.metadata.lineage import Lineage
@@ -64,11 +65,12 @@ class Backing:
     engines: Engines
     version: str
     packages: PackageFetcher
+    metrics: Registry = field(default_factory=Registry)
 
 
 def application(backing: Backing) -> Starlette:
     """All services, below ``/apis`` and ``/pipeline/apis``."""
-    operations, metrics = _operations(backing), Metrics(RunStore(backing.database))
+    operations, metrics = _operations(backing), Metrics(RunStore(backing.database), backing.metrics)
     described_as = {f"/apis/{version}": each for version, each in operations.items()}
     document = served(described(described_as, backing.version))
     every = [operation for several in operations.values() for operation in several]

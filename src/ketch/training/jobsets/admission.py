@@ -7,13 +7,23 @@ from typing import Final
 import msgspec
 
 from ketch.kube.admission import Admission, View
-from ketch.kube.causes import duplicate, forbidden, immutable, invalid, required
+from ketch.kube.causes import duplicate, forbidden, immutable, invalid, required, unsupported
 from ketch.kube.errors import Cause
 from ketch.training.jobsets.desired import job_name, replicas_of
 from ketch.training.jobsets.types import JobSet, Network, ReplicatedJob, StartupPolicy, SuccessPolicy
 
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
+_SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+JOB_FAILURES: Final = (
+    "BackoffLimitExceeded",
+    "DeadlineExceeded",
+    "FailedIndexes",
+    "MaxFailedIndexesExceeded",
+    "PodFailurePolicy",
+)
+"""Why a Job fails."""
+
 GROUP: Final = "default"
 """The group of replicated jobs that name none."""
 
@@ -54,6 +64,7 @@ class JobSetAdmission(Admission[JobSet]):
             yield from self._check_names(obj, replicated, path)
             seen.add(replicated.name)
         yield from self._check_targets(obj, seen)
+        yield from self._check_network(obj)
         if old is not None:
             yield from self._check_changes(obj, old)
 
@@ -66,8 +77,7 @@ class JobSetAdmission(Admission[JobSet]):
     def _check_names(self, obj: JobSet, replicated: ReplicatedJob, path: str) -> Iterable[Cause]:
         """The longest host name of a pod must be a DNS label."""
         last = max(replicas_of(replicated) - 1, 0)
-        pods = replicated.template.spec.completions or replicated.template.spec.parallelism or 1
-        name = f"{job_name(obj, replicated, last)}-{max(pods - 1, 0)}"
+        name = f"{job_name(obj, replicated, last)}-{max(_pods_of(replicated) - 1, 0)}"
         if not _DNS_1035.fullmatch(name) or len(name) > _LONGEST_NAME:
             message = f"its pods would be called {name}: at most {_LONGEST_NAME} lower case letters, digits and '-'"
             yield invalid(f"{path}.name", replicated.name, message)
@@ -83,6 +93,9 @@ class JobSetAdmission(Admission[JobSet]):
             for name in rule.target_replicated_jobs:
                 if name not in names:
                     yield invalid(f"{path}.targetReplicatedJobs", name, "there is no such replicated job")
+            for reason in rule.on_job_failure_reasons:
+                if reason not in JOB_FAILURES:
+                    yield unsupported(f"{path}.onJobFailureReasons", reason, JOB_FAILURES)
             for pattern in rule.on_job_failure_message_patterns:
                 try:
                     re.compile(pattern)
@@ -91,9 +104,24 @@ class JobSetAdmission(Admission[JobSet]):
         in_order = spec.startup_policy and spec.startup_policy.startup_policy_order == "InOrder"
         if in_order and any(each.depends_on for each in spec.replicated_jobs):
             yield forbidden("spec.startupPolicy", "InOrder and dependsOn exclude each other")
-        if spec.coordinator and spec.coordinator.replicated_job not in names:
-            name = spec.coordinator.replicated_job
-            yield invalid("spec.coordinator.replicatedJob", name, "there is no such replicated job")
+
+    def _check_network(self, obj: JobSet) -> Iterable[Cause]:
+        """Names that others can reach: the subdomain, and the pod that leads."""
+        subdomain = obj.spec.network.subdomain if obj.spec.network else ""
+        if subdomain and (not _SUBDOMAIN.fullmatch(subdomain) or len(subdomain) > _LONGEST_NAME):
+            message = f"at most {_LONGEST_NAME} lower case letters, digits and '-'"
+            yield invalid("spec.network.subdomain", subdomain, message)
+        coordinator, path = obj.spec.coordinator, "spec.coordinator"
+        if coordinator is None:
+            return
+        lead = next((each for each in obj.spec.replicated_jobs if each.name == coordinator.replicated_job), None)
+        if lead is None:
+            yield invalid(f"{path}.replicatedJob", coordinator.replicated_job, "there is no such replicated job")
+            return
+        if coordinator.job_index >= replicas_of(lead):
+            yield invalid(f"{path}.jobIndex", coordinator.job_index, f"must be less than {replicas_of(lead)}")
+        if coordinator.pod_index >= _pods_of(lead):
+            yield invalid(f"{path}.podIndex", coordinator.pod_index, f"must be less than {_pods_of(lead)}")
 
     def _check_changes(self, obj: JobSet, old: JobSet) -> Iterable[Cause]:
         """Pods are made once; while nothing runs, their templates may change."""
@@ -101,6 +129,11 @@ class JobSetAdmission(Admission[JobSet]):
             yield immutable("spec.managedBy", obj.spec.managed_by)
         if not old.spec.suspend and obj.spec.replicated_jobs != old.spec.replicated_jobs:
             yield forbidden("spec.replicatedJobs", "may only change while the JobSet is suspended")
+
+
+def _pods_of(replicated: ReplicatedJob) -> int:
+    """How many indexes each of its Jobs has."""
+    return replicated.template.spec.completions or replicated.template.spec.parallelism or 1
 
 
 def _success(policy: SuccessPolicy) -> SuccessPolicy:

@@ -10,6 +10,7 @@ from ketch.kube.admission import Admission, View
 from ketch.kube.causes import forbidden, immutable, invalid, required, unsupported
 from ketch.kube.errors import Cause
 from ketch.training.checkpoints.contract import problems as checkpoint_problems
+from ketch.training.jobsets.types import ReplicatedJob
 from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, TRAINER, ancestor_of
 from ketch.training.trainjobs.policies import NODE, RESERVED
 from ketch.training.trainjobs.types import (
@@ -24,6 +25,9 @@ from ketch.training.trainjobs.types import (
     TrainJob,
     TrainJobSpec,
 )
+
+VOLUME: Final = "initializer"
+"""What initializers write to."""
 
 _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
@@ -111,6 +115,16 @@ def _changes(new: TrainJobSpec, old: TrainJobSpec) -> Iterable[Cause]:
         yield forbidden("spec.runtimePatches", "may only change while the job is suspended")
 
 
+def _initializer(replicated: ReplicatedJob, step: str, here: str) -> Iterable[Cause]:
+    """It is found by its name, and brings what it fetches to the volume that the trainer reads."""
+    if replicated.name != step:
+        yield invalid(f"{here}.name", replicated.name, f'must be "{step}"')
+    path = f"{here}.template.spec.template.spec.containers"
+    for number, container in enumerate(replicated.template.spec.template.spec.containers):
+        if container.name == step and VOLUME not in {each.name for each in container.volume_mounts}:
+            yield required(f"{path}[{number}].volumeMounts", f'the volume "{VOLUME}", which it shares with the trainer')
+
+
 class RuntimeAdmission(Admission[Any]):
     """Checks runtimes of either scope."""
 
@@ -132,6 +146,8 @@ class RuntimeAdmission(Admission[Any]):
                 yield required(f"{here}.template.spec.template.spec.containers", f'a container named "{wanted}"')
             elif step and step not in (TRAINER, DATASET, MODEL):
                 yield unsupported(f"{here}.template.metadata.labels", step, (TRAINER, DATASET, MODEL))
+            elif step in (DATASET, MODEL):
+                yield from _initializer(replicated, step, here)
         if spec.pod_group_policy is not None and spec.pod_group_policy.volcano is not None:
             yield unsupported("spec.podGroupPolicy", "volcano", ("coscheduling",))
         policy = spec.ml_policy
