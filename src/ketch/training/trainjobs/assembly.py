@@ -4,19 +4,28 @@ In this order: the runtime's template; the job's own trainer, initializers and n
 tells; the runtime patches, which have the last word.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ketch.kube.codec import decode, encode
-from ketch.kube.meta import ObjectMeta
+from ketch.kube.meta import KubeObject, ObjectMeta
 from ketch.kube.owners import controlled_by
-from ketch.kube.types.containers import Container, ContainerPort, EnvFromSource, EnvVar, LocalReference
+from ketch.kube.types.containers import (
+    Container,
+    ContainerPort,
+    EnvFromSource,
+    EnvVar,
+    LocalReference,
+    ResourceRequirements,
+)
 from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupSpec
 from ketch.training.jobsets.desired import replicas_of
 from ketch.training.jobsets.types import JobSet, JobSetSpec, ReplicatedJob
+from ketch.training.trainjobs import torchtune
 from ketch.training.trainjobs.merging import merged
+from ketch.training.trainjobs.mpi import MPI
 from ketch.training.trainjobs.policies import NODE, PORT, Nodes, told_by
 from ketch.training.trainjobs.types import Source, TrainingRuntimeSpec, TrainJob
 
@@ -60,14 +69,52 @@ def jobset_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> JobSet:
     return controlled_by(job, msgspec.structs.replace(patched, spec=suspended))
 
 
+def mpi_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> MPI | None:
+    """The job under the MPI policy, if it is that runtime's."""
+    policy = runtime.ml_policy.mpi if runtime.ml_policy else None
+    if policy is None:
+        return None
+    step = trainer_step(runtime)
+    container = trainer_container(job, runtime)
+    resources = container.resources if container else ResourceRequirements()
+    return MPI(job, policy, nodes_of(job, runtime), resources, step.name if step else "")
+
+
+def trainer_step(runtime: TrainingRuntimeSpec) -> ReplicatedJob | None:
+    """The replicated job that the runtime calls its trainer."""
+    return next((each for each in runtime.template.spec.replicated_jobs if ancestor_of(each) == TRAINER), None)
+
+
+def trainer_container(job: TrainJob, runtime: TrainingRuntimeSpec) -> Container | None:
+    """The container that trains, with what the job says of it."""
+    step = trainer_step(runtime)
+    containers = step.template.spec.template.spec.containers if step else ()
+    return next((_overridden(each, job) for each in containers if each.name == NODE), None)
+
+
+def objects_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> Sequence[KubeObject]:
+    """What the policy needs beside the JobSet."""
+    mpi = mpi_of(job, runtime)
+    return mpi.objects() if mpi else ()
+
+
+def _is_gang(replicated: ReplicatedJob, runtime: TrainingRuntimeSpec) -> bool:
+    """Whether its pods are placed together. A launcher comes when its nodes are ready, so it cannot be one of them."""
+    mpi = runtime.ml_policy is not None and runtime.ml_policy.mpi is not None
+    servers = {each.name for each in runtime.template.spec.replicated_jobs} & {NODE} if mpi else ()
+    return replicated.name == NODE if servers else ancestor_of(replicated) == TRAINER
+
+
 def pod_group_of(job: TrainJob, runtime: TrainingRuntimeSpec) -> PodGroup | None:
     """What makes the nodes start together, if the runtime says so. Initializers come before and are not of it."""
     policy = runtime.pod_group_policy
     if policy is None or policy.coscheduling is None:
         return None
-    steps = [each for each in runtime.template.spec.replicated_jobs if ancestor_of(each) == TRAINER]
+    steps = [each for each in runtime.template.spec.replicated_jobs if _is_gang(each, runtime)]
+    mpi = mpi_of(job, runtime)
+    each_has = nodes_of(job, runtime) if mpi is None else mpi.count(NODE)
     spec = PodGroupSpec(
-        min_member=nodes_of(job, runtime) * max(sum(map(replicas_of, steps)), 1),
+        min_member=each_has * max(sum(map(replicas_of, steps)), 1),
         schedule_timeout_seconds=policy.coscheduling.schedule_timeout_seconds,
     )
     metadata = ObjectMeta(name=job.metadata.name, namespace=job.metadata.namespace)
@@ -88,34 +135,66 @@ def _step(replicated: ReplicatedJob, job: TrainJob, runtime: TrainingRuntimeSpec
             return _initializer(replicated, DATASET, initializer.dataset if initializer else None)
         case "model-initializer":
             return _initializer(replicated, MODEL, initializer.model if initializer else None)
+        case "" if replicated.name == NODE and runtime.ml_policy is not None and runtime.ml_policy.mpi is not None:
+            return _servers(replicated, job, runtime)
         case _:
             return replicated
 
 
 def _trainer(replicated: ReplicatedJob, job: TrainJob, runtime: TrainingRuntimeSpec) -> ReplicatedJob:
     """So many pods as there are nodes, each told of the others."""
-    count = nodes_of(job, runtime)
-    tell = told_by(runtime.ml_policy)
+    tell, mpi = told_by(runtime.ml_policy), mpi_of(job, runtime)
+    count = nodes_of(job, runtime) if mpi is None else mpi.count(replicated.name)
 
     def changed(container: Container) -> Container:
         if container.name != NODE:
             return container
         own = _overridden(container, job)
+        if mpi is not None:
+            return msgspec.structs.replace(own, env=_with(own.env, mpi.environment(replicated.name)))
         if tell is None:
             return own
-        told = tell(Nodes(job, count, own, replicated.name))
+        nodes = Nodes(job, count, own, replicated.name)
         ports = own.ports if any(each.container_port == PORT for each in own.ports) else (*own.ports, _PORT)
-        return msgspec.structs.replace(own, env=_with(own.env, told), ports=ports)
+        told, command = tell(nodes), own.command
+        if torchtune.is_torchtune(nodes):
+            command = tuple(torchtune.command_of(nodes, container))
+            told = [each for each in told if each.name not in torchtune.SAID_BY_COMMAND]
+        return msgspec.structs.replace(own, env=_with(own.env, told), ports=ports, command=command)
 
-    job_spec = replicated.template.spec
+    return _sized(replicated, count, changed, job, runtime)
+
+
+def _servers(replicated: ReplicatedJob, job: TrainJob, runtime: TrainingRuntimeSpec) -> ReplicatedJob:
+    """The nodes in which a launcher starts processes: the same image, variables and resources, their own command."""
+    mpi = mpi_of(job, runtime)
+    assert mpi is not None
+
+    def changed(container: Container) -> Container:
+        if container.name != NODE:
+            return container
+        own = _overridden(container, job)
+        return msgspec.structs.replace(own, command=container.command, args=container.args)
+
+    return _sized(replicated, mpi.count(replicated.name), changed, job, runtime)
+
+
+def _sized(
+    replicated: ReplicatedJob,
+    count: int,
+    change: Callable[[Container], Container],
+    job: TrainJob,
+    runtime: TrainingRuntimeSpec,
+) -> ReplicatedJob:
+    job_spec, mpi = replicated.template.spec, mpi_of(job, runtime)
     pod = job_spec.template
-    containers = tuple(map(changed, pod.spec.containers))
     labels = pod.metadata.labels
-    if (group := pod_group_of(job, runtime)) is not None:
+    if _is_gang(replicated, runtime) and (group := pod_group_of(job, runtime)) is not None:
         labels = {**labels, POD_GROUP_LABEL: group.metadata.name}
-    metadata = msgspec.structs.replace(pod.metadata, labels=labels)
-    pod_spec = msgspec.structs.replace(pod.spec, containers=containers)
-    pod = msgspec.structs.replace(pod, metadata=metadata, spec=pod_spec)
+    pod_spec = msgspec.structs.replace(pod.spec, containers=tuple(map(change, pod.spec.containers)))
+    if mpi is not None:
+        pod_spec = mpi.dressed(replicated.name, pod_spec)
+    pod = msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, labels=labels), spec=pod_spec)
     job_spec = msgspec.structs.replace(job_spec, template=pod, parallelism=count, completions=count)
     return _with_spec(replicated, job_spec)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ketch.kube.quantities import QuantityError, parse_quantity
-from ketch.kube.types.containers import Container, EnvVar, EnvVarSource, ObjectFieldSelector
+from ketch.kube.types.containers import Container, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceRequirements
 from ketch.training.trainjobs.types import MLPolicy, TrainJob
 
 PORT: Final = 29500
@@ -59,6 +59,12 @@ def processes_of(nodes: Nodes) -> str:
             return str(limits[device])
     cpus = _whole(str(limits["cpu"])) if "cpu" in limits else 0
     return str(cpus) if cpus else _AUTO
+
+
+def gpus_of(resources: ResourceRequirements) -> int:
+    """How many devices a node has."""
+    told = resources.limits or resources.requests
+    return sum(_whole(str(amount)) for name, amount in told.items() if name in _DEVICES or "gpu" in name.lower())
 
 
 def _whole(quantity: str) -> int:

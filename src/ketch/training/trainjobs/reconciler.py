@@ -16,7 +16,15 @@ from ketch.kube.types.core import ConfigMap
 from ketch.training.announcements import WARNING
 from ketch.training.equipment import Equipment
 from ketch.training.jobsets.types import JobSet
-from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, AssemblyProblem, jobset_of, pod_group_of
+from ketch.training.trainjobs.assembly import (
+    ANCESTOR,
+    DATASET,
+    MODEL,
+    AssemblyProblem,
+    jobset_of,
+    objects_of,
+    pod_group_of,
+)
 from ketch.training.trainjobs.decisions import is_finished, verdict
 from ketch.training.trainjobs.types import (
     MANAGED_BY,
@@ -82,7 +90,7 @@ class TrainJobReconciler:
             return None
         try:
             jobset = self._equipment.jobset(job, jobset_of(job, runtime), (DATASET, MODEL), ANCESTOR)
-            if not await self._surround(job):
+            if not await self._surround(job, runtime):
                 return None
             await self._group(job, runtime)
             return await self._client.apply(jobset, manager=MANAGER)
@@ -93,9 +101,9 @@ class TrainJobReconciler:
             await self._events.record(job, WARNING, _FAILED, str(error))
             raise
 
-    async def _surround(self, job: TrainJob) -> bool:
+    async def _surround(self, job: TrainJob, runtime: TrainingRuntimeSpec) -> bool:
         """Make what must be there before the pods; False, and an event, when another's object has the name."""
-        for wanted in self._equipment.objects(job):
+        for wanted in (*self._equipment.objects(job), *objects_of(job, runtime)):
             if not await ensure(self._client, wanted, MANAGER):
                 kind, name = wanted.resource.kind, wanted.metadata.name
                 message = f'{kind} "{name}" is there and is not this job\'s: delete it, or give the job another name'

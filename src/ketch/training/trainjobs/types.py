@@ -11,6 +11,7 @@ from ketch.kube.definitions import ListMap
 from ketch.kube.meta import Condition, KubeObject, ObjectMeta, Resource
 from ketch.kube.types.containers import EnvVar, ResourceRequirements
 from ketch.training.jobsets.types import JobSetSpec
+from ketch.training.mpirun import OPEN_MPI, SSH_PATH
 from ketch.training.progress.types import Progress
 
 GROUP, VERSION = "trainer.kubeflow.org", "v1alpha1"
@@ -115,13 +116,17 @@ class TorchPolicy(KubeStruct, frozen=True, kw_only=True):
     env_injection: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+def _default(value: object) -> Meta:
+    return Meta(extra_json_schema={"default": value})
+
+
 class MPIPolicy(KubeStruct, frozen=True, kw_only=True):
     """mpirun starts the processes, over ssh."""
 
-    num_proc_per_node: Positive | None = None
-    mpi_implementation: Literal["OpenMPI"] = "OpenMPI"
-    ssh_auth_mount_path: str | None = None
-    run_launcher_as_node: bool | None = None
+    num_proc_per_node: Annotated[Positive | None, _default(1)] = None
+    mpi_implementation: Annotated[Literal["OpenMPI", "Intel", "MPICH"], _default(OPEN_MPI)] = OPEN_MPI
+    ssh_auth_mount_path: Annotated[str | None, _default(SSH_PATH)] = None
+    run_launcher_as_node: Annotated[bool | None, _default(value=False)] = None
 
 
 class JAXPolicy(KubeStruct, frozen=True, kw_only=True):
