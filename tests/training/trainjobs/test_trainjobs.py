@@ -44,14 +44,20 @@ def a_trainjob(name: str = "job", runtime: str = "torch-distributed", **spec: An
 
 
 def a_runtime(name: str = "mine", **spec: Any) -> TrainingRuntime:
-    def step(kind: str, container: str, **more: Any) -> dict[str, Any]:
-        pod = {"spec": {"containers": [{"name": container, "image": "python:3.11"}], "restartPolicy": "Never"}}
+    def step(kind: str, container: str, *mounts: str, **more: Any) -> dict[str, Any]:
+        mounted = [{"name": each, "mountPath": "/workspace"} for each in mounts]
+        main = {"name": container, "image": "python:3.11", "volumeMounts": mounted}
+        volumes = [{"name": each, "emptyDir": {}} for each in mounts]
+        pod = {"spec": {"containers": [main], "volumes": volumes, "restartPolicy": "Never"}}
         labels = {"trainer.kubeflow.org/trainjob-ancestor-step": kind}
         template = {"metadata": {"labels": labels}, "spec": {"backoffLimit": 0, "template": pod}}
         return {"name": container, "template": template, **more}
 
     ready = [{"name": "dataset-initializer", "status": "Complete"}]
-    steps = [step("dataset-initializer", "dataset-initializer"), step("trainer", "node", dependsOn=ready)]
+    steps = [
+        step("dataset-initializer", "dataset-initializer", "initializer"),
+        step("trainer", "node", dependsOn=ready),
+    ]
     template = {"spec": {"replicatedJobs": steps}}
     raw = {"metadata": {"name": name, "namespace": "default"}, "spec": {"template": template, **spec}}
     return decode(TrainingRuntime, raw)

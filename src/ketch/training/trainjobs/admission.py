@@ -12,6 +12,7 @@ from ketch.kube.errors import Cause
 from ketch.training.checkpoints.contract import problems as checkpoint_problems
 from ketch.training.jobsets.types import ReplicatedJob
 from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, TRAINER, ancestor_of
+from ketch.training.trainjobs.checks import check_policy
 from ketch.training.trainjobs.policies import NODE, RESERVED
 from ketch.training.trainjobs.types import (
     CLUSTER_RUNTIME,
@@ -90,6 +91,7 @@ class TrainJobAdmission(Admission[TrainJob]):
             yield invalid("spec.runtimeRef.name", reference.name, message)
         elif runtime.ml_policy is not None:
             yield from _trainer(obj.spec, runtime.ml_policy)
+            yield from check_policy(obj, runtime)
 
 
 def _sources(spec: TrainJobSpec) -> Iterable[Cause]:
