@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from ketch.kube.rest import RESTClient
 from ketch.local import scheduler, workloads
 from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store.records import StoreCorrupt
+from ketch.local.network.client import NetworkClient, NetworkError
+from ketch.local.network.wire import SOCKET_NAME
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.process import inherited_sockets
 from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
@@ -54,6 +56,19 @@ def _write_kubeconfigs(api: APIServer, directory: DataDirectory, port: int) -> N
     server = f"https://localhost:{port}"
     api.write_admin_kubeconfig(directory.kubeconfig, server)
     api.write_node_kubeconfig(directory.node_kubeconfig, server, NODE_NAME)
+
+
+def _dial(directory: DataDirectory) -> Callable[[str, int], Awaitable[socket.socket]]:
+    """Connections into the cluster's network, where webhooks are."""
+    network = NetworkClient(directory.run / SOCKET_NAME)
+
+    async def dial(host: str, port: int) -> socket.socket:
+        try:
+            return await network.connect(host, port)
+        except NetworkError as error:
+            raise OSError(str(error)) from error
+
+    return dial
 
 
 @asynccontextmanager
@@ -94,7 +109,7 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database = Database(f"sqlite:///{directory.platform_database}")
     admissions = (*pipelines_admissions(), *training_admissions())
-    async with APIServer(directory.kube_database, directory.pki, admissions=admissions) as api:
+    async with APIServer(directory.kube_database, directory.pki, admissions=admissions, dial=_dial(directory)) as api:
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK)

@@ -87,14 +87,14 @@ async def test_pods_cost_what_their_containers_ask_for(ask: Any) -> None:
     init = {"name": "first", "image": "x", "resources": {"requests": {"cpu": "1500m"}, "limits": {"memory": "1Mi"}}}
     limits = {"memory": "512Mi", "nvidia.com/gpu": "1"}
     await ask("POST", PODS, a_pod("p", {"cpu": "500m"}, limits, initContainers=[init]))
-    await becomes(ask, pods="1", requests_cpu="1500m", limits_memory="512Mi", **{"requests_nvidia_com__gpu": "1"})
+    await becomes(ask, pods="1", requests_cpu="1500m", limits_memory="512Mi", requests_nvidia_com__gpu="1")
     with pytest.raises(
         Forbidden, match=r"requested: requests.cpu=600m, used: requests.cpu=1500m, limited: requests.cpu=2"
     ):
         await ask("POST", PODS, a_pod("q", {"cpu": "600m"}, {"memory": "1Mi"}))
     status = {"status": {"phase": "Succeeded"}}
     await ask("PATCH", f"{PODS}/p/status", status, content_type=MERGE_PATCH)
-    await becomes(ask, pods="0", requests_cpu="0", limits_memory="0", **{"requests_nvidia_com__gpu": "0"})
+    await becomes(ask, pods="0", requests_cpu="0", limits_memory="0", requests_nvidia_com__gpu="0")
 
 
 async def test_scopes(ask: Any) -> None:
@@ -130,15 +130,15 @@ async def test_claims_and_services(ask: Any) -> None:
 
     claims, services = f"{CORE}/persistentvolumeclaims", f"{CORE}/services"
     await ask("POST", claims, claim("a", "1Gi", "slow"))
-    with pytest.raises(Forbidden, match="slow.storageclass"):
+    with pytest.raises(Forbidden, match=r"slow\.storageclass"):
         await ask("POST", claims, claim("b", "1Mi", "slow"))
     await ask("POST", claims, claim("b", "512Mi", "fast"))
     bigger = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
-    with pytest.raises(Forbidden, match="requested: requests.storage=1536Mi"):
+    with pytest.raises(Forbidden, match=r"requested: requests.storage=1536Mi"):
         await ask("PATCH", f"{claims}/b", bigger, content_type=MERGE_PATCH)
     service = {"metadata": {"name": "s"}, "spec": {"type": "NodePort", "ports": [{"port": 1}]}}
     await ask("POST", services, service)
-    with pytest.raises(Forbidden, match="services.nodeports"):
+    with pytest.raises(Forbidden, match=r"services.nodeports"):
         await ask("POST", services, {**service, "metadata": {"name": "t"}})
 
 

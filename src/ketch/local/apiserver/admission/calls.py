@@ -59,7 +59,12 @@ class _Answer:
     def __init__(self) -> None:
         self.body = bytearray()
         self.done = False
+        self.keep_alive = False
         self.parser: Any = httptools.HttpResponseParser(self)
+
+    def on_headers_complete(self) -> None:
+        """Whether the connection goes on is only known here."""
+        self.keep_alive = self.parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -113,7 +118,7 @@ class Caller:
             kept = False
             try:
                 answer = await _ask(reader, writer, request)
-                kept = answer.parser.should_keep_alive() and len(self._idle) < MOST_IDLE
+                kept = answer.keep_alive and len(self._idle) < MOST_IDLE
                 return _understood(answer)
             except (OSError, ssl.SSLError, EOFError, httptools.HttpParserError) as error:
                 if not reused:  # else the other side had closed it meanwhile
