@@ -6,6 +6,7 @@ SandboxError
 ├── AlreadyStarted         the directory holds a container already: adopt it
 ├── NotStarted             the directory holds no started container
 ├── NotRunning             the container has ended
+├── NotConnected           nobody listens on the port
 └── ExecTimeout            the command took longer than it may; it was killed
 """
 
@@ -41,6 +42,10 @@ class NotRunning(SandboxError):
     """The container has ended."""
 
 
+class NotConnected(SandboxError):
+    """The container has no such port, or nobody listens on it."""
+
+
 class ExecTimeout(SandboxError):
     """The command took longer than it may and was killed."""
 
@@ -49,5 +54,5 @@ def from_answer(answer: Mapping[str, Any]) -> SandboxError:
     """The error that the keeper's answer names."""
     if answer["error"] == StartError.__name__:
         return StartError(answer["message"], answer["exit_code"])
-    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning)}
+    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning, NotConnected)}
     return kinds[answer["error"]](answer["message"])

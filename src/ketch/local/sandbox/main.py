@@ -11,7 +11,7 @@ import socket
 import sys
 
 from ketch.local.program import announce_ready
-from ketch.local.sandbox import execution, keeper, sweeping, templates
+from ketch.local.sandbox import connecting, execution, keeper, sweeping, templates
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
 from ketch.local.sandbox.records import remove_tree
 from ketch.local.sandbox.wire import Closed, receive, send
@@ -93,6 +93,8 @@ def serve_one(connection: socket.socket, bwrap: str, sweeper: socket.socket) -> 
         return
     if request["operation"] == "exec":
         execution.execute(connection, request, descriptors)
+    elif request["operation"] == "connect":
+        connecting.connect(connection, request)
     elif request["operation"] == "template":
         templates.sustain(connection, request)
     elif not bwrap:

@@ -1,6 +1,6 @@
 """What the zygote is asked, and the answer: length-prefixed JSON on a stream, descriptors beside the first bytes.
 
-A connection carries one request. "start" and "template": one answer. "exec": one answer when the program runs, one
+A connection carries one request. "start", "template" and "connect": one answer. "exec": one answer when the program runs, one
 when it has ended; closing the connection earlier ends the program.
 """
 
@@ -81,6 +81,14 @@ if TYPE_CHECKING:
         argv: list[str]
         terminal: NotRequired[bool]
         env: NotRequired[dict[str, str]]
+
+    class ConnectRequest(TypedDict):
+        """A port of a container to connect to; the connection comes with the answer."""
+
+        operation: Literal["connect"]
+        descriptors: list[str]
+        directory: str
+        port: int
 
     class Answer(TypedDict):
         """``error`` names a class of ``errors`` and ``message`` is its sentence, else the rest says how it went."""
