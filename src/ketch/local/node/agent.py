@@ -137,7 +137,8 @@ class Agent:
 
     def find_log(self, namespace: str, pod: str, container: str, *, previous: bool) -> tuple[Path, Callable[[], bool]]:
         """The log of a container's run, and whether it still goes on. Raises NotFound, BadRequest."""
-        worker, tracked = self._find(namespace, pod, container)
+        worker = self._worker(namespace, pod)
+        tracked = self._find(worker, container)
         attempt = shown_run(tracked, worker.machine.reported, previous=previous)
         if previous and attempt < 0:
             raise BadRequest(f'previous terminated container "{container}" in pod "{pod}" not found')
@@ -148,22 +149,32 @@ class Agent:
         return path, lambda: worker.running(container, attempt)
 
     def find_running(self, namespace: str, pod: str, container: str) -> Path:
-        """The directory of a container that runs. Raises NotFound, BadRequest."""
-        worker, tracked = self._find(namespace, pod, container)
-        if tracked.stage is not Stage.RUNNING or not worker.running(container, tracked.attempt):
-            reason = waiting_reason(worker.machine.reported, container)
-            raise NotFound(f'container not found ("{container}"): it {f"waits: {reason}" if reason else "has ended"}')
-        return container_directory(self._folders, worker.machine.uid, container, tracked.attempt)
+        """The directory of a container that runs; of any, when ``container`` is empty. Raises NotFound, BadRequest."""
+        worker = self._worker(namespace, pod)
+        found = [self._find(worker, container)] if container else worker.machine.containers
+        for tracked in found:
+            if tracked.stage is Stage.RUNNING and worker.running(tracked.name, tracked.attempt):
+                return container_directory(self._folders, worker.machine.uid, tracked.name, tracked.attempt)
+        if not container:
+            raise NotFound(
+                f"unable to forward port because pod is not running. Current status={worker.machine.reported.phase}"
+            )
+        reason = waiting_reason(worker.machine.reported, container)
+        raise NotFound(f'container not found ("{container}"): it {f"waits: {reason}" if reason else "has ended"}')
 
-    def _find(self, namespace: str, pod: str, container: str) -> tuple[PodWorker, TrackedContainer]:
+    def _worker(self, namespace: str, pod: str) -> PodWorker:
         uid = self._names.get(ObjectKey(namespace, pod))
         worker = self._workers.get(uid) if uid is not None else None
         if worker is None:
             raise no_such_pod(namespace, pod)
+        return worker
+
+    @staticmethod
+    def _find(worker: PodWorker, container: str) -> TrackedContainer:
         try:
-            return worker, worker.machine.container(container)
+            return worker.machine.container(container)
         except KeyError:
-            raise BadRequest(f"container {container} is not valid for pod {pod}") from None
+            raise BadRequest(f"container {container} is not valid for pod {worker.pod.metadata.name}") from None
 
     def _look_at(self, pod: Pod, adopted: Adopted) -> None:
         uid = pod.metadata.uid

@@ -1,4 +1,4 @@
-"""A command in a running container whose input and output are the caller's own: files, pipes, or a terminal."""
+"""What a caller holds of a running container: commands on its own streams (files, pipes, a terminal), connections."""
 
 import array
 import contextlib
@@ -46,7 +46,6 @@ class AttachedCommand:
         With ``terminal`` they are one, and it becomes the command's controlling terminal; without any, a terminal is
         made for it in the container. ``env`` is added to the container's. Raises SandboxError.
         """
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         request = {
             "operation": "exec",
             "descriptors": list(STREAMS) if streams else [],
@@ -55,20 +54,11 @@ class AttachedCommand:
             "terminal": terminal,
             "env": dict(env or {}),
         }
-        payload = encode(request)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))] if streams else []
-        command = cls(connection)
+        command = cls(_asked(socket_path, request, streams))
         try:
-            connection.connect(str(socket_path))
-            connection.sendmsg([prefix(payload)], rights)
-            connection.sendall(payload)
             answer, descriptors = command._answer()  # it runs
-        except OSError as error:
-            connection.close()
-            message = f"the keeper does not answer at {socket_path}: {error.strerror}"
-            raise errors.SandboxUnavailable(message) from error
         except errors.SandboxError:
-            connection.close()
+            command.close()
             raise
         command.pid = answer["pid"]
         command.terminal = descriptors[0] if descriptors else None
@@ -101,10 +91,37 @@ class AttachedCommand:
 
     def _answer(self) -> tuple[dict[str, int], list[int]]:
         self._connection.setblocking(True)  # whoever waited for it in a loop may have left it otherwise
-        try:
-            answer, descriptors = receive(self._connection)
-        except (Closed, OSError) as error:
-            raise errors.SandboxUnavailable("the keeper ended before it answered") from error
-        if "error" in answer:
-            raise errors.from_answer(answer)
-        return answer, descriptors
+        return _answered(self._connection)
+
+
+def connect(socket_path: Path, directory: Path, port: int) -> socket.socket:
+    """A connection to a TCP port on the loopback of the container started in ``directory``. Raises SandboxError."""
+    request = {"operation": "connect", "descriptors": list[str](), "directory": str(directory.absolute()), "port": port}
+    with _asked(socket_path, request, ()) as connection:
+        return socket.socket(fileno=_answered(connection)[1][0])
+
+
+def _asked(socket_path: Path, request: Mapping[str, object], descriptors: Sequence[int]) -> socket.socket:
+    """A connection to the keeper that has been asked. Raises SandboxUnavailable."""
+    payload = encode(request)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(socket_path))
+        connection.sendmsg([prefix(payload)], rights)
+        connection.sendall(payload)
+    except OSError as error:
+        connection.close()
+        message = f"the keeper does not answer at {socket_path}: {error.strerror}"
+        raise errors.SandboxUnavailable(message) from error
+    return connection
+
+
+def _answered(connection: socket.socket) -> tuple[dict[str, int], list[int]]:
+    try:
+        answer, descriptors = receive(connection)
+    except (Closed, OSError) as error:
+        raise errors.SandboxUnavailable("the keeper ended before it answered") from error
+    if "error" in answer:
+        raise errors.from_answer(answer)
+    return answer, descriptors

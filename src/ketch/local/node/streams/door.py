@@ -1,5 +1,8 @@
-"""Where live connections begin: ``/exec/...`` on the node's socket."""
+"""Where live connections begin: ``/exec/...``, ``/portForward/...`` on the node's socket."""
 
+import asyncio
+import socket
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -7,16 +10,18 @@ from aiohttp import web
 
 from ketch.kube.clock import Clock
 from ketch.kube.errors import BadRequest
-from ketch.local.node.streams.channels import accept
+from ketch.local.node.streams.channels import accept, asked_protocols, open_socket
 from ketch.local.node.streams.commands import Commands
+from ketch.local.node.streams.forwarding import CHANNEL_DIALECTS, TUNNEL, Tunnel, forward_channels, parse_ports
 from ketch.local.node.streams.options import parse_options
+from ketch.local.sandbox.attached import connect
 
 
 class PodSource(Protocol):
     """Where the pods of this node are."""
 
     def find_running(self, namespace: str, pod: str, container: str) -> Path:
-        """The directory of a container that runs. Raises NotFound, BadRequest."""
+        """The directory of a container that runs; of any, when ``container`` is empty. Raises NotFound, BadRequest."""
         ...
 
 
@@ -25,6 +30,7 @@ class StreamDoor:
 
     def __init__(self, pods: PodSource, keeper: Path, clock: Clock) -> None:
         self._pods = pods
+        self._keeper = keeper
         self._commands = Commands(keeper, clock)
 
     async def exec(self, request: web.Request) -> web.StreamResponse:
@@ -37,3 +43,19 @@ class StreamDoor:
         channels = await accept(request)
         await self._commands.run(request, channels, directory, options)
         return channels.response
+
+    async def port_forward(self, request: web.Request) -> web.StreamResponse:
+        """Connect to ports of a pod."""
+        namespace, pod = request.match_info["namespace"], request.match_info["pod"]
+        dial = partial(self._dial, self._pods.find_running(namespace, pod, ""))
+        if TUNNEL in asked_protocols(request):
+            opened = await open_socket(request, TUNNEL)
+            await Tunnel(opened, dial, f"{namespace}/{pod}").run()
+            return opened
+        ports = parse_ports(request.query.getall("ports", ()))
+        channels = await accept(request, CHANNEL_DIALECTS)
+        await forward_channels(channels, dial, f"{namespace}/{pod}", ports)
+        return channels.response
+
+    async def _dial(self, container: Path, port: int) -> socket.socket:
+        return await asyncio.to_thread(connect, self._keeper, container, port)
