@@ -79,7 +79,7 @@ class ReadHandlers:
         page: list[Record] = []
         more = False
         for record in records:
-            if wanted.matches is None or wanted.matches(record.value):
+            if wanted.matches is None or wanted.matches(record):
                 if limit and len(page) == limit:
                     more = True
                     break

@@ -7,9 +7,9 @@ from ketch.kube.errors import BadRequest
 from ketch.kube.selectors import Requirement, Selector, SelectorError, parse_fields, parse_labels
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.resources import ServedResource
+from ketch.local.apiserver.store.records import Record
 
 Obj = Mapping[str, Any]
-NO_LABELS: Mapping[str, str] = {}
 
 COMMON_FIELDS = frozenset({"metadata.name", "metadata.namespace"})
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
@@ -73,16 +73,19 @@ class Selection(NamedTuple):
 
     namespace: str | None
     name: str | None
-    matches: Callable[[Obj], bool] | None
+    matches: Callable[[Record], bool] | None
 
 
-def _predicate(labels: Selector, fields: tuple[Requirement, ...]) -> Callable[[Obj], bool] | None:
+def _predicate(labels: Selector, fields: tuple[Requirement, ...]) -> Callable[[Record], bool] | None:
     if not labels.requirements and not fields:
         return None
 
-    def matches(obj: Obj) -> bool:
-        if labels.requirements and not labels.matches(obj["metadata"].get("labels") or NO_LABELS):
+    def matches(record: Record) -> bool:
+        if labels.requirements and not labels.matches(record.labels):
             return False
+        if not fields:
+            return True
+        obj = record.value
         return all((field_value(obj, key) in values) == (operator == "In") for key, operator, values in fields)
 
     return matches

@@ -66,7 +66,7 @@ class EventStream:
         if events := [
             WatchedEvent("ADDED", as_served(resource, record.value), record)
             for record in existing
-            if wanted.matches is None or wanted.matches(record.value)
+            if wanted.matches is None or wanted.matches(record)
         ]:
             self._first.append(events)
         if self._asked.end_mark:
@@ -134,8 +134,8 @@ def select_events(resource: ServedResource, wanted: Selection, changes: Sequence
         if wanted.matches is None:
             now, before = not change.deleted, previous is not None
         else:
-            now = not change.deleted and wanted.matches(record.value)
-            before = previous is not None and wanted.matches(previous.value)
+            now = not change.deleted and wanted.matches(record)
+            before = previous is not None and wanted.matches(previous)
         if now:
             kind = "MODIFIED" if before else "ADDED"
         elif before:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ketch.local.apiserver.store import collection, watcher
+from ketch.local.apiserver.store import store as store_module
 from ketch.local.apiserver.store.records import Expired, StoreCorrupt, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.store import Store
 
@@ -54,6 +55,28 @@ async def test_a_write_is_read_and_outlives_the_store(store: Store, tmp_path: Pa
     found = again.get(key("a"))
     assert found is not None
     assert (found.value, found.revision, again.revision) == (record.value, record.revision, record.revision)
+    await again.close()
+
+
+async def test_large_objects_that_nobody_is_busy_with_rest_as_bytes(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "WARM", 1)
+    labelled = {"resourceVersion": "", "labels": {"app": "a"}}
+    large = await store.put(key("large"), lambda _: {"metadata": labelled, "data": "x" * 9000}, expected=None)
+    small = await store.put(key("small"), build(data="x"), expected=None)
+    shared, own = large.value, small.value
+    await store.put(key("other"), build(), expected=None)
+    assert large.value is not shared
+    assert (large.value, large.labels) == ({"metadata": labelled, "data": "x" * 9000}, {"app": "a"})
+    assert (small.value is own, small.labels) == (True, {})
+    await store.close()
+    again = Store(tmp_path / "kube.db")
+    for name in ("b", "c"):
+        await again.put(key(name), build(), expected=None)
+    found = again.get(key("large"))
+    assert found is not None
+    assert (found.value, found.labels) == (large.value, large.labels)
     await again.close()
 
 

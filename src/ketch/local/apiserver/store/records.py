@@ -1,6 +1,7 @@
 """What the store keeps: keys, versions of objects, and changes."""
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -13,23 +14,45 @@ class StoreKey(NamedTuple):
     name: str
 
 
-class Record:
-    """One version of one object. ``value`` must never be changed; its bytes are made once, on first use."""
+NO_LABELS: Final[Mapping[str, str]] = {}
+LARGE: Final = 2048
+"""Bytes from which on an object is kept as bytes alone while nobody is busy with it: as values it takes five times
+that."""
 
-    __slots__ = ("_encoded", "key", "revision", "value")
+
+class Record:
+    """One version of one object. Its ``value`` must never be changed; its bytes are made once, on first use."""
+
+    __slots__ = ("_encoded", "_labels", "_value", "key", "revision")
 
     def __init__(self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None) -> None:
         self.key = key
-        self.value = value
         self.revision = revision
+        self._value: dict[str, Any] | None = value
         self._encoded = encoded
+        self._labels = NO_LABELS
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The object. Of one that rests each reader gets his own."""
+        return orjson.loads(self.encoded) if self._value is None else self._value
 
     @property
     def encoded(self) -> bytes:
         """The object as JSON."""
         if self._encoded is None:
-            self._encoded = orjson.dumps(self.value)
+            self._encoded = orjson.dumps(self._value)
         return self._encoded
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The object's labels, which are at hand also while it rests."""
+        return self._labels if self._value is None else self._value["metadata"].get("labels") or NO_LABELS
+
+    def rest(self) -> None:
+        """Keep no more than the bytes and the labels, of an object that is large."""
+        if self._value is not None and len(self.encoded) >= LARGE:
+            self._labels, self._value = self.labels, None
 
 
 class Change:

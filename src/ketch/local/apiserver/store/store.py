@@ -1,6 +1,7 @@
 """The store: committed state for readers, newest state for writers, one order for all."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,11 @@ from ketch.local.apiserver.store.collection import Collection
 from ketch.local.apiserver.store.journal import Batch, Journal, LogEntry
 from ketch.local.apiserver.store.records import Change, Record, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.watcher import Watcher, Watchers
+
+WARM = 512
+"""So many objects that were written last are kept as values; whoever watches is about to ask for those."""
+
+_RESTED_AT_ONCE = 4  # of too many, per write: after a start there are thousands
 
 Build = Callable[[int], dict[str, Any]]
 """Makes the stored value, given the revision of its write."""
@@ -41,8 +47,11 @@ class Store:
         self._watchers = Watchers()
         self._observers: dict[str, list[Callable[[Change], None]]] = {}
         self._observers_of_all: list[Callable[[Change], None]] = []
+        self._warm: deque[Record] = deque()
         for key, revision, value in self._journal.objects():
-            self._collection(key.resource).load(Record(key, orjson.loads(value), revision, value))
+            record = Record(key, orjson.loads(value), revision, value)
+            self._collection(key.resource).load(record)
+            self._warm.append(record)
         self._loaded = self._revision
         self._journal.start()
 
@@ -163,6 +172,7 @@ class Store:
             collection = self._collection(record.key.resource)
             change = Change(record, collection.get(record.key.namespace, record.key.name), deleted=deleted)
             collection.apply(change)
+            self._keep_warm(record)
             self._revision = record.revision
             if self._commits.get(record.key) is committed:
                 self._pending.pop(record.key, None)
@@ -174,6 +184,11 @@ class Store:
             self._watchers.publish(change)
             if not committed.done():
                 committed.set_result(record)
+
+    def _keep_warm(self, record: Record) -> None:
+        self._warm.append(record)
+        for _ in range(min(_RESTED_AT_ONCE, len(self._warm) - WARM)):
+            self._warm.popleft().rest()
 
     def _fail(self, staged: Sequence[_Staged], failure: StoreUnavailable) -> None:
         """Nothing of ``staged`` happened; once no write is on its way any more, begin again from what is committed."""
