@@ -37,10 +37,11 @@ class Platform:
         found = eventually(lambda: (item := self.record()["processes"][process])["ready"] and item["pid"])
         return int(found)
 
-    def ketch(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a ``ketch`` command on this platform's data directory."""
-        command = [str(SCRIPTS / "ketch"), *arguments, "--data-dir", str(self.root)]
-        return subprocess.run(command, check=False, text=True, capture_output=True, timeout=120, **options)
+    def ketch(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a ``ketch`` command on this platform's data directory; what stands behind ``--`` is not the command's."""
+        own = arguments.index("--") if "--" in arguments else len(arguments)
+        command = [str(SCRIPTS / "ketch"), *arguments[:own], "--data-dir", str(self.root), *arguments[own:]]
+        return subprocess.run(command, check=False, text=True, capture_output=True, timeout=timeout, **options)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         """What kubectl prints; a failure fails the test with kubectl's words."""

@@ -14,6 +14,7 @@ Only the standard library, Python 3.8 and later. Nothing here raises because a p
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -38,6 +39,8 @@ TOKEN = "KUBEFLOW_TRAINER_SERVER_TOKEN"  # noqa: S105  # the name of a variable 
 RANKS = ("RANK", "JAX_PROCESS_ID", "PROCESS_ID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 SIZES = ("WORLD_SIZE", "JAX_NUM_PROCESSES", "NUM_PROCESSES", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 SECONDS_BETWEEN_REPORTS = 2.0
+POST_SECONDS = 5.0
+LAST_WORD_SECONDS = 1.0
 MOST_METRICS = 200
 LONGEST_TEXT = 64
 WINDOW = 8
@@ -183,6 +186,7 @@ class _Reporter:
     def __init__(self) -> None:
         self.checkpoint = ""
         self._word: _Word | None = None
+        self._sent: _Word | None = None
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self._meter = _Meter()
         self._wake = threading.Event()
@@ -200,6 +204,7 @@ class _Reporter:
             self._send(word)
             return
         if self._thread is None:
+            atexit.register(self._last_word)
             self._thread = threading.Thread(target=self._run, name="ketch-report", daemon=True)
             self._thread.start()
         self._wake.set()
@@ -212,12 +217,18 @@ class _Reporter:
                 self._send(self._word)
             time.sleep(SECONDS_BETWEEN_REPORTS)
 
-    def _send(self, word: _Word) -> None:
+    def _last_word(self) -> None:
+        """A process that ends by an error, or before its last step, is told of as it was."""
+        if self._word is not None and self._word is not self._sent:
+            self._send(self._word, LAST_WORD_SECONDS)
+
+    def _send(self, word: _Word, timeout: float = POST_SECONDS) -> None:
         with self._sending, contextlib.suppress(Exception):  # training does not fail because nobody listens
             now = time.monotonic()
             began, first = self._seen[0]
             self._seen.append((now, word.step))
-            _post(self._body(word, (word.step - first) / max(now - began, 1e-9)))
+            _post(self._body(word, (word.step - first) / max(now - began, 1e-9)), timeout)
+            self._sent = word
 
     def _body(self, word: _Word, speed: float) -> dict[str, Any]:
         """The request of Trainer's status endpoint, and beside it what this rank is at."""
@@ -242,14 +253,14 @@ class _Reporter:
         return {"trainerStatus": status, "rank": {**rank, **self._meter.read()}}
 
 
-def _post(body: dict[str, Any]) -> None:
+def _post(body: dict[str, Any], timeout: float) -> None:
     token = Path(os.environ[TOKEN]).read_text(encoding="utf-8").strip()
     context = ssl.create_default_context(cafile=os.environ.get(CERTIFICATE))
     headers = {"Authorization": "Bearer " + token, "Content-Type": "application/json"}
     request = urllib.request.Request(os.environ[SERVER], json.dumps(body).encode(), headers, method="POST")  # noqa: S310  # the platform's own address
     # Straight to the platform: a proxy is for the world outside.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    with opener.open(request, timeout=5):
+    with opener.open(request, timeout=timeout):
         pass
 
 
