@@ -14,15 +14,16 @@ RENDEZVOUS = {"last_call_timeout": "2", "keep_alive_interval": "1", "read_timeou
 
 TRAIN = textwrap.dedent(
     """
-    import os, pathlib, signal, time
+    import os, signal, time
     import torch
     import torch.distributed as dist
+    import ketch_training
 
-    data = pathlib.Path("/data")
+    killed = ketch_training.checkpoint_directory() / "killed"
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
-    checkpoint = data / "step"
-    start = torch.tensor([int(checkpoint.read_text()) if checkpoint.exists() else 0])
+    last = ketch_training.latest_checkpoint()
+    start = torch.tensor([ketch_training.checkpoint_step(last) if last else 0])
     dist.broadcast(start, 0)
     step, since = int(start), 0
     print(f"round: world {world} rank {rank} from step {step}", flush=True)
@@ -32,11 +33,11 @@ TRAIN = textwrap.dedent(
         assert total.item() == world
         step, since = step + 1, since + 1
         if rank == 0:
-            (data / "next").write_text(str(step))
-            (data / "next").rename(checkpoint)
+            with ketch_training.saving_checkpoint(step, ".pt") as path:
+                torch.save({"step": step}, path)
         dist.barrier()
-        if step >= 5 and os.environ["HOSTNAME"] == "elastic-worker-1" and not (data / "killed").exists():
-            (data / "killed").touch()
+        if step >= 5 and os.environ["HOSTNAME"] == "elastic-worker-1" and not killed.exists():
+            killed.touch()
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(600)
         time.sleep(0.1)
@@ -46,21 +47,16 @@ TRAIN = textwrap.dedent(
 
 
 def elastic_job(namespace: str) -> list[dict[str, Any]]:
-    """The job, its program, and the volume that all its workers share."""
+    """The job and its program; its workers share the volume of its checkpoints."""
     container = {
         "name": "pytorch",
         "image": "pytorch/pytorch",
         "command": ["torchrun", "/program/train.py"],
         "env": [{"name": "OMP_NUM_THREADS", "value": "1"}],
-        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "program", "mountPath": "/program"}],
+        "volumeMounts": [{"name": "program", "mountPath": "/program"}],
     }
-    volumes = [
-        {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
-        {"name": "program", "configMap": {"name": "program"}},
-    ]
-    pod = {"spec": {"containers": [container], "volumes": volumes}}
+    pod = {"spec": {"containers": [container], "volumes": [{"name": "program", "configMap": {"name": "program"}}]}}
     metadata = {"namespace": namespace}
-    storage = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     elastic = {
         "minReplicas": 1,
         "maxReplicas": 3,
@@ -75,11 +71,10 @@ def elastic_job(namespace: str) -> list[dict[str, Any]]:
             "metadata": metadata | {"name": "program"},
             "data": {"train.py": TRAIN},
         },
-        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata | {"name": "data"}, "spec": storage},
         {
             "apiVersion": "kubeflow.org/v1",
             "kind": "PyTorchJob",
-            "metadata": metadata | {"name": "elastic"},
+            "metadata": metadata | {"name": "elastic", "annotations": {"checkpoints.ketch.dev/volume": "auto"}},
             "spec": {
                 "nprocPerNode": "1",
                 "elasticPolicy": elastic,

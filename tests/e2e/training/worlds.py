@@ -13,7 +13,7 @@ from kubernetes import client as kubernetes
 JSON = dict[str, Any]
 
 _CORE = "/api/v1/namespaces/{namespace}"
-_PATHS: Mapping[str, str] = {
+PATHS: Mapping[str, str] = {
     **{
         kind: f"{_CORE}/{kind}s" for kind in ("pod", "service", "configmap", "secret", "persistentvolumeclaim", "event")
     },
@@ -24,6 +24,7 @@ _PATHS: Mapping[str, str] = {
     },
     "jobset": "/apis/jobset.x-k8s.io/v1alpha2/namespaces/{namespace}/jobsets",
     "trainjob": "/apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainjobs",
+    "trainingruntime": "/apis/trainer.kubeflow.org/v1alpha1/namespaces/{namespace}/trainingruntimes",
     "podgroup": "/apis/scheduling.x-k8s.io/v1alpha1/namespaces/{namespace}/podgroups",
     "horizontalpodautoscaler": "/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
 }
@@ -59,12 +60,12 @@ class World:
 
     def all(self, kind: str) -> list[JSON]:
         """All objects of a kind, oldest first."""
-        found = self.read(_PATHS[kind]) or {"items": []}
+        found = self.read(PATHS[kind]) or {"items": []}
         return sorted(found["items"], key=lambda each: each["metadata"].get("creationTimestamp", ""))
 
     def one(self, kind: str, name: str) -> JSON | None:
         """An object; None when absent."""
-        return cast("JSON | None", self.read(f"{_PATHS[kind]}/{name}"))
+        return cast("JSON | None", self.read(f"{PATHS[kind]}/{name}"))
 
     def pods(self) -> dict[str, list[JSON]]:
         """Pods by their stable names: a Job's pods end with something random, and have their host's name instead."""
@@ -76,7 +77,7 @@ class World:
     def log(self, pod: JSON) -> str:
         """What the pod's first container has written."""
         container = pod["spec"]["containers"][0]["name"]
-        path = f"{_PATHS['pod']}/{pod['metadata']['name']}/log?container={container}"
+        path = f"{PATHS['pod']}/{pod['metadata']['name']}/log?container={container}"
         return self.read(path, text=True) or ""
 
 

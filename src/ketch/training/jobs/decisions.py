@@ -220,9 +220,10 @@ class Pass:
         limit = self.group.policy.backoff_limit
         if limit is None:
             return ""
-        again = self.restarts.total() + len(failed) + self._restarts_in_place()
-        # As upstream: a limit of N is reached by the N-th restart, a limit of 0 by the first.
-        if again >= max(limit, 1) and (again > limit or not failed):
+        in_place = self._restarts_in_place()
+        again = self.restarts.total() + len(failed) + in_place
+        # As upstream: of pods that are replaced N may fail; where the node starts processes again the N-th is the last.
+        if (failed and again > limit) or (in_place and again >= limit):
             return f"Job {self.group.name} has failed because it has reached the specified backoff limit"
         return ""
 
