@@ -37,6 +37,7 @@ _OVER_SSH: Final[Mapping[str, Sequence[EnvVar]]] = {
         OMPI_MCA_plm_rsh_args=_PATIENCE,
         # The same for Open MPI 5, whose launcher has other names for them.
         PRTE_MCA_prte_keep_fqdn_hostnames="true",
+        PRTE_MCA_prte_do_not_resolve="0",  # else a launcher that is a host does not know itself
         PRTE_MCA_prte_default_hostfile=HOSTFILE_PATH,
         PRTE_MCA_plm_ssh_args=_PATIENCE,
     ),

@@ -23,7 +23,7 @@ from ketch.local.images.interpreters import Interpreters
 from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
 from ketch.local.images.nesting import nesting_mounts
 from ketch.local.images.own import SEARCH, own_digest, own_mounts
-from ketch.local.images.remote import ENVIRONMENT, PROGRAMS, launches_processes, remote_shell_mounts
+from ketch.local.images.remote import PROGRAMS, launches_processes, remote_shell_mounts, variables
 from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
 from ketch.local.sandbox.spec import Mount
 
@@ -160,7 +160,7 @@ class Images:
         }
         if launches_processes(path):
             mounts += remote_shell_mounts(f"{MOUNT}/bin/python3", self._written)
-            env = {**env, **ENVIRONMENT, "PATH": f"{PROGRAMS}:{env['PATH']}"}
+            env = {**env, **variables(path, MOUNT), "PATH": f"{PROGRAMS}:{env['PATH']}"}
         return Image(
             image,
             f"sha256:{content.key}",

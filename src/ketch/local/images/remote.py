@@ -24,8 +24,9 @@ _ROOT_MAY = (
     "PRTE_ALLOW_RUN_AS_ROOT",
     "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM",
 )
-ENVIRONMENT: Mapping[str, str] = dict.fromkeys(_ROOT_MAY, "1")
-"""Variables of such images."""
+_OPEN_MPI = "lib/libmpi.so.40"
+_MLX_LOADS = "MLX_MPI_LIBNAME"
+"""What MLX loads as MPI's library: a wheel has it under its full name alone."""
 
 _INTERFACES = ("lo", "eth0")
 """A pod's. MPI's libraries look for them where Linux lists them."""
@@ -37,6 +38,12 @@ _SCRIPT = '#!/bin/sh\nexec {python} -I {programs}/{source} {name} "$@"\n'
 def launches_processes(environment: Path) -> bool:
     """Whether programs of the environment start others in other pods."""
     return (environment / "bin" / "mpirun").exists()
+
+
+def variables(environment: Path, mount: str) -> Mapping[str, str]:
+    """What such an image sets; the environment stands at ``mount``."""
+    library = {_MLX_LOADS: f"{mount}/{_OPEN_MPI}"} if (environment / _OPEN_MPI).exists() else {}
+    return {**dict.fromkeys(_ROOT_MAY, "1"), **library}
 
 
 def remote_shell_mounts(python: str, folder: Path) -> Iterator[Mount]:
