@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 
+import orjson
+
 from ketch.kube.errors import Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
-from ketch.kube.transport import JSON_TYPE
+from ketch.kube.transport import APPLY_PATCH, JSON_TYPE
 from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
+from ketch.local.apiserver.auth.nodes import Lookup, node_name
+from ketch.local.apiserver.auth.nodes import check as check_node
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
+from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
@@ -22,6 +27,7 @@ from ketch.local.apiserver.writing import WriteHandlers
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
+KEYS_TYPE = "application/jwk-set+json"
 AGGREGATED = "APIGroupDiscoveryList"
 
 
@@ -37,6 +43,7 @@ class Handlers:
     discovery: Discovery
     openapi: OpenAPI
     metrics: Metrics
+    tokens: Tokens
 
 
 def forbidden(user: UserInfo, asked: Attributes) -> Forbidden:
@@ -59,7 +66,8 @@ def _not_allowed() -> MethodNotAllowed:
 class Router:
     """Both doors lead here. ``handle`` raises APIError for every failed call."""
 
-    def __init__(self, registry: Registry, authorizer: Authorizer, handlers: Handlers) -> None:
+    def __init__(self, registry: Registry, authorizer: Authorizer, handlers: Handlers, lookup: Lookup) -> None:
+        self._lookup = lookup
         self._registry = registry
         self._authorizer = authorizer
         self._handlers = handlers
@@ -73,7 +81,7 @@ class Router:
                 return self._document(call)
             group, version, rest = found
             target = resolve(call, group, version, rest)
-            self._authorize(call.user, target)
+            self._authorize(call, target)
             resource = self._registry.find(group, version, target.plural)
             return await self._dispatch(call, target, resource)
         except StoreUnavailable as error:
@@ -81,13 +89,16 @@ class Router:
 
     # resources ------------------------------------------------------------------------------------------------
 
-    def _authorize(self, user: UserInfo, target: Target) -> None:
+    def _authorize(self, call: Call, target: Target) -> None:
+        user = call.user
         if MASTERS in user.groups:
             return
         namespace = target.name if target.plural == "namespaces" and not target.group else target.namespace
         asked = Attributes(target.verb, target.group, target.plural, target.subresource, namespace, target.name)
         if not self._authorizer.allows(user, asked):
             raise forbidden(user, asked)
+        if node := node_name(user):
+            check_node(call, target, node, self._lookup)
         if target.verb == "get" and target.plural == "pods" and target.subresource in CONNECTED:
             # A WebSocket begins with GET; what it does is no reading.
             creating = asked._replace(verb="create")
@@ -126,11 +137,22 @@ class Router:
             case "update":
                 return await handlers.writes.update(call, target, resource)
             case "patch":
+                self._may_create(call, target, resource)
                 return await handlers.writes.patch(call, target, resource)
             case "delete":
                 return await handlers.deletes.delete(call, target, resource)
             case _:
                 return await handlers.deletes.delete_collection(call, target, resource)
+
+    def _may_create(self, call: Call, target: Target, resource: ServedResource) -> None:
+        """Who applies an object that is not there creates it. Raises Forbidden."""
+        if call.content_type != APPLY_PATCH or MASTERS in call.user.groups or target.subresource:
+            return
+        namespace = target.namespace if resource.namespaced else ""
+        if self._lookup(resource.storage, namespace, target.name) is None:
+            asked = Attributes("create", target.group, target.plural, "", namespace, target.name)
+            if not self._authorizer.allows(call.user, asked):
+                raise forbidden(call.user, asked)
 
     # everything else ------------------------------------------------------------------------------------------
 
@@ -155,6 +177,10 @@ class Router:
                 return ObjectAnswer(value=VERSION)
             case "openapi":
                 return self._openapi(path, call.shape)
+            case ".well-known" if path == "/.well-known/openid-configuration":
+                return TextAnswer(orjson.dumps(DISCOVERY), JSON_TYPE)
+            case "openid" if path == "/openid/v1/jwks":
+                return TextAnswer(orjson.dumps(self._handlers.tokens.published_keys()), KEYS_TYPE)
             case "":
                 return ObjectAnswer(
                     value={

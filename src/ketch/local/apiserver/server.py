@@ -15,8 +15,10 @@ from ketch.local.apiserver.admission.budgets.ledger import Ledger
 from ketch.local.apiserver.admission.calls import Dial, dial_directly
 from ketch.local.apiserver.admission.chain import Chain
 from ketch.local.apiserver.admission.gate import Gate
+from ketch.local.apiserver.auth.aggregation import Aggregation
 from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
 from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
+from ketch.local.apiserver.auth.rbac import GROUP as RBAC
 from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.bootstrap import initial_objects
@@ -51,6 +53,7 @@ class _Parts(NamedTuple):
     custom: CustomResources
     strategies: Strategies
     gate: Gate
+    aggregation: Aggregation
 
 
 class APIServer:
@@ -96,7 +99,7 @@ class APIServer:
         store = Store(self._database)
         registry = Registry(builtin_resources())
         authorizer = Authorizer(store)
-        strategies = Strategies(self._admissions)
+        strategies = Strategies(authorizer, self._admissions)
 
         def lookup(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
             record = store.get(StoreKey(storage, namespace, name))
@@ -129,11 +132,18 @@ class APIServer:
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
             metrics=metrics,
+            tokens=tokens,
         )
-        router = Router(registry, authorizer, handlers)
+        router = Router(registry, authorizer, handlers, newest)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
         self._parts = _Parts(
-            store, router, front, CustomResources(store, registry, writes, deletes, self._clock), strategies, gate
+            store=store,
+            router=router,
+            front=front,
+            custom=CustomResources(store, registry, writes, deletes, self._clock),
+            strategies=strategies,
+            gate=gate,
+            aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),
         )
         await self._bootstrap(router, registry)
 
@@ -193,5 +203,6 @@ class APIServer:
         parts.router.closed = True
         await parts.front.close()
         await parts.custom.close()
+        await parts.aggregation.close()
         await parts.gate.close()
         await parts.store.close()

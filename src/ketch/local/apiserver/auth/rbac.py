@@ -4,9 +4,12 @@ Bindings are indexed by subject and roles read when asked, so that a question co
 bindings, however many there are of others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from ketch.kube.codec import decode
+from ketch.kube.meta import LabelSelector
+from ketch.kube.selectors import matcher
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
 from ketch.local.apiserver.store.records import Change, StoreKey
@@ -95,27 +98,64 @@ class Authorizer:
 
     def rules(self, user: UserInfo, namespace: str) -> Iterator[Rule]:
         """The rules that hold for ``user`` in ``namespace`` (cluster-wide ones only when it is empty)."""
-        for subject in (f"User:{user.name}", *(f"Group:{group}" for group in user.groups)):
-            for binding in tuple(self._by_subject.get(subject, {}).values()):
-                if binding.namespace in ("", namespace):
-                    yield from self._role_rules(binding)
+        for _, _, binding in self._bindings(user, namespace):
+            yield from self.role_rules(binding) or NO_ITEMS
 
-    def _role_rules(self, binding: Binding) -> Iterator[Rule]:
+    def _bindings(self, user: UserInfo, namespace: str) -> Iterator[tuple[str, StoreKey, Binding]]:
+        for subject in (f"User:{user.name}", *(f"Group:{group}" for group in user.groups)):
+            for key, binding in tuple(self._by_subject.get(subject, {}).items()):
+                if binding.namespace in ("", namespace):
+                    yield subject, key, binding
+
+    def role_rules(self, binding: Binding) -> list[Rule] | None:
+        """What the role of a binding grants; None when there is no such role."""
         if binding.role_kind == "ClusterRole":
             record = self._store.get(StoreKey(CLUSTER_ROLES, "", binding.role_name))
         else:
             record = self._store.get(StoreKey(ROLES, binding.namespace, binding.role_name))
         if record is None:
-            return
-        yield from record.value.get("rules") or NO_ITEMS
-        for selector in (record.value.get("aggregationRule") or NOTHING).get("clusterRoleSelectors") or NO_ITEMS:
-            wanted = (selector.get("matchLabels") or NOTHING).items()
-            for other in self._store.list(CLUSTER_ROLES):
-                if wanted <= (other.value["metadata"].get("labels") or NOTHING).items():
-                    yield from other.value.get("rules") or NO_ITEMS
+            return None
+        if not record.value.get("aggregationRule"):
+            return record.value.get("rules") or []
+        return [*(record.value.get("rules") or NO_ITEMS), *self.aggregated(record.value)]
+
+    def aggregated(self, role: Mapping[str, Any], above: tuple[str, ...] = ()) -> list[Rule]:
+        """What an aggregating ClusterRole gathers from others, and through them, each rule once."""
+        names = (*above, role["metadata"]["name"])
+        found: list[Rule] = []
+        for selector in (role.get("aggregationRule") or NOTHING).get("clusterRoleSelectors") or NO_ITEMS:
+            matches = _matcher(selector)
+            for record in self._store.list(CLUSTER_ROLES):
+                other = record.value
+                if record.key.name in names or not matches(other["metadata"].get("labels") or NOTHING):
+                    continue
+                rules = other.get("rules") or NO_ITEMS
+                if other.get("aggregationRule"):
+                    rules = self.aggregated(other, names)
+                found += [rule for rule in rules if rule not in found]
+        return found
 
     def allows(self, user: UserInfo, asked: Attributes) -> bool:
         """Whether ``user`` may do what is asked."""
         if MASTERS in user.groups:
             return True
         return any(rule_allows(rule, asked) for rule in self.rules(user, asked.namespace))
+
+    def why(self, user: UserInfo, asked: Attributes) -> str:
+        """What permits it, in words; empty when nothing does."""
+        for subject, key, binding in self._bindings(user, asked.namespace):
+            if any(rule_allows(rule, asked) for rule in self.role_rules(binding) or NO_ITEMS):
+                kind = "RoleBinding" if binding.namespace else "ClusterRoleBinding"
+                name = f"{binding.namespace}/{key.name}" if binding.namespace else key.name
+                who, _, named = subject.partition(":")
+                role = f'{binding.role_kind} "{binding.role_name}"'
+                return f'RBAC: allowed by {kind} "{name}" of {role} to {who} "{named}"'
+        return ""
+
+
+def _matcher(selector: Mapping[str, Any]) -> Callable[[Mapping[str, str]], bool]:
+    labels = selector.get("matchLabels") or NOTHING
+    if not selector.get("matchExpressions"):
+        wanted = labels.items()
+        return lambda given: wanted <= given.items()
+    return matcher(decode(LabelSelector, selector))

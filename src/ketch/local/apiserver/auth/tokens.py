@@ -1,6 +1,8 @@
 """Service accounts' tokens: signed JWTs (ES256) bound to objects that must still exist."""
 
 import base64
+import hashlib
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,16 @@ HALF = 32
 """Bytes of each half of a P-256 signature in a JWS."""
 
 Lookup = Callable[[str, str, str], Mapping[str, Any] | None]
+
+
+DISCOVERY = {
+    "issuer": ISSUER,
+    "jwks_uri": f"{ISSUER}/openid/v1/jwks",
+    "response_types_supported": ["id_token"],
+    "subject_types_supported": ["public"],
+    "id_token_signing_alg_values_supported": ["ES256"],
+}
+"""What OpenID clients read to check tokens by themselves."""
 
 
 class TokenError(Exception):
@@ -55,6 +67,23 @@ class Tokens:
 
         return serialization.load_pem_private_key(self._key_path.read_bytes(), None)
 
+    @cached_property
+    def _public(self) -> bytes:
+        """The public point of the key: both coordinates."""
+        numbers = self._key.public_key().public_numbers()
+        return numbers.x.to_bytes(HALF, "big") + numbers.y.to_bytes(HALF, "big")
+
+    @cached_property
+    def key_id(self) -> str:
+        """The name of the key in tokens and in the published set."""
+        return _encoded(hashlib.sha256(self._public).digest())
+
+    def published_keys(self) -> dict[str, Any]:
+        """The JSON Web Key Set by which others check tokens."""
+        point = {"x": _encoded(self._public[:HALF]), "y": _encoded(self._public[HALF:])}
+        key = {"use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256", **point}
+        return {"keys": [key]}
+
     def mint(
         self,
         account: Mapping[str, Any],
@@ -79,6 +108,7 @@ class Tokens:
         if bound:
             claims[str(bound["kind"]).lower()] = {"name": bound["name"], "uid": bound["uid"]}
         payload = {
+            "jti": str(uuid.uuid4()),
             "aud": list(audiences) or [ISSUER],
             "exp": now + seconds,
             "iat": now,
@@ -87,7 +117,7 @@ class Tokens:
             "kubernetes.io": claims,
             "sub": account_name(meta["namespace"], meta["name"]),
         }
-        header = {"alg": "ES256", "typ": "JWT"}
+        header = {"alg": "ES256", "kid": self.key_id, "typ": "JWT"}
         signed = f"{_encoded(orjson.dumps(header))}.{_encoded(orjson.dumps(payload))}"
         left, right = decode_dss_signature(self._key.sign(signed.encode(), ECDSA(SHA256())))
         return f"{signed}.{_encoded(left.to_bytes(HALF, 'big') + right.to_bytes(HALF, 'big'))}", now + seconds
@@ -131,6 +161,8 @@ class Tokens:
         namespace, account = own["namespace"], own["serviceaccount"]
         self._must_live("/serviceaccounts", namespace, account)
         extra: dict[str, tuple[str, ...]] = {}
+        if "jti" in claims:
+            extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims['jti']}",)
         for kind in ("pod", "secret"):
             if kind in own:
                 self._must_live(f"/{kind}s", namespace, own[kind])
@@ -138,6 +170,10 @@ class Tokens:
                 extra[f"authentication.kubernetes.io/{kind}-uid"] = (own[kind]["uid"],)
         groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
         return UserInfo(account_name(namespace, account["name"]), groups, account["uid"], extra)
+
+    def audiences(self, token: str) -> Sequence[str]:
+        """Whom a token is for. Raises TokenError."""
+        return self._claims(token).get("aud", NO_ITEMS)
 
     def _must_live(self, storage: str, namespace: str, wanted: Mapping[str, str]) -> None:
         found = self._lookup(storage, namespace, wanted["name"])

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
-from ketch.kube.errors import Unauthorized
+from ketch.kube.errors import BadRequest, Unauthorized
 from ketch.local.apiserver.absent import NO_ITEMS
-from ketch.local.apiserver.auth.identity import ANONYMOUS, AUTHENTICATED, MASTERS, UserInfo
+from ketch.local.apiserver.auth.identity import ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import ACCOUNTS, TokenError, Tokens
 from ketch.local.apiserver.router import forbidden
 
+AUTHENTICATION = "authentication.k8s.io"
+EXTRA = "impersonate-extra-"
 ACCOUNT_PREFIX = "system:serviceaccount:"
 
 
@@ -35,6 +38,8 @@ class Authenticator:
         user = peer or self._bearer(headers)
         if "impersonate-user" in headers:
             return self._impersonated(user, headers)
+        if "impersonate-group" in headers or "impersonate-uid" in headers:
+            raise BadRequest("requested groups or a uid to impersonate without impersonating a user")
         return user
 
     def _bearer(self, headers: Mapping[str, str]) -> UserInfo:
@@ -51,14 +56,21 @@ class Authenticator:
     def _impersonated(self, user: UserInfo, headers: Mapping[str, str]) -> UserInfo:
         name = headers["impersonate-user"]
         groups: Sequence[str] = [item for item in headers.get("impersonate-group", "").split("\n") if item]
+        given = ((key, text) for key, text in headers.items() if key.startswith(EXTRA))
+        extra = {unquote(key.removeprefix(EXTRA)): tuple(text.split("\n")) for key, text in given}
         asked = [self._attributes(name), *(Attributes("impersonate", resource="groups", name=item) for item in groups)]
+        if uid := headers.get("impersonate-uid", ""):
+            asked.append(Attributes("impersonate", AUTHENTICATION, "uids", name=uid))
+        for key, values in extra.items():
+            asked += [Attributes("impersonate", AUTHENTICATION, "userextras", key, name=value) for value in values]
         for attributes in asked:
             if MASTERS not in user.groups and not self._authorizer.allows(user, attributes):
                 raise forbidden(user, attributes)
         if not groups and name.startswith(ACCOUNT_PREFIX):
             namespace = name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
             groups = [ACCOUNTS, f"{ACCOUNTS}:{namespace}"]
-        return UserInfo(name, (*groups, AUTHENTICATED), headers.get("impersonate-uid", ""))
+        known = UNAUTHENTICATED if name == ANONYMOUS.name else AUTHENTICATED
+        return UserInfo(name, tuple(dict.fromkeys((*groups, known))), uid, extra)
 
     def _attributes(self, name: str) -> Attributes:
         if not name.startswith(ACCOUNT_PREFIX):

@@ -22,7 +22,7 @@ MOST_QUEUED = 4
 KEEP_ALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """Seconds until the kernel first asks whether the other side is there, between questions, and how many it asks."""
 
-REPEATED = frozenset({"impersonate-group"})
+REPEATED = ("impersonate-group", "impersonate-extra-")
 """Headers that may come several times; their values are kept apart by line ends."""
 
 
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         """One header."""
         self._grow(len(name) + len(value))
         headers, key, text = self._request.headers, name.decode("latin-1").lower(), value.decode("latin-1")
-        headers[key] = f"{headers[key]}\n{text}" if key in REPEATED and key in headers else text
+        headers[key] = f"{headers[key]}\n{text}" if key in headers and key.startswith(REPEATED) else text
 
     def _grow(self, size: int) -> None:
         self._size += size

@@ -13,8 +13,6 @@ from urllib.parse import parse_qsl, unquote
 
 import orjson
 
-import orjson
-
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, BadRequest, InternalError
 from ketch.local.apiserver.answers import (
@@ -36,7 +34,6 @@ from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
 
 if TYPE_CHECKING:
-    from ketch.kube.doors import Door
     from ketch.kube.doors import Door
     from ketch.local.apiserver.watching import EventStream
 
@@ -67,7 +64,6 @@ class Front:
         self._streams: set[EventStream] = set()
         self._tunnels: set[Tunnel] = set()
         self._requests = metrics.requests
-        self.doors: list[Door] = []
         self.doors: list[Door] = []
 
     async def listen(self, sockets: Sequence[socket.socket], unix_socket: Path | None, context: ssl.SSLContext) -> None:
@@ -115,8 +111,6 @@ class Front:
             guard.check(request.headers)
             if await self._through_a_door(request, connection):
                 return
-            if await self._through_a_door(request, connection):
-                return
             form = negotiate(request.headers.get("accept", ""))
             call = self._call(request, connection, form)
             answer = await self._router.handle(call)
@@ -129,16 +123,6 @@ class Front:
             LOG.exception("%s %s failed", request.method, request.target)
             why = "an internal error has occurred: see the control plane's log"
             self._fail(InternalError(why), request, connection)
-
-    async def _through_a_door(self, request: HTTPRequest, connection: Connection) -> bool:
-        """Whether the request was a domain's own to answer."""
-        for door in self.doors:
-            path, _ = _split(request.target)
-            if door.opens(request.method, path):
-                answer = await door.answer(path, request.headers, request.body)
-                self._send(200, JSON, orjson.dumps(answer), request, connection)
-                return True
-        return False
 
     async def _through_a_door(self, request: HTTPRequest, connection: Connection) -> bool:
         """Whether the request was a domain's own to answer."""

@@ -254,28 +254,6 @@ class PhaseStrategy(Strategy):
         obj["status"] = {"phase": self._phase}
 
 
-class RoleReferenceStrategy(Strategy):
-    """RoleBindings point at one role for good."""
-
-    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
-        """roleRef names a role and stays."""
-        causes: list[Cause] = []
-        kinds = ["ClusterRole", "Role"] if obj["kind"] == "RoleBinding" else ["ClusterRole"]
-        role = obj.get("roleRef") or NOTHING
-        if role.get("kind") not in kinds:
-            causes.append(unsupported("roleRef.kind", role.get("kind"), kinds))
-        if old is not None and role != old.get("roleRef"):
-            causes.append(invalid("roleRef", role, "cannot change roleRef"))
-        for index, subject in enumerate(obj.get("subjects") or NO_ITEMS):
-            if (
-                subject.get("kind") == "ServiceAccount"
-                and not subject.get("namespace")
-                and obj["kind"] != "RoleBinding"
-            ):
-                causes.append(required(f"subjects[{index}].namespace"))
-        return causes
-
-
 class ServiceAccountStrategy(Strategy):
     """ServiceAccounts need no more than a proper name."""
 

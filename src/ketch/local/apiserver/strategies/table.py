@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.admission import Admission
+from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.resources import ServedResource, storage_of
 from ketch.local.apiserver.strategies.base import ORDINARY, Strategy
 from ketch.local.apiserver.strategies.core import (
@@ -11,7 +12,6 @@ from ketch.local.apiserver.strategies.core import (
     ConfigMapStrategy,
     NamespaceStrategy,
     PhaseStrategy,
-    RoleReferenceStrategy,
     SecretStrategy,
     ServiceAccountStrategy,
     ServiceStrategy,
@@ -22,6 +22,7 @@ from ketch.local.apiserver.strategies.limiting import LimitRangeStrategy, QuotaS
 from ketch.local.apiserver.strategies.pods import PodStrategy
 from ketch.local.apiserver.strategies.policies import workload_strategies
 from ketch.local.apiserver.strategies.registrations import PolicyBindingStrategy, PolicyStrategy, WebhookStrategy
+from ketch.local.apiserver.strategies.roles import RoleReferenceStrategy, RoleStrategy
 from ketch.local.apiserver.strategies.workloads import JobStrategy, TemplateStrategy
 
 RBAC = "rbac.authorization.k8s.io"
@@ -30,9 +31,10 @@ RBAC = "rbac.authorization.k8s.io"
 class Strategies:
     """One server's strategies; some remember what is allocated, so each server has its own."""
 
-    def __init__(self, admissions: Sequence[Admission[Any]] = ()) -> None:
+    def __init__(self, authorizer: Authorizer, admissions: Sequence[Admission[Any]] = ()) -> None:
         self.pods = PodStrategy()
         template = TemplateStrategy()
+        references = RoleReferenceStrategy(authorizer)
         admitted = {
             storage_of(each.kind.resource.group, each.kind.resource.plural): AdmittedStrategy(each)
             for each in admissions
@@ -49,8 +51,8 @@ class Strategies:
             "apps/deployments": template,
             "apps/replicasets": template,
             "batch/jobs": JobStrategy(),
-            f"{RBAC}/rolebindings": RoleReferenceStrategy(),
-            f"{RBAC}/clusterrolebindings": RoleReferenceStrategy(),
+            **{f"{RBAC}/{plural}": RoleStrategy(authorizer) for plural in ("roles", "clusterroles")},
+            **{f"{RBAC}/{plural}": references for plural in ("rolebindings", "clusterrolebindings")},
             "admissionregistration.k8s.io/mutatingwebhookconfigurations": WebhookStrategy(),
             "admissionregistration.k8s.io/validatingwebhookconfigurations": WebhookStrategy(),
             "admissionregistration.k8s.io/validatingadmissionpolicies": PolicyStrategy(),
