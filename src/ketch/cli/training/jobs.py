@@ -179,7 +179,7 @@ def _member(kind: Kind, pod: Mapping[str, Any]) -> Member:
         phase=str(status.get("phase", PENDING)),
         container=container,
         restarts=int(told.get("restartCount", 0)),
-        has_begun=bool(state.get("running") or ended),
+        has_begun=state.get("running") is not None or bool(ended),
         exit_code=ended.get("exitCode"),
         ended=moment(ended.get("finishedAt")),
         waits_for=_waits_for(status),

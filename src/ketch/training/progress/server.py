@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ketch.kube.client import Client
+from ketch.kube.codec import encode
 from ketch.kube.errors import Forbidden, Invalid, NotFound, TooLarge
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.quantities import QuantityError, parse_quantity
@@ -68,7 +69,7 @@ class StatusServer:
             await self._recorder.record(
                 Target(reporting.kind, key), lambda progress: reported(progress, report, reporter.pod, rank)
             )
-        return msgspec.to_builtins(report)
+        return encode(report)
 
     def _parsed(self, path: str) -> tuple[Reporting, ObjectKey] | None:
         found = _PATH.fullmatch(path)
