@@ -1,5 +1,7 @@
 """The local object store: whole objects, and nothing outside of its root."""
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,27 @@ async def test_a_link_does_not_lead_out(store: LocalObjectStore, tmp_path: Path)
     (store.root / "b" / "link").symlink_to(tmp_path)
     with pytest.raises(KeyOutside):
         await store.read("minio://b/link/secret")
+
+
+async def test_what_is_no_file_is_no_object_and_holds_nobody_up(store: LocalObjectStore):
+    place = store.root / "b"
+    place.mkdir(parents=True)
+    os.mkfifo(place / "pipe")
+    (place / "folder").mkdir()
+    (place / "file").write_bytes(b"x")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place / "socket"))
+        for name in ("pipe", "folder", "socket", "file/below", "nothing"):
+            assert await store.read(f"minio://b/{name}") is None
+
+
+async def test_links_are_refused_wherever_they_lead(store: LocalObjectStore):
+    place = store.root / "b"
+    place.mkdir(parents=True)
+    (place / "file").write_bytes(b"x")
+    for name, target in (("same", "file"), ("nowhere", "gone")):
+        (place / name).symlink_to(target)
+        with pytest.raises(KeyOutside):
+            await store.read(f"minio://b/{name}")
+    (place / "loop").symlink_to("loop")
+    assert await store.read("minio://b/loop") is None

@@ -43,9 +43,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC as Kubernetes writes it: whole seconds for metav1.Time, microseconds when there are any."""
-    moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{moment.microsecond:06d}Z" if moment.microsecond else f"{text}Z"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
 
 
 def format_micro_time(moment: datetime) -> str:

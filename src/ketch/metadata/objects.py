@@ -6,8 +6,11 @@ copying. No key leaves the root, neither by ``..`` nor through a link that a ste
 """
 
 import asyncio
+import errno
 import os
 import shutil
+import stat
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -16,6 +19,10 @@ DEFAULT_ROOT: Final = "minio://mlpipeline/v2/artifacts"
 
 LOCAL_SCHEMES: Final = ("minio", "s3", "gs")
 """Schemes whose buckets the local store stands in for."""
+
+
+_NO_FILE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Why something cannot be opened that is no file: it is not there, or it is a link to itself, or a socket."""
 
 
 class KeyOutside(ValueError):
@@ -71,9 +78,17 @@ class LocalObjectStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @cached_property
+    def _base(self) -> str:
+        return os.path.realpath(self.root)
+
+    def _place(self, uri: str) -> str:
+        """Where the object would be if no link led elsewhere."""
+        return os.path.join(self._base, key_of(uri))  # noqa: PTH118  # text, to be compared
+
     def path(self, uri: str) -> Path:
         """Where the object is, or would be. Raises KeyOutside."""
-        place = os.path.join(os.path.realpath(self.root), key_of(uri))  # noqa: PTH118  # text, to be compared
+        place = self._place(uri)
         if os.path.realpath(place) != place:
             raise KeyOutside(f"{uri!r} leads through a symbolic link")
         return Path(place)
@@ -84,12 +99,24 @@ class LocalObjectStore:
         return path.is_file() or (path.is_dir() and any(path.iterdir()))
 
     async def read(self, uri: str, limit: int = -1) -> bytes | None:
-        """The file's content."""
+        """The file's content. What is no file is no object: nothing that a step leaves may hold the reader up."""
+        place = self._place(uri)
         try:
-            with self.path(uri).open("rb") as file:  # a few kilobytes in the page cache
-                return file.read(limit)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            number = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            self.path(uri)  # or it is a link that leads nowhere
             return None
+        try:
+            if os.readlink(f"/proc/self/fd/{number}") != place:  # noqa: PTH115  # asked of the file that is open
+                raise KeyOutside(f"{uri!r} leads through a symbolic link")
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                return None
+            with open(number, "rb", closefd=False) as file:  # noqa: ASYNC230  # some kilobytes in the page cache
+                return file.read(limit)
+        finally:
+            os.close(number)
 
     async def write(self, uri: str, content: bytes) -> None:
         """Written beside its place, then moved there."""

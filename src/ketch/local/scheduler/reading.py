@@ -17,6 +17,11 @@ NAME = "default-scheduler"
 NOT_READY = "node.kubernetes.io/not-ready"
 TERMINAL = ("Succeeded", "Failed")
 
+_OF_METADATA = ("name", "namespace", "uid", "labels")
+_CONTAINERS = ("containers", "initContainers")
+_OF_CONTAINERS = ("name", "image", "resources", "ports", "restartPolicy")
+_OF_VOLUMES = frozenset({"persistentVolumeClaim", "ephemeral"})
+
 
 def facts_of(node: Node) -> NodeFacts:
     """What placing depends on. Cordoned and unready nodes are treated as if they already had the taint for it."""
@@ -33,10 +38,16 @@ def facts_of(node: Node) -> NodeFacts:
 
 
 def newcomer(pod: Mapping[str, Any]) -> Pod:
-    """A pod that is being created, as far as it matters where it goes."""
-    meta = pod["metadata"]
-    named = {name: meta[name] for name in ("name", "namespace", "uid", "labels") if name in meta}
-    return Pod(metadata=decode(ObjectMeta, named), spec=decode(PodSpec, pod["spec"]))
+    """A pod that is being created, of which only that is read that says where it may go."""
+    meta, spec = pod["metadata"], pod["spec"]
+    named = {name: meta[name] for name in _OF_METADATA if name in meta}
+    wanted = {name: value for name, value in spec.items() if name not in _CONTAINERS}
+    for kind in _CONTAINERS:
+        if kind in spec:
+            wanted[kind] = [{name: each[name] for name in _OF_CONTAINERS if name in each} for each in spec[kind]]
+    if "volumes" in spec:
+        wanted["volumes"] = [each for each in spec["volumes"] if _OF_VOLUMES & each.keys()]
+    return Pod(metadata=decode(ObjectMeta, named), spec=decode(PodSpec, wanted))
 
 
 def holds_room(pod: Pod) -> bool:

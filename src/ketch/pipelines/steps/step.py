@@ -6,6 +6,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -75,6 +76,7 @@ Amendment = Callable[[Step, Pod], Pod]
 """Adds to a step's pod. Pure. Raises PodProblem."""
 
 
+@lru_cache(maxsize=4096)  # a step's pod is looked for again and again
 def pod_name(run_name: str, task_name: str, task_id: str, attempt: int) -> str:
     """The pod of one attempt: readable, unique, valid as a host name."""
     digest = hashlib.sha256(f"{task_id}/{attempt}".encode()).hexdigest()[:10]
