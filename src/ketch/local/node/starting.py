@@ -77,7 +77,8 @@ def container_spec(pod: Pod, container: Container, attempt: int, image: Image, s
     """The run ``attempt`` of ``container``. Raises ConfigError."""
     uid, name = pod.metadata.uid, container.name
     own = build_environment(pod, container, setting.around)
-    env = {**image.env, "HOSTNAME": hostname(pod)} | with_given(own, setting.variables)
+    terminal = {"TERM": "xterm"} if container.tty else {}
+    env = {**image.env, "HOSTNAME": hostname(pod), **terminal} | with_given(own, setting.variables)
     command = [expand(word, env) for word in container.command] or list(image.argv if not container.args else ())
     argv = (*command, *(expand(word, env) for word in container.args))
     if not argv:
@@ -97,6 +98,9 @@ def container_spec(pod: Pod, container: Container, attempt: int, image: Image, s
         group=group,
         memory_bytes=whole(limits["memory"]) if "memory" in limits else None,
         cpu_millis=milli(limits["cpu"]) if "cpu" in limits else None,
+        stdin=container.stdin,
+        stdin_once=container.stdin_once,
+        tty=container.tty,
         extra={ATTEMPT: str(attempt), IMAGE: container.image, IMAGE_ID: image.digest},
     )
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NOT_FOUND, NOT_EXECUTABLE, CANNOT_START = 127, 126, 128
 
+NEW_SESSION = "--new-session"
 ALWAYS = (
     "--unshare-pid",
     "--unshare-ipc",
@@ -19,7 +20,7 @@ ALWAYS = (
     # With its keeper the container ends, so nobody runs whom nobody watches.
     "--die-with-parent",
     # Else kill(0, ...) would reach the keeper, which is of the same process group.
-    "--new-session",
+    NEW_SESSION,
     "--cap-drop",
     "ALL",
     "--clearenv",
@@ -95,7 +96,9 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
 
 def arguments(request: "StartRequest") -> "Sequence[str]":
     """All options for the container; makes its writable layers. Raises Refused."""
-    options = [*ALWAYS, "--hostname", request["hostname"]]
+    # A program with a terminal begins a session of its own, else it could not have it.
+    always = [option for option in ALWAYS if option != NEW_SESSION] if request["tty"] else ALWAYS
+    options = [*always, "--hostname", request["hostname"]]
     user, group = request["user"], request["group"]
     if user or group:
         options += "--unshare-user", "--uid", str(user or 0), "--gid", str(group or 0)

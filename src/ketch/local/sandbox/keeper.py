@@ -14,6 +14,7 @@ import time
 from ketch.local.processes import boot, children, program, start_ticks
 from ketch.local.sandbox import warm
 from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
+from ketch.local.sandbox.interactive import CONTROLLING, Attendance, Stdio, is_interactive, read
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
@@ -45,11 +46,13 @@ class Program:
         options = os.memfd_create("options")
         os.write(options, "\0".join(arguments(request)).encode("utf-8", "surrogateescape") + b"\0")
         os.lseek(options, 0, os.SEEK_SET)
-        (self.stdout, stdout), (self.stderr, stderr), (self.status, status) = os.pipe(), os.pipe(), os.pipe()
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.stdio = stdio = Stdio(request)
+        self.stdout, self.stderr = stdio.stdout, stdio.stderr
+        self.status, status = os.pipe()
         # Numbers that are in nobody's way while they are put in place one after the other.
-        theirs = [_high(number) for number in (null, stdout, stderr, options, status)]
-        argv = (bwrap, "--args", str(ARGUMENTS_FD), "--json-status-fd", str(STATUS_FD), "--", *request["argv"])
+        theirs = [_high(number) for number in (*stdio.theirs, options, status)]
+        program = (*(CONTROLLING if request["tty"] else ()), *request["argv"])
+        argv = (bwrap, "--args", str(ARGUMENTS_FD), "--json-status-fd", str(STATUS_FD), "--", *program)
         self.pid = os.posix_spawn(
             bwrap,
             argv,
@@ -57,7 +60,7 @@ class Program:
             file_actions=[(os.POSIX_SPAWN_DUP2, theirs[number], number) for number in range(len(theirs))],
             setsigdef=KEPT_SIGNALS,
         )
-        for number in (null, stdout, stderr, options, status, *theirs):
+        for number in (*stdio.theirs, options, status, *theirs):
             os.close(number)
         self.init = 0
         self.user_pid = 0
@@ -71,7 +74,7 @@ class Program:
             ready = select.select(readers, (), (), pause if self.init else None)[0]
             if self.stderr in ready:
                 # Whose words these are is known when it is known who became of bubblewrap.
-                text = os.read(self.stderr, CHUNK)
+                text = read(self.stderr)
                 self.early_stderr += text
                 if not text or len(self.early_stderr) > CHUNK:
                     readers.remove(self.stderr)
@@ -97,7 +100,7 @@ class Program:
 
     def read_rest_of_stderr(self) -> str:
         """All that was said on stderr, once everyone who could say more is gone."""
-        while text := os.read(self.stderr, CHUNK):
+        while text := read(self.stderr):
             self.early_stderr += text
         return self.early_stderr.decode(errors="replace")
 
@@ -283,7 +286,8 @@ def keep(
         connection.close()
     limit = request["memory_bytes"]
     memory = None if limit is None else MemoryWatch(container.init, limit)
-    code = watch(container, log, memory)
+    interactive = is_interactive(request)
+    code = Attendance(container, log, request).attend(memory) if interactive else watch(container, log, memory)
     log.close()
     out_of_memory = memory is not None and memory.was_exceeded
     record_exit(directory, code, oom_killed=out_of_memory)

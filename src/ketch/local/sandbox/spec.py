@@ -70,7 +70,8 @@ class ContainerSpec:
 
     ``directory`` is its own and new: records, writable layers. Mounts are made in the order of their targets' depth,
     later ones over earlier ones. ``user`` and ``group`` are what the process sees itself as; every one of them is the
-    platform's user outside.
+    platform's user outside. ``stdin`` stays open for clients (``interactive``), with ``stdin_once`` until the first one
+    has said all; with ``tty`` the standard streams are a terminal.
     """
 
     directory: Path
@@ -84,6 +85,9 @@ class ContainerSpec:
     group: int | None = None
     memory_bytes: int | None = None
     cpu_millis: int | None = None
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
     warm: WarmStart | None = None
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     """Kept in the records as it is, for whoever adopts the container."""

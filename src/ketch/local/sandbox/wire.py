@@ -65,6 +65,9 @@ if TYPE_CHECKING:
         group: int | None
         memory_bytes: int | None
         cpu_millis: int | None
+        stdin: bool
+        stdin_once: bool
+        tty: bool
         warm: WarmRequest | None
         extra: dict[str, str]
 
