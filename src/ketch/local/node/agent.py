@@ -29,6 +29,7 @@ from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import container_directory, log_path
+from ketch.local.node.streams.attachment import Running
 from ketch.local.node.volumes.places import Folders
 from ketch.local.node.warming import Warming
 from ketch.local.node.worker import PodWorker, Tools
@@ -148,19 +149,29 @@ class Agent:
             raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
         return path, lambda: worker.running(container, attempt)
 
-    def find_running(self, namespace: str, pod: str, container: str) -> Path:
-        """The directory of a container that runs; of any, when ``container`` is empty. Raises NotFound, BadRequest."""
+    def find_running(self, namespace: str, pod: str, container: str) -> Running:
+        """A container that runs; any, when ``container`` is empty. Raises NotFound, BadRequest."""
         worker = self._worker(namespace, pod)
         found = [self._find(worker, container)] if container else worker.machine.containers
         for tracked in found:
             if tracked.stage is Stage.RUNNING and worker.running(tracked.name, tracked.attempt):
-                return container_directory(self._folders, worker.machine.uid, tracked.name, tracked.attempt)
+                return self._running_container(worker, tracked)
         if not container:
             raise NotFound(
                 f"unable to forward port because pod is not running. Current status={worker.machine.reported.phase}"
             )
         reason = waiting_reason(worker.machine.reported, container)
         raise NotFound(f'container not found ("{container}"): it {f"waits: {reason}" if reason else "has ended"}')
+
+    def _running_container(self, worker: PodWorker, tracked: TrackedContainer) -> Running:
+        run = (self._folders, worker.machine.uid, tracked.name, tracked.attempt)
+        return Running(
+            container_directory(*run),
+            log_path(*run),
+            lambda: worker.running(tracked.name, run[-1]),
+            stdin=tracked.spec.stdin,
+            tty=tracked.spec.tty,
+        )
 
     def _worker(self, namespace: str, pod: str) -> PodWorker:
         uid = self._names.get(ObjectKey(namespace, pod))

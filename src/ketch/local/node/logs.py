@@ -200,6 +200,22 @@ async def _texts(log: Path, options: LogOptions, running: Callable[[], bool], cl
         reader.close()
 
 
+async def follow_streams(log: Path, running: Callable[[], bool], clock: Clock) -> AsyncIterator[tuple[bytes, bytes]]:
+    """What is written from now on until the container has ended: stream (``stdout`` or ``stderr``) and text."""
+    reader = _Reader(log).at_end()
+    try:
+        while True:
+            alive = running()
+            for entry in reader.entries():
+                if (text := _entry_text(entry, LogOptions())) is not None:
+                    yield entry.split(b" ", 2)[1], text
+            if not alive:
+                return
+            await clock.sleep(LOOK_AGAIN)
+    finally:
+        reader.close()
+
+
 def _joined(entries: Iterator[bytes] | list[bytes], options: LogOptions) -> bytes:
     texts = (_entry_text(entry, options) for entry in entries if entry)
     return b"".join(text for text in texts if text)

@@ -40,6 +40,7 @@ class NodeServer:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", _answered(self._logs))
         application.router.add_get("/exec/{namespace}/{pod}/{container}", _answered(self._streams.exec))
+        application.router.add_get("/attach/{namespace}/{pod}/{container}", _answered(self._streams.attach))
         application.router.add_get("/portForward/{namespace}/{pod}", _answered(self._streams.port_forward))
         self._runner = web.AppRunner(
             application, access_log=None, shutdown_timeout=1.0, max_line_size=LONGEST_LINE, max_field_size=LONGEST_LINE

@@ -11,6 +11,7 @@ from typing import Self
 
 from ketch.local.processes import session_members
 from ketch.local.sandbox import errors
+from ketch.local.sandbox.interactive import ATTACH
 from ketch.local.sandbox.wire import Closed, encode, prefix, receive
 
 STREAMS = ("stdin", "stdout", "stderr")
@@ -92,6 +93,34 @@ class AttachedCommand:
     def _answer(self) -> tuple[dict[str, int], list[int]]:
         self._connection.setblocking(True)  # whoever waited for it in a loop may have left it otherwise
         return _answered(self._connection)
+
+
+class Attachment:
+    """The caller's own streams joined to those of a container that has a stdin or a terminal (``interactive``)."""
+
+    def __init__(self, directory: Path, streams: Mapping[str, int]) -> None:
+        """Hand over the other ends of ``streams``: "stdin", "stdout", "stderr". Raises SandboxError."""
+        folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            place = Path(f"/proc/self/fd/{folder}/{ATTACH}")
+            self._connection = _asked(place, {"descriptors": list(streams)}, list(streams.values()))
+        finally:
+            os.close(folder)
+        try:
+            _, descriptors = _answered(self._connection)
+        except errors.SandboxError:
+            self._connection.close()
+            raise
+        self.terminal = descriptors[0] if descriptors else None
+        """The container's, if it has one; to close that is the caller's."""
+
+    def fileno(self) -> int:
+        """Readable once the container has ended."""
+        return self._connection.fileno()
+
+    def close(self) -> None:
+        """Go away again."""
+        self._connection.close()
 
 
 def connect(socket_path: Path, directory: Path, port: int) -> socket.socket:
