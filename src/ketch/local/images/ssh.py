@@ -342,6 +342,8 @@ def connected(request: Request) -> socket.socket:
 def await_own_name(host: str) -> None:
     """What is started there calls back by this pod's name: it must be known, as that of ``host`` is, beside it."""
     domain, patience = host.partition(".")[2], time.monotonic() + OWN_NAME_SECONDS
+    if host.replace(".", "").isdigit():
+        return  # an address
     while domain and time.monotonic() < patience:
         try:
             socket.getaddrinfo(f"{socket.gethostname()}.{domain}", None)
