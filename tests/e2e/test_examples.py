@@ -130,6 +130,19 @@ def test_the_recurring_example_is_run_by_the_clock(platform: Platform, kfp_clien
     assert kfp_client.get_recurring_run(identity).status == "DISABLED"
 
 
+def test_the_training_example_learns_on_two_nodes_and_tells_of_it(platform: Platform):
+    script = str(ROOT / "examples" / "training" / "train.py")
+    options = ("--nodes", "2", "--checkpoints", "--name", "digits-example")
+    result = platform.ketch("train", script, *options, "--", "--epochs", "2", timeout=400)
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = re.search(r"^rank 0 │ epoch 2: (\d+)% right, on 2 processes$", result.stdout, re.MULTILINE)
+    assert found is not None, result.stdout
+    assert int(found[1]) > 40  # of ten digits, after two epochs
+    status = json.loads(platform.ketch("jobs", "show", "digits-example", "-o", "json").stdout)["status"]
+    assert status["trainerStatus"]["progressPercentage"] == 100
+    assert {each["rank"]: each.get("checkpoint") for each in status["ranks"]}[0] == "step-2.pt"
+
+
 def test_every_example_says_what_it_is(platform: Platform):
     for folder in (ROOT / "examples").iterdir():
         if folder.is_dir() and any(folder.glob("*.py")):

@@ -80,7 +80,7 @@ async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
         reconciler = JobReconciler(kind, manager, equipment)
         owned = (Owns(pods, kind.kind), Owns(services, kind.kind), Owns(files, kind.kind))
         manager.controller(f"training-{kind.kind.resource.plural}", reconciler, For(jobs), *owned)
-    over_ssh = LauncherReconciler(MPIOverSSH(), manager)
+    over_ssh = LauncherReconciler(MPIOverSSH(), manager, equipment)
     owned = (Owns(manager.informer(Job), MPIJob), Owns(services, MPIJob), Owns(files, MPIJob))
     watches = (For(manager.informer(MPIJob)), Maps(pods, of_launcher), *owned)
     manager.controller("training-mpijobs-over-ssh", over_ssh, *watches)

@@ -127,7 +127,7 @@ def saving_checkpoint(step: int, suffix: str = "") -> Generator[Path, None, None
         _sync(folder)
     finally:
         _remove(half)
-    _REPORTER.checkpoint = whole.name
+    _REPORTER.saved(whole.name)
     _prune()
 
 
@@ -184,7 +184,7 @@ class _Reporter:
     """What this process knows of itself, and the thread that tells it."""
 
     def __init__(self) -> None:
-        self.checkpoint = ""
+        self._checkpoint = ""
         self._word: _Word | None = None
         self._sent: _Word | None = None
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
@@ -200,14 +200,20 @@ class _Reporter:
         if not self._seen:
             self._seen.append((time.monotonic(), word.step))
         self._word = word
-        if word.total is not None and word.step >= word.total:
-            self._send(word)
-            return
         if self._thread is None:
             atexit.register(self._last_word)
             self._thread = threading.Thread(target=self._run, name="ketch-report", daemon=True)
             self._thread.start()
-        self._wake.set()
+        if word.total is not None and word.step >= word.total:
+            self._send(word)
+        else:
+            self._wake.set()
+
+    def saved(self, checkpoint: str) -> None:
+        """Note the last checkpoint; it is told with the next word, or again with the last one."""
+        self._checkpoint, self._sent = checkpoint, None
+        if self._thread is not None:
+            self._wake.set()
 
     def _run(self) -> None:
         while True:
@@ -248,8 +254,8 @@ class _Reporter:
                 rank["samplesPerSecond"] = f"{speed * word.samples:.4g}"
         pairs = list(word.metrics.items())[:MOST_METRICS]
         status["metrics"] = [{"name": name[:LONGEST_TEXT], "value": value} for name, value in pairs]
-        if self.checkpoint:
-            rank["checkpoint"] = self.checkpoint
+        if self._checkpoint:
+            rank["checkpoint"] = self._checkpoint
         return {"trainerStatus": status, "rank": {**rank, **self._meter.read()}}
 
 

@@ -8,6 +8,7 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.batch import Job
 from ketch.kube.types.pods import Pod
+from ketch.training.equipment import Equipment
 from ketch.training.jobs.decisions import Decision
 from ketch.training.jobs.desired import JOB_LABEL, OPERATOR_LABEL
 from ketch.training.jobs.framework import Group
@@ -19,8 +20,8 @@ from ketch.training.jobs.reconciler import JobReconciler
 class LauncherReconciler(JobReconciler):
     """Reconciles MPIJobs of version v2beta1."""
 
-    def __init__(self, kind: MPIOverSSH, manager: Manager) -> None:
-        super().__init__(kind, manager)
+    def __init__(self, kind: MPIOverSSH, manager: Manager, equipment: Equipment | None = None) -> None:
+        super().__init__(kind, manager, equipment)
         self._over_ssh, self._launchers = kind, manager.informer(Job)
 
     def _decide(self, group: Group[Any], uid: str, now: datetime) -> Decision:
