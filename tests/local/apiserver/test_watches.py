@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ketch.kube.errors import BadRequest, Gone, TransportError
+from ketch.kube.errors import Gone, Invalid, TransportError, Unavailable
 from ketch.kube.transport import MERGE_PATCH, Request
 from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store import collection
@@ -83,7 +83,7 @@ async def test_the_end_of_the_initial_events_is_marked(ask: Any, watch: Any) -> 
         mark = await anext(events)
     assert mark["type"] == "BOOKMARK"
     assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-    with pytest.raises(BadRequest, match="resourceVersionMatch"):
+    with pytest.raises(Invalid, match="resourceVersionMatch"):
         async with watch(query={"sendInitialEvents": "true"}):
             pass
 
@@ -123,3 +123,26 @@ async def test_closing_the_server_ends_all_watches(api: APIServer) -> None:
         assert await reading is None
     with pytest.raises(TransportError):
         await transport.request(Request("GET", MAPS))
+
+
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        pytest.param({"resourceVersionMatch": "Newest"}, "Unsupported value", id="no such match"),
+        pytest.param({"resourceVersionMatch": "Exact"}, "unless resourceVersion is provided", id="a match of nothing"),
+        pytest.param({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, "is forbidden for", id="any, exactly"),
+        pytest.param({"sendInitialEvents": "true"}, "is forbidden for list", id="a list is no watch"),
+    ],
+)
+async def test_parameters_that_do_not_go_together(ask: Any, query: dict[str, str], why: str) -> None:
+    with pytest.raises(Invalid, match=why):
+        await ask("GET", MAPS, query=query)
+
+
+async def test_a_revision_of_the_future(ask: Any, watch: Any) -> None:
+    with pytest.raises(Unavailable, match="Too large resource version: 99999") as caught:
+        await ask("GET", MAPS, query={"resourceVersion": "99999", "resourceVersionMatch": "NotOlderThan"})
+    assert caught.value.http_code == 504
+    with pytest.raises(Gone):
+        async with watch(query={"resourceVersion": "99999"}):
+            pass

@@ -2,13 +2,14 @@
 
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
 
+from ketch.kube.causes import forbidden, unsupported
 from ketch.kube.clock import Clock
-from ketch.kube.errors import BadRequest, Gone, NotFound, StatusDetails
+from ketch.kube.errors import BadRequest, Cause, Gone, Invalid, NotFound, StatusDetails, Unavailable
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer, WatchAnswer
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
@@ -16,6 +17,9 @@ from ketch.local.apiserver.selection import Selection, selection
 from ketch.local.apiserver.store.records import Expired, Record, StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.watching import Asked, EventStream
+
+EXACT, NOT_OLDER = MATCHES = ("Exact", "NotOlderThan")
+"""What ``resourceVersionMatch`` may be."""
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -47,6 +51,43 @@ def too_old(revision: int, oldest: int) -> Gone:
     return Gone(f"too old resource version: {revision} ({oldest})")
 
 
+def _too_large(asked: int, current: int) -> Unavailable:
+    """The error for a revision that is yet to come."""
+    causes = (Cause("ResourceVersionTooLarge", "Too large resource version"),)
+    details = StatusDetails(causes=causes, retry_after_seconds=1)
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return Unavailable(message, details, code=504, reason="Timeout")
+
+
+def _check_options(query: Mapping[str, str], *, watch: bool) -> None:
+    """What does not go together among a list's or a watch's parameters. Raises Invalid."""
+    match, version = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    begins = "sendInitialEvents" in query
+    causes: list[Cause] = []
+    if match and match not in MATCHES:
+        causes.append(unsupported("resourceVersionMatch", match, MATCHES))
+    elif begins and not watch:
+        causes.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    elif begins and match != NOT_OLDER:
+        message = f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER}"
+        causes.append(forbidden("resourceVersionMatch", message))
+    elif match and watch and not begins:
+        message = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        causes.append(forbidden("resourceVersionMatch", message))
+    elif match and query.get("continue"):
+        causes.append(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for continue"))
+    elif match and not watch and not version:
+        message = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        causes.append(forbidden("resourceVersionMatch", message))
+    elif match == EXACT and version == "0":
+        message = f'resourceVersionMatch "{EXACT}" is forbidden for resourceVersion "0"'
+        causes.append(forbidden("resourceVersionMatch", message))
+    if causes:
+        text = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
+        details = StatusDetails(group="meta.k8s.io", kind="ListOptions", causes=tuple(causes))
+        raise Invalid(f'ListOptions.meta.k8s.io "" is invalid: {text}', details)
+
+
 def store_key(resource: ServedResource, target: Target) -> StoreKey:
     """Where the store keeps what ``target`` names."""
     return StoreKey(resource.storage, target.namespace if resource.namespaced else "", target.name)
@@ -70,9 +111,12 @@ class ReadHandlers:
         """A page of objects at one revision. Raises BadRequest, Gone."""
         wanted = self._selection(call, target, resource)
         limit = call.number("limit") or 0
+        _check_options(call.query, watch=False)
         position = _position(call.query["continue"]) if call.query.get("continue") else None
         asked = call.number("resourceVersion")
-        if position is None and asked and call.query.get("resourceVersionMatch") == "Exact":
+        if asked and asked > self._store.revision:
+            raise _too_large(asked, self._store.revision)
+        if position is None and asked and call.query.get("resourceVersionMatch") == EXACT:
             position = _Position(asked, "", "")
         revision = position.revision if position else self._store.revision
         records = self._records(resource, wanted, position)
@@ -127,8 +171,9 @@ class ReadHandlers:
         initial = call.flag("sendInitialEvents") if "sendInitialEvents" in call.query else not after
         bookmarks = call.flag("allowWatchBookmarks")
         seconds = call.number("timeoutSeconds")
-        if "sendInitialEvents" in call.query and call.query.get("resourceVersionMatch") != "NotOlderThan":
-            raise BadRequest("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        _check_options(call.query, watch=True)
+        if initial and after and after > self._store.revision:
+            raise _too_large(after, self._store.revision)
         asked = Asked(
             after=after,
             initial=initial,
@@ -140,6 +185,9 @@ class ReadHandlers:
 
     @asynccontextmanager
     async def _begin(self, resource: ServedResource, wanted: Selection, asked: Asked) -> AsyncGenerator[EventStream]:
+        if not asked.initial and asked.after and asked.after > self._store.revision:
+            # From a future that is not ours (a copy of the database was put back): only a new list tells what is.
+            raise too_old(asked.after, self._store.revision)
         try:
             watcher, missed = self._store.watch(
                 resource.storage, wanted.namespace, None if asked.initial else asked.after
