@@ -163,3 +163,8 @@ def test_a_crontab_has_no_seconds(text, due):
 def test_what_is_no_crontab(text):
     with pytest.raises(CronError):
         parse_crontab(text)
+
+
+def test_the_latest_is_found_in_the_midst_of_a_second():
+    due = datetime(2026, 1, 1, 0, 10, tzinfo=UTC)
+    assert parse_crontab("*/10 * * * *").latest(due, due + timedelta(microseconds=1500)) == due

@@ -125,6 +125,7 @@ class Cron:
         By halving, because there may be millions in between: there always is one in (low, limit], and never in
         (high, limit].
         """
+        limit = limit.replace(microsecond=0)  # times are whole seconds, and so must be what is halved
         low, high, found = known - _SECOND, limit, known
         while high - low > _SECOND:
             middle = (low + (high - low) / 2).replace(microsecond=0)

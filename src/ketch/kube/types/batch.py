@@ -1,13 +1,14 @@
-"""batch/v1: Job."""
+"""batch/v1: Job, CronJob."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 from ketch.kube.codec import KubeStruct
-from ketch.kube.meta import Condition, KubeObject, LabelSelector, Resource
+from ketch.kube.meta import Condition, KubeObject, LabelSelector, ObjectMeta, Resource
 from ketch.kube.types.containers import NOTHING
 from ketch.kube.types.pods import PodTemplateSpec
+from ketch.kube.types.services import ObjectReference
 
 
 class JobSpec(KubeStruct, frozen=True, kw_only=True):
@@ -67,3 +68,40 @@ class Job(KubeObject, frozen=True, kw_only=True):
 
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
+
+
+class JobTemplateSpec(KubeStruct, frozen=True, kw_only=True):
+    """The Jobs that a CronJob makes."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: JobSpec = JobSpec()
+
+
+class CronJobSpec(KubeStruct, frozen=True, kw_only=True):
+    """When to make a Job, and what to do about earlier ones: Allow, Forbid or Replace."""
+
+    schedule: str = ""
+    time_zone: str | None = None
+    starting_deadline_seconds: int | None = None
+    concurrency_policy: str = ""
+    suspend: bool | None = None
+    job_template: JobTemplateSpec = JobTemplateSpec()
+    successful_jobs_history_limit: int | None = None
+    failed_jobs_history_limit: int | None = None
+
+
+class CronJobStatus(KubeStruct, frozen=True, kw_only=True):
+    """Jobs that run, and when the last was due and has succeeded."""
+
+    active: tuple[ObjectReference, ...] = ()
+    last_schedule_time: datetime | None = None
+    last_successful_time: datetime | None = None
+
+
+class CronJob(KubeObject, frozen=True, kw_only=True):
+    """A Job again and again, by the clock."""
+
+    resource: ClassVar = Resource("batch", "v1", "CronJob", "cronjobs")
+
+    spec: CronJobSpec = CronJobSpec()
+    status: CronJobStatus = CronJobStatus()
