@@ -1,0 +1,155 @@
+"""Hostile code in a container: everything it tries is in vain, and the platform stays Ready.
+
+The same attempts in three worlds: a container of a platform that root runs, a step in a warm interpreter there, and a
+container of an ordinary user's platform.
+"""
+
+import contextlib
+import json
+import multiprocessing.shared_memory
+import re
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import kfp
+import pytest
+from kfp import dsl
+from tests.e2e.manifests import Manifest, pod
+from tests.e2e.platforms import Platform, eventually
+from tests.e2e.test_ordinary_user import ordinary
+
+__all__ = ["ordinary"]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore::FutureWarning")]
+
+PROGRAM = (Path(__file__).parent / "attempts.py").read_text()
+ATTEMPTS = re.findall(r"^def (try_\w+)", PROGRAM, flags=re.MULTILINE)
+NAMESPACE, NEIGHBOUR = "hostile", "neighbour"
+MOST_PROCESSES = 12
+"""A container's own, with room for what a step of a pipeline has beside it."""
+
+INIT = "1"
+"""Parent of a process that a warm interpreter has sent; a cold step has a shell between."""
+
+Gained = Mapping[str, str | None]
+
+
+@dsl.component(base_image="python:3.11")
+def attack(program: str, targets: str):
+
+    exec(program, {"__name__": "hostile", "TOLD": targets})
+
+
+def _neighbour(secret: str) -> list[Manifest]:
+    """Somebody with a secret volume and an artefact of a name that is nowhere else."""
+    kept = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kept"}, "stringData": {secret: "mine"}}
+    mounted = {"name": "kept", "secret": {"secretName": "kept"}}
+    container = {"name": "main", "image": "busybox", "command": ["sleep", "600"]}
+    container["volumeMounts"] = [{"name": "kept", "mountPath": "/kept"}]
+    return [kept, pod(NEIGHBOUR, container, volumes=[mounted])]
+
+
+def _prepared(platform: Platform, namespace: str, secret: str, abstract: str, shared: str) -> dict[str, Any]:
+    """What the attacker is told: it must not help."""
+    platform.kubectl("create", "namespace", namespace)
+    platform.apply(*_neighbour(secret), namespace=namespace)
+    platform.kubectl("wait", f"pod/{NEIGHBOUR}", "-n", namespace, "--for=condition=Ready", "--timeout=60s")
+    home_file = platform.root.parent / f"home-{secret}"
+    home_file.write_text("mine")
+    home_file.chmod(0o644)
+    return {
+        "root": str(platform.root),
+        "home_file": str(home_file),
+        "planted": f"planted_{secret}.py",
+        "processes": MOST_PROCESSES,
+        "port": int(platform.address.rpartition(":")[2]),
+        "abstract": abstract,
+        "shared_memory": shared,
+        "namespace": namespace,
+        "neighbour": NEIGHBOUR,
+        "neighbours_file": secret,
+        "node": platform.get("nodes")["items"][0]["metadata"]["name"],
+    }
+
+
+def _told(log: str) -> Gained:
+    told = [line for line in log.splitlines() if line.startswith('{"parent"')]
+    assert told, f"the attacker did not come to its end: {log[-2000:]}"
+    return json.loads(told[0])
+
+
+def _in_a_pod(platform: Platform, targets: dict[str, Any]) -> Gained:
+    container = {"name": "main", "image": "python:3.11", "command": ["python3", "-c", PROGRAM, json.dumps(targets)]}
+    platform.apply(pod("attacker", container), namespace=targets["namespace"])
+    ended = "jsonpath={.status.containerStatuses[0].state.terminated}"
+    platform.kubectl("wait", "pod/attacker", "-n", targets["namespace"], f"--for={ended}", "--timeout=100s")
+    said = platform.kubectl("logs", "attacker", "-n", targets["namespace"])
+    return _told(said)
+
+
+def _in_a_warm_step(platform: Platform, targets: dict[str, Any]) -> Gained:
+    @dsl.pipeline(name="hostile")
+    def pipeline(program: str, targets: str):
+        attack(program=program, targets=targets)  # pyright: ignore[reportCallIssue]  # the SDK's way
+
+    client = kfp.Client(host=platform.address)
+    told = {"program": PROGRAM, "targets": json.dumps({**targets, "namespace": "kubeflow"})}
+
+    def attacked() -> Gained | None:
+        run = client.create_run_from_pipeline_func(pipeline, told, enable_caching=False)
+        with contextlib.suppress(RuntimeError):  # it ends by killing whom it can reach
+            client.wait_for_run_completion(run.run_id, timeout=120, sleep_duration=1)
+        (step,) = platform.get("pods", "-A", "-l", f"pipelines.kubeflow.org/run-id={run.run_id}")["items"]
+        name, where = step["metadata"]["name"], step["metadata"]["namespace"]
+        gained = _told(platform.kubectl("logs", name, "-n", where))
+        return gained if gained["parent"] == INIT else None
+
+    return eventually(attacked, what="a step in a warm interpreter")
+
+
+@pytest.fixture(scope="module", params=["container", "warm step", "ordinary user"])
+def attacked(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, Gained]]:
+    """A platform with a hostile container that has tried everything, and what it gained."""
+    platform: Platform = request.getfixturevalue("ordinary" if request.param == "ordinary user" else "platform")
+    secret = uuid.uuid4().hex
+    namespace = f"{NAMESPACE}-{request.param.replace(' ', '-')}"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"\0ketch-{secret}")
+    listener.listen()
+    shared = multiprocessing.shared_memory.SharedMemory(f"ketch-{secret}", create=True, size=16)
+    try:
+        targets = _prepared(platform, namespace, secret, f"ketch-{secret}", f"ketch-{secret}")
+        run = _in_a_warm_step if request.param == "warm step" else _in_a_pod
+        yield platform, run(platform, targets)
+    finally:
+        shared.close()
+        shared.unlink()
+        listener.close()
+        platform.kubectl("delete", "namespace", namespace, "--wait=false", check=False)
+        (platform.root.parent / f"home-{secret}").unlink()
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_what_a_hostile_container_tries_is_in_vain(attacked: tuple[Platform, Gained], attempt: str):
+    _, gained = attacked
+    assert gained[attempt] is None
+
+
+def test_nothing_of_the_machine_has_changed(attacked: tuple[Platform, Gained]):
+    platform, _ = attacked
+    assert list(platform.root.rglob("planted_*.py")) == []
+    assert not any(Path(folder, "ketch-was-here").exists() for folder in ("/usr/bin", "/usr/lib"))
+
+
+def test_the_platform_stays_ready_and_the_neighbour_lives(attacked: tuple[Platform, Gained]):
+    platform, _ = attacked
+    assert all(each["ready"] for each in platform.record()["processes"].values())
+    (node,) = platform.get("nodes")["items"]
+    assert {"type": "Ready", "status": "True"}.items() <= next(
+        each for each in node["status"]["conditions"] if each["type"] == "Ready"
+    ).items()
+    found = platform.get("pods", "-A", "--field-selector=status.phase=Running")["items"]
+    assert NEIGHBOUR in {each["metadata"]["name"] for each in found}
