@@ -43,7 +43,9 @@ def train(
         typer.Argument(metavar="ARGUMENT", help="For the script (after --), or name=value for the function."),
     ] = None,
     nodes: Annotated[int | None, typer.Option(min=1, help="How many nodes [default: as the runtime says].")] = None,
-    procs: Annotated[int, typer.Option(min=1, help="Processes on each node.")] = 1,
+    procs: Annotated[
+        int | None, typer.Option(min=1, help="Processes on each node [default: one, or one for each of its GPUs].")
+    ] = None,
     runtime: Annotated[str, typer.Option(metavar="NAME", help="A runtime, or its framework.")] = "torch",
     image: Annotated[str, typer.Option(help="Instead of the runtime's.")] = "",
     name: Annotated[str, typer.Option(help="The job's name [default: made from the program's].")] = "",
@@ -91,7 +93,7 @@ def train(
             program,
             await find_runtime(client, namespace, runtime),
             nodes,
-            procs,
+            procs or gpu or 1,
             image,
             variables,
             {key: value for key, value in resources.items() if value},
