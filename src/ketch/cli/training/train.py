@@ -1,11 +1,11 @@
 """``ketch train``: a script or a function trains on several nodes, followed to its end; or a job is followed again."""
 
 import asyncio
-import re
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import typer
 
@@ -17,11 +17,32 @@ from ketch.cli.training import jobs
 from ketch.cli.training.finding import NotMeant, find_job, find_runtime
 from ketch.cli.training.following import Follower, JobDeleted, exit_code
 from ketch.cli.training.jobs import Job
+from ketch.cli.training.options import (
+    CPU,
+    GPU,
+    Arguments,
+    Beside,
+    Checkpoints,
+    Claim,
+    Detach,
+    Image,
+    Keep,
+    Memory,
+    Name,
+    Nodes,
+    Processes,
+    Restarts,
+    Runtime,
+    Timeout,
+    Variables,
+    What,
+    resources_of,
+    variables_of,
+)
 from ketch.cli.training.packaging import PackagingProblem, Program, is_program, package
 from ketch.cli.training.trainjob import API_VERSION, LONGEST_NAME, Wish, config_map_name, config_map_of, trainjob_of
 from ketch.kube.config import ConfigError
 from ketch.kube.errors import APIError, TransportError
-from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.kube.rest import RESTClient
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import ConfigMap
@@ -30,40 +51,27 @@ from ketch.training.checkpoints.contract import AUTO
 T = TypeVar("T")
 
 _RANDOM_BYTES: Final = 2
-_VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
-_GPU: Final = "nvidia.com/gpu"
 
 
 def train(
-    what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="script.py, module:function, or the name of a job to follow again.")
-    ],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ARGUMENT", help="For the script (after --), or name=value for the function."),
-    ] = None,
-    nodes: Annotated[int | None, typer.Option(min=1, help="How many nodes [default: as the runtime says].")] = None,
-    procs: Annotated[
-        int | None, typer.Option(min=1, help="Processes on each node [default: one, or one for each of its GPUs].")
-    ] = None,
-    runtime: Annotated[str, typer.Option(metavar="NAME", help="A runtime, or its framework.")] = "torch",
-    image: Annotated[str, typer.Option(help="Instead of the runtime's.")] = "",
-    name: Annotated[str, typer.Option(help="The job's name [default: made from the program's].")] = "",
-    beside: Annotated[
-        list[Path] | None, typer.Option("--with", metavar="PATH", help="A file or folder that travels too.")
-    ] = None,
-    env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable.")] = None,
-    cpu: Annotated[str, typer.Option(metavar="QUANTITY", help="CPUs of each node.")] = "",
-    memory: Annotated[str, typer.Option(metavar="QUANTITY", help="Memory of each node.")] = "",
-    gpu: Annotated[int, typer.Option(min=0, help="GPUs of each node.")] = 0,
-    checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Keep checkpoints on a volume of the job's own.")
-    ] = False,
-    claim: Annotated[str, typer.Option("--checkpoint-claim", metavar="NAME", help="... or on this claim.")] = "",
-    keep: Annotated[str, typer.Option("--keep", metavar="NUMBER", help="How many checkpoints are kept.")] = "",
-    restarts: Annotated[int, typer.Option(min=0, help="How often all begin again when one fails.")] = 0,
-    timeout: Annotated[int | None, typer.Option(min=1, metavar="SECONDS", help="End it after so long.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Submit only; print the job's name.")] = False,
+    what: What,
+    arguments: Arguments = None,
+    nodes: Nodes = None,
+    procs: Processes = None,
+    runtime: Runtime = "torch",
+    image: Image = "",
+    name: Name = "",
+    beside: Beside = None,
+    env: Variables = None,
+    cpu: CPU = "",
+    memory: Memory = "",
+    gpu: GPU = 0,
+    checkpoints: Checkpoints = False,
+    claim: Claim = "",
+    keep: Keep = "",
+    restarts: Restarts = 0,
+    timeout: Timeout = None,
+    detach: Detach = False,
     namespace: Namespace = "default",
     kubeconfig: Kubeconfig = None,
     data_dir: DataDir = None,
@@ -79,37 +87,24 @@ def train(
             fail(f"{what} is no script: there is nothing to give {arguments[0]!r} to", USAGE)
         run(reach, lambda client: _attach(client, namespace, what))
         return
-    resources = {"cpu": cpu, "memory": memory, _GPU: str(gpu or "")}
-    _check_quantities(resources)
     if keep and not (checkpoints or claim):
         fail("--keep is about checkpoints: add --checkpoints", USAGE)
     program = _packaged(what, arguments or (), beside or ())
-    variables = _variables(env or ())
-
-    async def submit(client: RESTClient) -> None:
-        wish = Wish(
-            name or f"{program.name[: LONGEST_NAME - 5]}-{secrets.token_hex(_RANDOM_BYTES)}",
-            namespace,
-            program,
-            await find_runtime(client, namespace, runtime),
-            nodes,
-            procs or gpu or 1,
-            image,
-            variables,
-            {key: value for key, value in resources.items() if value},
-            claim or (AUTO if checkpoints else ""),
-            keep,
-            restarts,
-            timeout,
-        )
-        job = await _create(client, wish)
-        if detach:
-            typer.echo(job.name)
-        else:
-            typer.echo(f"TrainJob {job.name} in namespace {namespace}, on {wish.runtime['metadata']['name']}", err=True)
-            await follow(client, job)
-
-    run(reach, submit)
+    wish = Wish(
+        name or f"{program.name[: LONGEST_NAME - 5]}-{secrets.token_hex(_RANDOM_BYTES)}",
+        namespace,
+        program,
+        nodes=nodes,
+        processes=procs or gpu or 1,
+        image=image,
+        environment=variables_of(env or ()),
+        resources=resources_of(cpu, memory, gpu),
+        checkpoints=claim or (AUTO if checkpoints else ""),
+        keep=keep,
+        restarts=restarts,
+        deadline=timeout,
+    )
+    run(reach, lambda client: _submit(client, wish, runtime, follow_on=not detach))
 
 
 def _packaged(what: str, arguments: Sequence[str], beside: Sequence[Path]) -> Program:
@@ -119,23 +114,14 @@ def _packaged(what: str, arguments: Sequence[str], beside: Sequence[Path]) -> Pr
         fail(str(problem), USAGE)
 
 
-def _variables(given: Sequence[str]) -> Mapping[str, str]:
-    found: dict[str, str] = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        if not separator or not _VARIABLE.fullmatch(name):
-            fail(f"-e takes NAME=VALUE, not {text!r}", USAGE)
-        found[name] = value
-    return found
-
-
-def _check_quantities(resources: Mapping[str, str]) -> None:
-    for name, text in resources.items():
-        try:
-            if text and parse_quantity(text) <= 0:
-                fail(f"--{name}: {text} is not positive", USAGE)
-        except QuantityError:
-            fail(f"--{name}: {text!r} is no quantity: give one like 2, 500m or 1.5Gi", USAGE)
+async def _submit(client: RESTClient, wish: Wish, runtime: str, *, follow_on: bool) -> None:
+    found = await find_runtime(client, wish.namespace, runtime)
+    job = await _create(client, replace(wish, runtime=found))
+    if follow_on:
+        typer.echo(f"TrainJob {job.name} in namespace {job.namespace}, on {found['metadata']['name']}", err=True)
+        await follow(client, job)
+    else:
+        typer.echo(job.name)
 
 
 async def _create(client: RESTClient, wish: Wish) -> Job:

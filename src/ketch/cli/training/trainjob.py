@@ -35,7 +35,7 @@ class Wish:
     name: str
     namespace: str
     program: Program
-    runtime: Mapping[str, Any]
+    runtime: Mapping[str, Any] = field(default_factory=dict[str, Any])
     nodes: int | None = None
     processes: int | None = None
     image: str = ""
