@@ -82,6 +82,12 @@ def test_a_signal_s_code_is_a_shell_s(home: Callable[[str], Path]):
         assert ask(home("one"), port, "-n", "127.0.0.1", "kill -9 $$").returncode == 137
 
 
+def test_the_pod_itself_needs_nobody_who_listens(home: Callable[[str], Path]):
+    name = socket.gethostname().partition(".")[0]
+    done = ask(home("one"), 1, f"{name}.job.default.svc", "echo here; exit 3")
+    assert (done.stdout, done.returncode) == (b"here\n", 3)
+
+
 def test_who_has_another_key_stays_outside(home: Callable[[str], Path]):
     with serving(home("one")) as port:
         done = ask(home("two"), port, "127.0.0.1", "true")
