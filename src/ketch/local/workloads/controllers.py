@@ -5,6 +5,7 @@ from ketch.local.workloads import accounts, budgets, deployments, endpoints, pod
 from ketch.local.workloads.collection import events, garbage, namespaces
 from ketch.local.workloads.collection.monitor import Monitor
 from ketch.local.workloads.cronjobs import reconciler as cronjobs
+from ketch.local.workloads.daemonsets import reconciler as daemonsets
 from ketch.local.workloads.jobs import expiry
 from ketch.local.workloads.jobs import reconciler as jobs
 from ketch.local.workloads.nodes import eviction, podgc
@@ -15,7 +16,18 @@ from ketch.local.workloads.storage import claims, ephemeral, volumes
 
 def setup(manager: Manager, certificate: str = "") -> None:
     """Run all controllers. ``certificate`` (PEM) is what pods shall trust as the API server's authority."""
-    for each in (replicasets, deployments, statefulsets, jobs, expiry, cronjobs, endpoints, budgets, podgroups):
+    for each in (
+        replicasets,
+        deployments,
+        statefulsets,
+        daemonsets,
+        jobs,
+        expiry,
+        cronjobs,
+        endpoints,
+        budgets,
+        podgroups,
+    ):
         each.setup(manager)
     for each in (claims, volumes, ephemeral, nodes, eviction, podgc, events):
         each.setup(manager)
