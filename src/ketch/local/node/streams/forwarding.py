@@ -97,6 +97,7 @@ class Tunnel:
         self._encoder = Encoder()
         self._pairs: dict[str, _Pair] = {}
         self._streams: dict[int, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Until the client hangs up, or speaks what is no SPDY."""
@@ -108,10 +109,9 @@ class Tunnel:
         except (Malformed, ConnectionError):
             await self._socket.close()
         finally:
-            tasks = [pair.task for pair in self._pairs.values() if pair.task is not None]
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _take(self, frame: Opened | Data | Reset | Ping) -> None:
         match frame:
@@ -149,9 +149,11 @@ class Tunnel:
             pair.link = Link(pair.port, lambda data: self._say(pair.data, data))
         await self._socket.send_bytes(self._encoder.accepted(stream))
         if pair.link is not None:
-            pair.task = asyncio.create_task(self._carry(pair, pair.link))
+            pair.task = asyncio.create_task(self._carry(request, pair, pair.link))
+            self._tasks.add(pair.task)
+            pair.task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, pair: _Pair, link: Link) -> None:
+    async def _carry(self, request: str, pair: _Pair, link: Link) -> None:
         try:
             if error := await link.run(self._dial, self._pod):
                 await self._say(pair.error, error.encode())
@@ -160,8 +162,7 @@ class Tunnel:
         except ConnectionError:
             return  # the client is gone
         finally:
-            self._pairs.pop(self._streams.pop(pair.data, ""), None)
-            self._streams.pop(pair.error, None)
+            self._drop(request, pair)
 
     async def _say(self, stream: int, data: bytes) -> None:
         """Bytes on a stream; empty ones end it."""
@@ -172,11 +173,17 @@ class Tunnel:
         await self._socket.send_bytes(self._encoder.reset(stream, why))
 
     def _forget(self, stream: int) -> None:
-        """The client gave up a stream, and the connection with it."""
-        pair = self._pairs.get(self._streams.get(stream, ""))
-        if pair is None:
-            return
-        if pair.task is not None:
-            pair.task.cancel()
-        else:
-            self._pairs.pop(self._streams.pop(stream), None)
+        """A stream was given up, and the connection with it."""
+        request = self._streams.get(stream, "")
+        pair = self._pairs.get(request)
+        if pair is not None:
+            self._drop(request, pair)
+            if pair.task is not None:
+                pair.task.cancel()
+
+    def _drop(self, request: str, pair: _Pair) -> None:
+        """Nothing more of this connection; its name may mean another one by now."""
+        if self._pairs.get(request) is pair:
+            del self._pairs[request]
+        for stream in (pair.data, pair.error):
+            self._streams.pop(stream, None)
