@@ -162,6 +162,14 @@ def test_a_command_is_started_with_what_it_may_go_on_from(folder: Path):
     assert result.stderr == f"ketch: the last complete checkpoint is {folder}/step-3.pt\n"
 
 
+def test_what_a_command_is_told_to_go_on_from_stays(folder: Path):
+    put(folder, "step-3.pt")
+    command = ["sh", str(SOURCE / client.START), "sh", "-c", 'printf "%s" "$KETCH_RESUME_FROM"']
+    environment = {**os.environ, "KETCH_RESUME_FROM": "elsewhere"}
+    result = subprocess.run(command, check=True, text=True, capture_output=True, env=environment)
+    assert (result.stdout, result.stderr) == ("elsewhere", "")
+
+
 def test_a_command_keeps_its_arguments_and_exit_code(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("KETCH_CHECKPOINT_DIR", raising=False)
     monkeypatch.delenv("PYTHONPATH", raising=False)
