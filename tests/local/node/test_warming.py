@@ -9,7 +9,7 @@ import pytest
 from ketch.local.images.images import Image
 from ketch.local.node.environment import ConfigError
 from ketch.local.node.processes import Process, python_process, wants_warm
-from ketch.local.node.warming import fits, warm_start
+from ketch.local.node.warming import fits, furniture, stands, warm_start
 from ketch.local.sandbox.spec import ContainerSpec, Mount
 
 SAID = {
@@ -130,3 +130,22 @@ class TestWhatStartsCold:
 def test_what_the_sandbox_is_told():
     start = warm_start(PROCESS, Path("/run/warm/t"))
     assert (start.module, start.text, start.text_at, start.template) == ("m", "t", 0, Path("/run/warm/t"))
+
+
+class TestFurniture:
+    def test_it_is_what_all_containers_have_and_none_changes(self):
+        within = Mount("ro-bind", "/opt/environment/bin/python", "/p")
+        others = (Mount("directory", "/etc", mode=0o755), Mount("symlink", "/bin", "usr/bin"), Mount("tmpfs", "/run"))
+        assert furniture((*BASE, within, *others)) == (BASE[0], *others)
+
+    def test_what_a_container_has_over_it(self):
+        ahead = frozenset({Mount("ro-bind", "/etc/passwd", "/p")})
+        own = (Mount("bind", "/etc/hosts", "/h"), Mount("bind", "/etc/passwd", "/q"), Mount("directory", "/etc"))
+        assert stands(ahead, (*ahead, *own))
+
+    def test_what_would_lie_under_it(self):
+        ahead = frozenset({Mount("ro-bind", "/etc/passwd", "/p")})
+        assert not stands(ahead, (*ahead, Mount("bind", "/etc", "/volume")))
+
+    def test_what_a_container_lacks(self):
+        assert not stands(frozenset({Mount("ro-bind", "/etc/passwd", "/p")}), ())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.local.sandbox.conftest import MACHINE
 from tests.waiting import eventually
 
 from ketch.local.sandbox import template
@@ -24,6 +25,7 @@ PYTHON = "/usr/bin/python3"
 PROGRAM = "/opt/ketch/warm/template.py"
 ENV = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 EXTRAS = ("decimal", "multiprocessing", "platform", "uuid", "xml.dom.minidom")
+FURNITURE = frozenset(MACHINE)
 IMPORTS = ("json", "logging", "random", "tempfile", "argparse")
 
 pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason="needs an interpreter below /usr")
@@ -50,7 +52,7 @@ class Warm:
     async def begin(self, source: str, *arguments: str, warm: bool = True, **fields: Any) -> Container:
         """Start ``python3 -m task`` with the text as the module."""
         self.write(source)
-        start = WarmStart(self.socket, "python3", "task", arguments) if warm else None
+        start = WarmStart(self.socket, "python3", "task", arguments, furniture=FURNITURE) if warm else None
         mounts = (Mount("bind", "/work", str(self.folder)), *fields.pop("mounts", ()))
         chosen = {"cwd": "/work", "env": ENV, **fields}
         argv = ("python3", "-m", "task", *arguments)
@@ -80,7 +82,8 @@ def template_spec(
     view = tuple(Mount("tmpfs", each.target, mode=each.mode) if each.kind == "scratch" else each for each in mounts)
     program = Mount("ro-bind", PROGRAM, template.__file__)
     folder = data / "run" / "warm"
-    return TemplateSpec(folder / "t", folder / "t.log", (python, PROGRAM), ENV, (*view, program), IMPORTS, extras, idle)
+    log, seen = folder / "t.log", (*view, program)
+    return TemplateSpec(folder / "t", log, (python, PROGRAM), ENV, seen, IMPORTS, extras, idle, MACHINE)
 
 
 @pytest.fixture
@@ -300,6 +303,29 @@ time.sleep(60)
         end = await container.wait()
         assert (end.code, end.signal) == (143, 15)
 
+    async def test_killed_from_outside_with_all_that_it_started(self, warm):
+        source = """
+import subprocess, sys
+child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+print("up", flush=True)
+child.wait()
+"""
+        container = await warm.begin(source)
+        await eventually(lambda: warm.text(container) == "up")
+        container.kill()
+        end = await container.wait()
+        assert (end.code, end.signal, end.reason) == (137, 9, "Error")
+        await eventually(lambda: not Path(f"/proc/{container.started.keeper_pid}").exists())
+
+    async def test_its_init_is_not_its_to_end(self, warm):
+        source = """
+import os
+for number in (1, 2, 9, 15, 17, 19):
+    os.kill(1, number)
+print("goes on")
+"""
+        assert await warm.run(source) == (0, "goes on")
+
     async def test_too_much_memory(self, warm):
         source = "import time; data = bytearray(b'x') * (200 << 20); time.sleep(60)"
         container = await warm.begin(source, memory_bytes=60 << 20)
@@ -307,7 +333,7 @@ time.sleep(60)
         assert (end.code, end.oom_killed) == (137, True)
 
     async def test_a_shell_would_have_told_of_the_signal(self, warm):
-        start = WarmStart(warm.socket, "python3", "task", (), below_shell=True)
+        start = WarmStart(warm.socket, "python3", "task", (), below_shell=True, furniture=FURNITURE)
         warm.write("import os; os.kill(os.getpid(), 11)")
         mounts = (Mount("bind", "/work", str(warm.folder)),)
         command = ("sh", "-ec", "true\npython3 -m task\n")
@@ -332,7 +358,8 @@ print(os.stat(sys.argv[2]).st_mode & 0o777)
 runpy.run_path(sys.argv[2])
 """
         warm.write(source)
-        start = WarmStart(warm.socket, "python3", "task", ("--path", "", "z"), {"A": "b"}, text, "component.py", 1)
+        chosen = {"text": text, "text_name": "component.py", "text_at": 1, "furniture": FURNITURE}
+        start = WarmStart(warm.socket, "python3", "task", ("--path", "", "z"), {"A": "b"}, **chosen)
         mounts = (Mount("bind", "/work", str(warm.folder)),)
         container = await warm.sandboxes.start("false", mounts=mounts, cwd="/work", env=ENV, warm=start)
         assert (await container.wait()).code == 0
@@ -358,7 +385,7 @@ print(decimal.Decimal is Decimal, m.__spec__.name, sys.modules["decimal"] is dec
         (warm.folder / "random.py").write_text("WHOSE = 'mine'")
         assert await warm.run("import random; print(random.WHOSE)", warm=False) == (0, "mine")
         warm.write("import random; print(random.WHOSE)")
-        start = WarmStart(warm.socket, "python3", "task", ())
+        start = WarmStart(warm.socket, "python3", "task", (), furniture=FURNITURE)
         mounts = (Mount("bind", "/work", str(warm.folder)),)
         argv = ("python3", "-m", "task")
         container = await warm.sandboxes.start(*argv, mounts=mounts, cwd="/work", env=ENV, warm=start)
@@ -397,6 +424,10 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 class TestTemplates:
     async def test_many_at_once(self, warm):
         ended = await asyncio.gather(*(warm.run("import os; print(os.getpid())") for _ in range(12)))
@@ -431,7 +462,7 @@ class TestTemplates:
     async def test_one_that_hangs_is_not_waited_for_long(self, warm, monkeypatch):
         os.kill(warm.pid, signal.SIGSTOP)
         pid = warm.pid
-        start = WarmStart(warm.socket, "python3", "task", ())
+        start = WarmStart(warm.socket, "python3", "task", (), furniture=FURNITURE)
         warm.write("print('cold')")
         mounts = (Mount("bind", "/work", str(warm.folder)),)
         container = await warm.sandboxes.start("python3", "-m", "task", mounts=mounts, cwd="/work", env=ENV, warm=start)
@@ -444,6 +475,19 @@ class TestTemplates:
         spec = template_spec(warm.sandboxes.data, warm.sandboxes.spec("true").mounts)
         with pytest.raises(AlreadyStarted):
             await warm.sandboxes.client.start_template(spec)
+
+    async def test_inits_that_wait_may_be_killed(self, warm):
+        nursery = parent_of(warm.pid)
+        await eventually(lambda: len(children_of(nursery)) > 1)
+        for pid in set(children_of(nursery)) - {warm.pid}:
+            os.kill(pid, signal.SIGKILL)
+        assert await warm.run("print('warm')") == (0, "warm")
+
+    async def test_it_ends_when_it_is_told_to(self, warm):
+        container = await warm.begin("import time; time.sleep(60)")
+        warm.sandboxes.client.end_template(warm.socket)
+        await eventually(lambda: not warm.socket.exists())
+        assert container.running
 
     async def test_it_ends_when_nobody_asks(self, sandboxes):
         spec = template_spec(sandboxes.data, sandboxes.spec("true").mounts, idle=1)

@@ -7,7 +7,7 @@ the template as long as it is there. Whatever is not as in a cold start, starts 
 import asyncio
 import json
 import logging
-import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +33,9 @@ MOST = 8
 LONGEST_WORD = 1 << 17
 """Bytes of one word of a command line; longer ones the kernel refuses, in a cold start."""
 
+SHARED = ("ro-bind", "symlink", "directory", "tmpfs")
+"""Mounts into which no container writes what stays, or which are a container's own as they are made."""
+
 LANGUAGE = "C.UTF-8"
 APPLIED = frozenset({"PYTHON_VERSION", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"})
 """Variables of Python's that a warm interpreter obeys as a cold one."""
@@ -51,6 +54,7 @@ LOADING = (
 class _Ready:
     plan: Plan
     socket: Path
+    furniture: frozenset[Mount]
 
 
 class Warming:
@@ -78,7 +82,9 @@ class Warming:
             return spec
         extras = not any(name.startswith(LOADING) for name in spec.env)
         found = self._template(image, preload, extras=extras)
-        return spec if found is None else replace(spec, warm=warm_start(process, found.socket))
+        if found is None or not stands(found.furniture, spec.mounts):
+            return spec
+        return replace(spec, warm=warm_start(process, found.socket, found.furniture))
 
     def missed(self, warm: WarmStart) -> None:
         """A container did not come from its template: the next one asks anew whether there is one."""
@@ -123,6 +129,7 @@ class Warming:
         self._used[place] = None
         self._make_room()
         program = Mount("ro-bind", PROGRAM, str(Path(template.__file__)))
+        ahead = furniture(image.mounts)
         wanted = TemplateSpec(
             socket=place,
             log=self._folder / f"{chosen.key}.log",
@@ -131,6 +138,7 @@ class Warming:
             mounts=(*chosen.mounts, program),
             imports=chosen.preload.imports,
             extras=chosen.extras,
+            furniture=ahead,
         )
         try:
             await self._sandbox.start_template(wanted)
@@ -141,18 +149,13 @@ class Warming:
         if not await asyncio.to_thread(alike, chosen.environment, image.environment, files.values()):
             log.info("containers of %s start cold: its modules are not those of %s", image.name, chosen.environment)
             return None
-        return _Ready(chosen, place)
+        return _Ready(chosen, place, frozenset(ahead))
 
     def _make_room(self) -> None:
         while len(self._used) > MOST:
             oldest = next(iter(self._used))
             del self._used[oldest]
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as way:
-                way.setblocking(False)
-                try:
-                    way.sendto(template.END, str(oldest))
-                except OSError:
-                    continue  # it ended, or it has so much to do that it had better stay
+            self._sandbox.end_template(oldest)
 
 
 def fits(process: Process, spec: ContainerSpec, image: Image) -> bool:
@@ -164,12 +167,36 @@ def fits(process: Process, spec: ContainerSpec, image: Image) -> bool:
     odd = odd or any(name.startswith(START_UP) and name not in APPLIED for name in env)
     if odd or any(len(word.encode("utf-8", "surrogateescape")) >= LONGEST_WORD for word in spec.argv):
         return False
-    own = spec.mounts[:] if not image.mounts else tuple(each for each in spec.mounts if each not in image.mounts)
-    programs = (MOUNT, "/opt/ketch", *PROGRAMS, *(mount.target for mount in image.mounts if mount.kind == "ro-bind"))
-    return not any(PurePosixPath(mount.target).is_relative_to(place) for mount in own for place in programs)
+    ours = frozenset(image.mounts)
+    targets = [mount.target.rstrip("/") for mount in spec.mounts if mount not in ours]
+    if not targets:
+        return True
+    places = (MOUNT, "/opt/ketch", *PROGRAMS, *(mount.target for mount in image.mounts if mount.kind == "ro-bind"))
+    return not any(target in places or target.startswith(tuple(f"{place}/" for place in places)) for target in targets)
 
 
-def warm_start(process: Process, place: Path) -> WarmStart:
+def furniture(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+    """Those of an image's mounts that all its containers can have before they are known: nothing of a container's own
+    stands in them, and they stand in nothing of its own.
+    """
+    own = [PurePosixPath(mount.target) for mount in mounts if mount.kind not in SHARED]
+    return tuple(
+        mount
+        for mount in mounts
+        if mount.kind in SHARED and not any(PurePosixPath(mount.target).is_relative_to(each) for each in own)
+    )
+
+
+def stands(furniture: frozenset[Mount], mounts: Sequence[Mount]) -> bool:
+    """Whether a container with these mounts comes to the same when its furniture was there first."""
+    if not furniture.issubset(mounts):
+        return False
+    others = (each.target.rstrip("/") for each in mounts if each.kind != "directory" and each not in furniture)
+    covers = tuple(f"{target}/" for target in others)
+    return not any(mount.target.startswith(covers) for mount in furniture)
+
+
+def warm_start(process: Process, place: Path, furniture: frozenset[Mount] = frozenset()) -> WarmStart:
     """The process as the sandbox wants it."""
     return WarmStart(
         template=place,
@@ -181,4 +208,5 @@ def warm_start(process: Process, place: Path) -> WarmStart:
         text_name=process.text_name,
         text_at=process.text_at,
         below_shell=process.below_shell,
+        furniture=furniture,
     )

@@ -46,6 +46,7 @@ from ketch.local.node.volumes.places import Folders
 from ketch.local.node.warming import Warming
 from ketch.local.sandbox.client import SandboxClient
 from ketch.local.sandbox.container import Container
+from ketch.local.sandbox.ending import Ending
 from ketch.local.sandbox.errors import AlreadyStarted, NotStarted, SandboxError, SandboxUnavailable, StartError
 from ketch.local.sandbox.spec import ContainerSpec
 
@@ -267,9 +268,8 @@ class PodWorker:
             image = self._images[each.spec.image]
             spec = container_spec(self.pod, each.spec, attempt, image, setting)
             spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
-            with contextlib.suppress(AlreadyStarted):
-                await self._start_sandbox(spec)
-            container = Container.adopt(directory)
+            ending = await self._start_sandbox(spec)
+            container = Container.adopt(directory, ending)
         except ConfigError as error:
             self.tell(events.StartFailed(name, attempt, CONFIG_ERROR, str(error)))
         except StartError as error:
@@ -283,21 +283,25 @@ class PodWorker:
             self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
             await self._watch(name, attempt, container)
 
-    async def _start_sandbox(self, spec: ContainerSpec) -> None:
-        """Start, and wait for a keeper that is being restarted."""
-        for _ in range(KEEPER_TRIES):
+    async def _start_sandbox(self, spec: ContainerSpec) -> Ending | None:
+        """Start, and wait for a keeper that is being restarted; what tells of the end."""
+        for tries in range(KEEPER_TRIES, -1, -1):
             try:
                 started = await self._tools.sandbox.start(spec, self._netns)
+            except AlreadyStarted:
+                return None
             except SandboxUnavailable:
+                if not tries:
+                    raise
                 with contextlib.suppress(NotStarted):
                     Container.adopt(spec.directory)
-                    return
+                    return None
                 await self._tools.clock.sleep(KEEPER_PAUSE)
             else:
                 if spec.warm is not None and not started.warm:
                     self._tools.warming.missed(spec.warm)
-                return
-        await self._tools.sandbox.start(spec, self._netns)
+                return started.ending
+        return None
 
     async def _watch(self, name: str, attempt: int, container: Container) -> None:
         """Wait for the end of a run and tell of it."""

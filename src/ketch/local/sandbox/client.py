@@ -14,22 +14,27 @@ from typing import Any, Self
 
 from ketch.local.sandbox import errors
 from ketch.local.sandbox.container import Container
-from ketch.local.sandbox.spec import ContainerSpec, ExecResult, Started, TemplateSpec
+from ketch.local.sandbox.ending import Ending
+from ketch.local.sandbox.spec import ContainerSpec, ExecResult, Started, TemplateSpec, WarmStart
 from ketch.local.sandbox.wire import HEADER, encode, prefix
 
 NANOSECONDS = 1_000_000_000
 CHUNK = 1 << 16
+WARM_FIELDS = ("program", "module", "arguments", "env", "text", "text_name", "text_at", "below_shell")
+PATIENCE = 20.0
+"""Seconds until a nursery that does not answer is given up. It answers sooner when its template does not."""
+
 DRAIN = 1.0
 """Seconds that a command's output may stay open after the command itself has ended."""
 
 
-def as_request(spec: ContainerSpec, descriptors: Sequence[str]) -> Mapping[str, Any]:
-    """The spec as the zygote wants it (``wire.StartRequest``)."""
+def as_request(spec: ContainerSpec, descriptors: Sequence[str], warm: WarmStart | None = None) -> Mapping[str, Any]:
+    """The spec as the zygote wants it (``wire.StartRequest``), or, with ``warm``, a nursery."""
     fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     paths = {"directory": str(spec.directory.absolute()), "log": str(spec.log.absolute())}
-    warm = None if spec.warm is None else {**vars(spec.warm), "template": str(spec.warm.template)}
-    mounts = [vars(mount) for mount in spec.mounts]
-    return {"operation": "start", "descriptors": descriptors, **fields, **paths, "mounts": mounts, "warm": warm}
+    mounts = [vars(mount) for mount in spec.mounts if warm is None or mount not in warm.furniture]
+    chosen = {"mounts": mounts, "warm": None if warm is None else {name: getattr(warm, name) for name in WARM_FIELDS}}
+    return {"operation": "start", "descriptors": descriptors, **fields, **paths, **chosen}
 
 
 class _Connection:
@@ -78,6 +83,9 @@ class _Connection:
             data += part
         return data
 
+    def detach(self) -> int:
+        return self._connection.detach()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -118,15 +126,32 @@ class SandboxClient:
 
         Without ``netns_fd`` it lives in the network the keeper lives in.
         """
-        connection = await _Connection.open(self._socket_path)
+        if spec.warm is not None:
+            with contextlib.suppress(errors.SandboxUnavailable, errors.Unwarmed, TimeoutError):
+                return await self._start_warm(spec.warm, spec, netns_fd)
+        return await self._start(self._socket_path, spec, netns_fd)
+
+    async def _start_warm(self, warm: WarmStart, spec: ContainerSpec, netns_fd: int | None) -> Started:
+        """A second time where the init that took the request was killed: there are others."""
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(errors.SandboxUnavailable):
+                return await self._start(warm.template, spec, netns_fd, warm)
+            return await self._start(warm.template, spec, netns_fd, warm)
+
+    async def _start(
+        self, path: Path, spec: ContainerSpec, netns_fd: int | None, warm: WarmStart | None = None
+    ) -> Started:
+        connection = await _Connection.open(path)
         descriptors = {} if netns_fd is None else {"network": netns_fd}
+        ending = None
         try:
-            await connection.request(as_request(spec, list(descriptors)), list(descriptors.values()))
+            await connection.request(as_request(spec, list(descriptors), warm), list(descriptors.values()))
             answer = await connection.answer()
+            ending = None if warm is None else Ending(connection.detach())
         finally:
             connection.close()
         started_at = datetime.fromtimestamp(answer["started_at"] / NANOSECONDS, UTC)
-        return Started(answer["keeper_pid"], answer["pid"], started_at, answer["warm"])
+        return Started(answer["keeper_pid"], answer["pid"], started_at, answer["warm"], ending)
 
     async def start_template(self, spec: TemplateSpec) -> None:
         """Start a warm interpreter and return when it is ready; beside its socket stands what it has imported.
@@ -134,13 +159,25 @@ class SandboxClient:
         Raises SandboxError: AlreadyStarted when there is one, or is about to be.
         """
         fields = {**vars(spec), "socket": str(spec.socket), "log": str(spec.log)}
-        mounts = [vars(mount) for mount in spec.mounts]
+        mounts = {name: [vars(mount) for mount in fields[name]] for name in ("mounts", "furniture")}
         connection = await _Connection.open(self._socket_path)
         try:
-            await connection.request({"operation": "template", "descriptors": [], **fields, "mounts": mounts}, ())
+            await connection.request({"operation": "template", "descriptors": [], **fields, **mounts}, ())
             await connection.answer()
         finally:
             connection.close()
+
+    @staticmethod
+    def end_template(path: Path) -> None:
+        """Have a template end, unless it has so much to do that it had better stay."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
+            way.setblocking(False)
+            try:
+                way.connect(str(path))
+                payload = encode({"operation": "end", "descriptors": []})
+                way.sendall(prefix(payload) + payload)
+            except OSError:
+                return  # it has ended
 
     async def exec(
         self, container: Container, argv: Sequence[str], timeout: float | None = None, limit: int = 1 << 20

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.processes import boot, open_process, send_signal
+from ketch.local.sandbox.ending import Ending
 from ketch.local.sandbox.errors import NotStarted
 from ketch.local.sandbox.records import EXIT, SPEC, STARTED, read_record
 from ketch.local.sandbox.spec import Exit, Started
@@ -30,17 +31,18 @@ def _time(nanoseconds: int) -> datetime:
 class Container:
     """One started container. Every method works after any restart of the node agent or the zygote."""
 
-    def __init__(self, directory: Path, record: Mapping[str, Any]) -> None:
+    def __init__(self, directory: Path, record: Mapping[str, Any], ending: Ending | None = None) -> None:
         self.directory = directory
+        self._ending = ending
         self.started = Started(record["keeper_pid"], record["pid"], _time(record["started_at"]), record["warm"])
         self._record = record
         self._this_boot = record["boot"] == boot()
 
     @classmethod
-    def adopt(cls, directory: Path) -> Self:
-        """The container whose records stand in ``directory``. Raises NotStarted."""
+    def adopt(cls, directory: Path, ending: Ending | None = None) -> Self:
+        """The container whose records stand in ``directory``; ``ending`` tells its starter. Raises NotStarted."""
         try:
-            return cls(directory, read_record(str(directory / STARTED)))
+            return cls(directory, read_record(str(directory / STARTED)), ending)
         except FileNotFoundError as error:
             raise NotStarted(f"no container was started in {directory}") from error
 
@@ -67,6 +69,10 @@ class Container:
 
     async def wait(self) -> Exit:
         """How it ended, once it has. A keeper that is gone without a word: 137, ContainerStatusUnknown."""
+        if self._ending is not None:
+            await self._ending.wait()
+            if (self.directory / EXIT).exists():
+                return self._exit()
         keeper = self._open_keeper()
         if keeper is not None:
             loop, ended = asyncio.get_running_loop(), asyncio.Event()
@@ -90,7 +96,10 @@ class Container:
 
     def kill(self) -> None:
         """End every process of the container at once. Harmless when it has ended."""
-        self._send("init", "init_ticks", signal.SIGKILL)
+        if self._record["init"] == self._record["keeper_pid"]:  # it ends the others, and is to tell of the end
+            self._send("pid", "ticks", signal.SIGKILL)
+        else:
+            self._send("init", "init_ticks", signal.SIGKILL)
 
     def _open_keeper(self) -> int | None:
         if not self._this_boot:

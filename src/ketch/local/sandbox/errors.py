@@ -3,6 +3,7 @@
 SandboxError
 ├── SandboxUnavailable     the keeper zygote does not answer: try again, it is being restarted
 ├── StartError             the container cannot start as it is specified; ``exit_code`` is what a shell would say
+├── Unwarmed               no warm interpreter became the container, and nothing is left of it
 ├── AlreadyStarted         the directory holds a container already: adopt it
 ├── NotStarted             the directory holds no started container
 ├── NotRunning             the container has ended
@@ -30,6 +31,10 @@ class StartError(SandboxError):
         self.exit_code = exit_code
 
 
+class Unwarmed(SandboxError):
+    """The container did not come from its warm interpreter; it may start as any other."""
+
+
 class AlreadyStarted(SandboxError):
     """The directory holds a container already."""
 
@@ -54,5 +59,5 @@ def from_answer(answer: Mapping[str, Any]) -> SandboxError:
     """The error that the keeper's answer names."""
     if answer["error"] == StartError.__name__:
         return StartError(answer["message"], answer["exit_code"])
-    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning, NotConnected)}
+    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning, Unwarmed)}
     return kinds[answer["error"]](answer["message"])

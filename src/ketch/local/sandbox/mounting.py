@@ -196,6 +196,13 @@ def furnish(root: Root, mounts: "Iterable[MountRequest]", scratch: str, *, init:
     _devices(root)
     if os.path.exists("/sys/devices/system"):  # noqa: PTH110  # pathlib is not loaded in keepers
         root.bind("/sys/devices/system", "/sys/devices/system", READ_ONLY | NO_SUID | NO_DEV)
+    os.umask(umask)
+    add(root, mounts, scratch)
+
+
+def add(root: Root, mounts: "Iterable[MountRequest]", scratch: str) -> None:
+    """More ``mounts``, over those that are there."""
+    umask = os.umask(0)
     for number, mount in enumerate(sorted(mounts, key=depth)):
         _make(root, mount, f"{scratch}/{number}")
     os.umask(umask)

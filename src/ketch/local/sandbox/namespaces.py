@@ -41,13 +41,13 @@ def unshare(kinds: int) -> None:
     checked(libc.unshare(kinds))
 
 
-def fork_into_pid_namespace() -> int:
-    """fork(2), with the child as init of a new PID namespace. For processes of one thread.
+def fork_into(kinds: int) -> int:
+    """fork(2), with the child in new namespaces of these kinds: of a PID namespace it is the init.
 
-    unshare(2) would do it too, but its caller's other children would be in that namespace as well, and an ordinary
-    user could not go back.
+    For processes of one thread. unshare(2) would do it too, but its caller's other children would be in that PID
+    namespace as well, and an ordinary user could not go back.
     """
-    arguments = (ctypes.c_uint64 * 8)(CLONE_NEWPID, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
+    arguments = (ctypes.c_uint64 * 8)(kinds, 0, 0, 0, signal.SIGCHLD, 0, 0, 0)
     pid = _held.syscall(CLONE3, arguments, ctypes.c_long(ctypes.sizeof(arguments)))
     checked(pid)
     if pid == 0:
@@ -58,6 +58,11 @@ def fork_into_pid_namespace() -> int:
 def die_with_parent() -> None:
     """End this process when its parent ends."""
     checked(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+
+
+def outlive_parent() -> None:
+    """Take ``die_with_parent`` back."""
+    checked(libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0))
 
 
 def drop_privileges() -> None:

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from ketch.local.sandbox.ending import Ending
+
 MountKind = Literal["bind", "ro-bind", "dev-bind", "tmpfs", "overlay", "scratch", "directory", "symlink"]
 """What stands at a mount's target.
 
@@ -32,7 +34,8 @@ class WarmStart:
 
     It is as ``PROGRAM -m MODULE ARGUMENTS`` with ``env`` added to the container's. A ``text`` is written to a file
     ``text_name`` in a directory of its own, whose path is argument ``text_at``. ``below_shell``: in a cold start a
-    shell would wait for the process, and tell of the signal that ends it.
+    shell would wait for the process, and tell of the signal that ends it. ``furniture``: the mounts of the container
+    that all containers of the template have.
     """
 
     template: Path
@@ -44,14 +47,16 @@ class WarmStart:
     text_name: str = ""
     text_at: int = 0
     below_shell: bool = False
+    furniture: frozenset[Mount] = frozenset()
 
 
 @dataclass(frozen=True)
 class TemplateSpec:
     """A warm interpreter: ``argv`` is its program, ``imports`` is what every process of it has imported already.
 
-    ``extras`` are imported too, and become visible when a process imports them. It ends when it was not asked for
-    ``idle`` seconds, and with the zygote.
+    ``extras`` are imported too, and become visible when a process imports them. ``furniture`` are mounts that its
+    containers have, made before anyone asks for one. It ends when it was not asked for ``idle`` seconds, and with the
+    zygote.
     """
 
     socket: Path
@@ -62,6 +67,7 @@ class TemplateSpec:
     imports: tuple[str, ...]
     extras: tuple[str, ...] = ()
     idle: int = 900
+    furniture: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,12 +101,16 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class Started:
-    """A container's process runs. ``pid`` is the user's process, as the platform sees it."""
+    """A container's process runs. ``pid`` is the user's process, as the platform sees it.
+
+    ``ending`` tells its starter of its end; where there is none, the keeper's own end does.
+    """
 
     keeper_pid: int
     pid: int
     started_at: datetime
     warm: bool = False
+    ending: Ending | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

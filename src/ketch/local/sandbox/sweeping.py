@@ -25,16 +25,17 @@ def start() -> socket.socket:
     return ours
 
 
-def settle(sweeper: socket.socket, directory: str) -> None:
+def settle(sweeper: socket.socket, directory: str, seen_at: "str | None" = None) -> None:
     """Have the container's end put on disk, and its writable layers removed.
 
-    A machine that fails before takes the container along in any case: what is lost is how it ended.
+    ``seen_at`` is where this process sees the directory, if not where everyone does. A machine that fails before takes
+    the container along in any case: what is lost is how it ended.
     """
     try:
         sweeper.send(os.fsencode(directory), socket.MSG_DONTWAIT)
     except OSError:  # it is gone, or has too much to do
         if os.fork() == 0:
-            _sweep(directory)
+            _sweep(seen_at or directory)
             os._exit(0)
 
 

@@ -1,7 +1,7 @@
-"""Warm interpreters as processes: each is a child of a process of the zygote's, and both end with the zygote.
+"""Warm interpreters as processes: each is a child of its nursery, a process of the zygote's, and ends with it.
 
-A template serves at a socket that is put in place when it is ready and removed when it has ended, so that a keeper
-that finds none starts its container the ordinary way.
+The nursery serves at a socket that is put in place when the template is ready and removed when it has ended: who finds
+none starts a container the ordinary way.
 """
 
 import fcntl
@@ -14,8 +14,10 @@ from ketch.local.processes import start_ticks
 from ketch.local.sandbox.bubblewrap import Refused
 from ketch.local.sandbox.mounting import Root, available, furnish
 from ketch.local.sandbox.namespaces import CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWUTS, close_from, die_with_parent, unshare
+from ketch.local.sandbox.nursery import Nursery
 from ketch.local.sandbox.records import remove_tree, write_record
 from ketch.local.sandbox.template import LISTENER, REPORT, REPORT_SUFFIX
+from ketch.local.sandbox.warm import Nest
 from ketch.local.sandbox.wire import send
 
 TYPE_CHECKING = False
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
 
 FAILED = 125
 CHUNK = 1 << 16
+BACKLOG = 512
 DEFAULT_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
 
 
-def sustain(connection: socket.socket, request: "TemplateRequest") -> None:
-    """Start a template, answer when it is ready, and stay until it ends."""
+def sustain(connection: socket.socket, request: "TemplateRequest", sweeper: socket.socket) -> None:
+    """Start a template, answer when it is ready, and make inits for its containers until it ends."""
     die_with_parent()
     place = request["socket"]
-    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120  # pathlib is not loaded here
+    above = os.path.dirname(place)  # noqa: PTH120  # pathlib is not loaded in keepers
+    os.makedirs(above, mode=0o700, exist_ok=True)  # noqa: PTH103
     lock = os.open(f"{place}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,35 +47,52 @@ def sustain(connection: socket.socket, request: "TemplateRequest") -> None:
     if not available():
         refuse(connection, "this machine's kernel cannot prepare mounts")
         return
-    fresh = f"{place}.new"
-    for path in (fresh, place):
-        if os.path.lexists(path):
-            os.unlink(path)  # noqa: PTH108  # pathlib is not loaded in keepers
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    listener.bind(fresh)
-    os.chmod(fresh, 0o600)  # noqa: PTH101
-    told, tell = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _become(request, listener.detach(), tell)
-    listener.close()
-    os.close(tell)
-    report = _read(told)
+    way, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    pid, report = start(request, theirs)
     if report is None:
         os.waitpid(pid, 0)
-        os.unlink(fresh)  # noqa: PTH108
         refuse(connection, f"the template did not get ready: {request['log']} says why")
         return
     write_record(f"{place}{REPORT_SUFFIX}", {"pid": pid, "ticks": start_ticks(pid), **report}, durable=False)
-    os.rename(fresh, place)  # noqa: PTH104
+    listener = listen(place)
     try:
         send(connection, {"pid": pid})
     except OSError:
-        pass  # whoever asked is gone: keepers find the socket
+        pass  # whoever asked is gone: others find the socket
     finally:
         connection.close()
-    os.waitpid(pid, 0)
-    os.unlink(place)  # noqa: PTH108
+    told, tell = os.pipe()
+    # On a directory that is there and that no mount comes from: an init alone sees what stands on it.
+    nest = Nest((listener.fileno(), way.fileno(), tell, sweeper.fileno()), above, request["furniture"])
+    try:
+        Nursery(pid, way, nest, told).serve()
+    finally:
+        os.unlink(place)  # noqa: PTH108
+
+
+def listen(place: str) -> socket.socket:
+    """A socket at that place, whoever served there before; it is there when it listens."""
+    fresh = f"{place}.new"
+    for path in (fresh, place):
+        if os.path.lexists(path):
+            os.unlink(path)  # noqa: PTH108
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(fresh)
+    os.chmod(fresh, 0o600)  # noqa: PTH101
+    listener.listen(BACKLOG)
+    os.rename(fresh, place)  # noqa: PTH104
+    return listener
+
+
+def start(request: "TemplateRequest", way: socket.socket) -> "tuple[int, Any]":
+    """The template's process, and what it reports; None when it ended instead."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(request, way.detach(), tell)
+    way.close()
+    os.close(tell)
+    return pid, _read(told)
 
 
 def refuse(connection: socket.socket, why: str) -> None:

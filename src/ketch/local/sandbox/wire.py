@@ -1,7 +1,8 @@
 """What the zygote is asked, and the answer: length-prefixed JSON on a stream, descriptors beside the first bytes.
 
-A connection carries one request. "start", "template" and "connect": one answer. "exec": one answer when the program runs, one
-when it has ended; closing the connection earlier ends the program.
+A connection carries one request. "start" and "template": one answer; a nursery's init closes the connection when the
+container has ended, a keeper at once. "exec": one answer when the program runs, one when it has ended; closing the
+connection earlier ends the program.
 """
 
 import array
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
         size: int | None
 
     class WarmRequest(TypedDict):
-        """``spec.WarmStart`` as JSON."""
+        """``spec.WarmStart`` as JSON, as far as the container's init needs it."""
 
-        template: str
         program: str
         module: str
         arguments: list[str]
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         below_shell: bool
 
     class TemplateRequest(TypedDict):
-        """A warm interpreter to start at ``socket``; answered when it is ready."""
+        """A warm interpreter to start, whose nursery serves at ``socket``; answered when it is ready."""
 
         operation: Literal["template"]
         descriptors: list[str]
@@ -47,10 +47,20 @@ if TYPE_CHECKING:
         mounts: list[MountRequest]
         imports: list[str]
         extras: list[str]
+        furniture: list[MountRequest]
         idle: int
 
+    class EndRequest(TypedDict):
+        """To a nursery: the warm interpreter may end; nothing is answered."""
+
+        operation: Literal["end"]
+        descriptors: list[str]
+
     class StartRequest(TypedDict):
-        """``spec.ContainerSpec`` as JSON. ``descriptors`` names those sent along: "network"."""
+        """``spec.ContainerSpec`` as JSON. ``descriptors`` names those sent along: "network".
+
+        With ``warm`` it goes to a nursery, and ``mounts`` lacks what is made there ahead.
+        """
 
         operation: Literal["start"]
         descriptors: list[str]
