@@ -41,10 +41,10 @@ LINGER_SECONDS = 5.0
 NAME_SECONDS = 60
 """How long a host that has no address yet is waited for: its pod is being made."""
 
-OWN_NAME_SECONDS = 10
-"""How long the name of this pod may take until others know it."""
+CALLER_SECONDS = 10
+"""How long the name of a new pod may take until others know it."""
 
-COMMAND, INPUT, NO_MORE_INPUT, OUTPUT, ERRORS, CODE = b"C", b"I", b"E", b"O", b"X", b"R"
+NAME, COMMAND, INPUT, NO_MORE_INPUT, OUTPUT, ERRORS, CODE = b"N", b"C", b"I", b"E", b"O", b"X", b"R"
 
 WITH_VALUE = frozenset("bcDEeFIiJLlmOopQRSwWB")
 SERVER_WITH_VALUE = frozenset("CcEfghoup")
@@ -148,6 +148,9 @@ class Session:
                 if not self.admit():
                     return
                 kind, command = receive(self.connection)
+                if kind == NAME:
+                    await_name(command.decode())
+                    kind, command = receive(self.connection)
                 if kind == COMMAND:
                     self.execute(command.decode("utf-8", "surrogateescape"))
             except Ended:
@@ -218,6 +221,18 @@ class Session:
         except Ended:
             if not self.over:
                 hang_up(leader)
+
+
+def await_name(caller: str) -> None:
+    """What is started here calls back by that name: it must be known."""
+    patience = time.monotonic() + CALLER_SECONDS
+    while caller and time.monotonic() < patience:
+        try:
+            socket.getaddrinfo(caller, None)
+        except socket.gaierror:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def feed(stdin: IO[bytes], payload: bytes) -> None:
@@ -344,18 +359,10 @@ def is_own(host: str) -> bool:
     return host.partition(".")[0] == socket.gethostname().partition(".")[0]
 
 
-def await_own_name(host: str) -> None:
-    """What is started there calls back by this pod's name: it must be known, as that of ``host`` is, beside it."""
-    domain, patience = host.partition(".")[2], time.monotonic() + OWN_NAME_SECONDS
-    if host.replace(".", "").isdigit():
-        return  # an address
-    while domain and time.monotonic() < patience:
-        try:
-            socket.getaddrinfo(f"{socket.gethostname()}.{domain}", None)
-        except socket.gaierror:
-            time.sleep(0.1)
-        else:
-            return
+def own_name(host: str) -> str:
+    """This pod's name, in the domain in which ``host`` has its own."""
+    domain = "" if host.replace(".", "").isdigit() else host.partition(".")[2]
+    return f"{socket.gethostname()}.{domain}" if domain else ""
 
 
 def enter(connection: socket.socket, request: Request) -> None:
@@ -418,9 +425,9 @@ def ask(words: Sequence[str]) -> int:
     with connected(request) as connection:
         connection.settimeout(None)
         keep_alive(connection)
-        await_own_name(request.host)
         try:
             enter(connection, request)
+            send(connection, NAME, own_name(request.host).encode())
             send(connection, COMMAND, request.command.encode("utf-8", "surrogateescape"))
             if request.behind and os.fork():
                 os._exit(0)

@@ -145,12 +145,19 @@ def _pod_files(pod: Pod, setting: Setting) -> Iterator[tuple[str, str]]:
     if setting.around.pod_ip and not pod.spec.host_network:
         names = name
         if pod.spec.subdomain:
-            names = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.cluster.local\t{name}"
+            names = "\t".join((*_full_names(name, pod.spec.subdomain, pod.metadata.namespace), name))
         lines.append(f"{setting.around.pod_ip}\t{names}\n")
     lines += [f"{alias.ip}\t{' '.join(alias.hostnames)}\n" for alias in pod.spec.host_aliases]
     yield "hosts", "".join(lines)
     yield "hostname", f"{name}\n"
     yield "resolv.conf", _resolv_conf(pod, setting.network)
+
+
+def _full_names(name: str, subdomain: str, namespace: str) -> Iterator[str]:
+    """The pod's name below its service, the whole first: a pod knows itself before the cluster's DNS does."""
+    short = f"{name}.{subdomain}"
+    for ending in (f".{namespace}.svc.cluster.local", f".{namespace}.svc", f".{namespace}", ""):
+        yield f"{short}{ending}"
 
 
 def _resolv_conf(pod: Pod, network: NetworkInfo) -> str:
