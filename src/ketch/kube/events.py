@@ -23,7 +23,7 @@ _LONGEST_NAME = 253
 _ATTEMPTS = 4
 _LONGEST_MESSAGE = 1024
 
-BURST, PER_SECOND = 40, 20.0
+BURST, PER_SECOND = 20, 5.0
 """So many ordinary events are told at once, and then so many in each second."""
 MOST_WAITING = 500
 """Objects of which there is something to tell yet. Of more, the oldest is not told any more."""

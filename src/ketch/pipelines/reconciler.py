@@ -17,13 +17,13 @@ import msgspec
 from ketch.kube.client import Client, DeleteOptions
 from ketch.kube.clock import Clock
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, NotFound
+from ketch.kube.errors import NotFound
 from ketch.kube.informer import Informer
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
 from ketch.metadata.artifacts import ArtifactStore
-from ketch.metadata.objects import KeyOutside, StoreError, StoreUnreachable
+from ketch.metadata.objects import StoreUnreachable
 from ketch.pipelines.caching import cache_key, needed_data
 from ketch.pipelines.engine.machine import Machine
 from ketch.pipelines.engine.nodes import Node
@@ -49,14 +49,12 @@ from ketch.pipelines.records.runs import RunStore
 from ketch.pipelines.records.states import CACHED, CANCELING, FAILED, FINAL, RUNNING
 from ketch.pipelines.records.tables import Run, Task
 from ketch.pipelines.running.active import Active, names_of
-from ketch.pipelines.running.claims import MANAGER, REFUSALS, ClaimProblem, Claims
+from ketch.pipelines.running.claims import ClaimProblem, Claims
+from ketch.pipelines.running.making import PodMaker
 from ketch.pipelines.running.results import Results
-from ketch.pipelines.steps.layout import in_workspace
 from ketch.pipelines.steps.observation import Observation, Phase, ended_at, observe
-from ketch.pipelines.steps.pods import made
-from ketch.pipelines.steps.step import OURS, RUN_LABEL, PodProblem, Step
+from ketch.pipelines.steps.step import OURS, RUN_LABEL
 from ketch.pipelines.transfer.containers import undelivered
-from ketch.pipelines.transfer.providers import ConfigurationProblem
 from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Values
 
@@ -73,6 +71,7 @@ STORE_SECONDS: Final = 120.0
 
 _STORE_PAUSE: Final = 5.0
 _AT_ONCE: Final = 32  # pods made at the same time
+_AHEAD: Final = 8  # pods put together while their rows are written
 _KINDS: Final = (Pod, PersistentVolumeClaim)  # of what a run has in the cluster
 _ON_ITS_WAY: Final = Observation(Phase.WAITING)
 
@@ -97,9 +96,10 @@ class RunReconciler:
         clock: Clock,
         ended: Callable[[Run], None] = _nobody,
     ) -> None:
-        self._client, self._pods, self._stores, self._clock = client, pods, stores, clock
+        self._client, self._pods, self._clock = client, pods, clock
         self._ledger = Ledger(store, artifacts)
         self._claims, self._results = Claims(client), Results(stores, self._ledger)
+        self._maker = PodMaker(client, stores)
         self._ended = ended
         self._runs: dict[ObjectKey, Active] = {}
 
@@ -212,22 +212,31 @@ class RunReconciler:
     async def _look(self, active: Active, tasks: Iterable[str], entries: list[Entry]) -> list[Event]:
         """What the pods of ``tasks`` say; what is only worth noting goes to ``entries``."""
         events: list[Event] = []
-        for identity in dict.fromkeys(tasks):
-            node = active.machine.in_flight.get(identity)
-            if node is None:
-                active.due.strike(identity)
-                continue
-            pod = self._pods.get(active.pod_key(node))
-            if pod is not None:
-                event = await self._heard(active, node, pod, entries)
-            elif identity in active.due:
-                event = await self._start(active, node, entries)  # its next attempt is due
+        wanted = list(dict.fromkeys(tasks))
+        together = _AT_ONCE if self._results.are_far(active) else 1  # what is here is read without waiting
+        for start in range(0, len(wanted), together):
+            some = wanted[start : start + together]
+            if len(some) == 1:
+                heard = [await self._look_at(active, some[0], entries)]
             else:
-                event = Failed(identity, f"the pod {active.name(node)} was deleted before the step ended")
-            if event is not None:
-                active.window.begun(identity)
-                events.append(event)
+                heard = await asyncio.gather(*(self._look_at(active, identity, entries) for identity in some))
+            for identity, event in zip(some, heard, strict=True):
+                if event is not None:
+                    active.window.begun(identity)
+                    events.append(event)
         return events
+
+    async def _look_at(self, active: Active, identity: str, entries: list[Entry]) -> Event | None:
+        node = active.machine.in_flight.get(identity)
+        if node is None:
+            active.due.strike(identity)
+            return None
+        pod = self._pods.get(active.pod_key(node))
+        if pod is not None:
+            return await self._heard(active, node, pod, entries)
+        if identity in active.due:
+            return await self._start(active, node, entries)  # its next attempt is due
+        return Failed(identity, f"the pod {active.name(node)} was deleted before the step ended")
 
     async def _heard(self, active: Active, node: Node, pod: Pod, entries: list[Entry]) -> Event | None:
         seen = observe(pod)
@@ -282,7 +291,7 @@ class RunReconciler:
                     pending.extend(await self._follow(active, pending.popleft(), entries, launches))
                 pending.extend(await self._from_cache(active, launches, entries))
             entries.extend(launches.values())
-            if not await self._write(active, entries):
+            if not await self._write_and_prepare(active, entries, launches):
                 return True
             for entry in entries:
                 if isinstance(entry, FinishRun):
@@ -291,6 +300,7 @@ class RunReconciler:
                     return True
             entries.clear()
             pending.extend(await self._launch(active, launches.values()))
+            active.prepared.clear()
         return False
 
     async def _follow(
@@ -344,7 +354,7 @@ class RunReconciler:
         """Whether what an earlier execution gave is still there."""
         if operation := claim_operation(active.machine.spec.executor(node.component)):
             return await self._claims.holds(operation, active.run.namespace, node.inputs.parameters, outputs)
-        return all([await self._exists(active.run.namespace, artifact.uri) for artifact in needed_data(outputs)])
+        return all([await self._maker.exists(active.run.namespace, artifact.uri) for artifact in needed_data(outputs)])
 
     async def _launch(self, active: Active, orders: Iterable[Launch]) -> list[Event]:
         """Make the pods that are due and have room; take up those that exist. Returns what was learned."""
@@ -380,6 +390,16 @@ class RunReconciler:
             await self._write(active, entries)
         return events
 
+    async def _write_and_prepare(
+        self, active: Active, entries: Sequence[Entry], launches: Mapping[str, Launch]
+    ) -> bool:
+        """As ``_write``; while the disk is waited for, the next pods are put together. None is made before."""
+        nodes = [active.machine.node(identity) for identity, order in launches.items() if not order.delay]
+        if not 0 < len(nodes) <= _AHEAD:
+            return await self._write(active, entries)
+        is_there, _ = await asyncio.gather(self._write(active, entries), self._maker.prepare(active, nodes))
+        return is_there
+
     async def _write(self, active: Active, entries: Sequence[Entry]) -> bool:
         """Whether the run is still there."""
         active.state = await self._ledger.write(active.run, entries, self._now()) or ""
@@ -389,7 +409,8 @@ class RunReconciler:
         """Begin the node's attempt: by its pod, or by doing what it stands for."""
         operation = claim_operation(active.machine.spec.executor(node.component))
         if not operation:
-            return await self._make_pod(active, node)
+            active.due.strike(node.id)
+            return await self._maker.make(active, node)
         active.due.strike(node.id)
         entries.append(Started(node.id))
         try:
@@ -397,43 +418,6 @@ class RunReconciler:
         except ClaimProblem as problem:
             return Failed(node.id, str(problem))
         return Succeeded(node.id, outputs)
-
-    async def _make_pod(self, active: Active, node: Node) -> Event | None:
-        """Create the pod of the node's attempt, unless it is there already. A refusal is the task's failure."""
-        active.due.strike(node.id)
-        try:
-            carriage = self._stores.carriage(active.run.namespace)
-            step = msgspec.structs.replace(active.step(node), carriage=carriage)
-            ready = made(step, await self._present(step))
-            for uri, content in ready.files.items():
-                await (await self._stores.of(active.run.namespace)).write(uri, content)
-            await self._client.create(ready.pod, manager=MANAGER)
-        except AlreadyExists:
-            return None  # made before a crash: its name tells that it is this attempt's
-        except StoreUnreachable:
-            raise
-        except (PodProblem, ConfigurationProblem, StoreError, KeyOutside) as error:
-            return Failed(node.id, str(error))
-        except REFUSALS as error:
-            return Failed(node.id, f"the pod was refused: {error}")
-        return None
-
-    async def _present(self, step: Step) -> set[str]:
-        """The input artifacts whose data the store that is here has; a missing one is for the step to find out."""
-        artifacts = (each for several in step.inputs.artifacts.values() for each in several)
-        uris = {each.uri for each in artifacts if not in_workspace(each.metadata)}
-        here = [uri for uri in uris if not step.carriage.is_carried(uri)]
-        return {uri for uri in here if await self._exists(step.namespace, uri)}
-
-    async def _exists(self, namespace: str, uri: str) -> bool:
-        """Whether the data is known to be there."""
-        try:
-            return await (await self._stores.of(namespace)).exists(uri)
-        except KeyOutside:
-            return False
-        except StoreError as error:
-            log.warning("cannot tell whether %s is there: %s", uri, error)
-            return False
 
     async def _delete_pod(self, active: Active, node: Node) -> None:
         try:

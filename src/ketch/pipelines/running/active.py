@@ -22,6 +22,7 @@ from ketch.pipelines.running.timetable import Timetable
 from ketch.pipelines.running.window import Window
 from ketch.pipelines.steps.layout import TaskPlace, place_of
 from ketch.pipelines.steps.placeholders import Names
+from ketch.pipelines.steps.pods import Made
 from ketch.pipelines.steps.step import PodProblem, Step, pod_name
 from ketch.pipelines.steps.workspace import claim_name
 
@@ -30,8 +31,9 @@ from ketch.pipelines.steps.workspace import claim_name
 class Active:
     """``pods`` are the in-flight tasks by their pods' names, ``changed`` the pods that something happened to since the
     last pass. ``due`` is when to look at a task again: its next attempt may start, or its patience ends. ``since`` is
-    when the first attempt was ordered of tasks that may have several. ``state`` is the run's as this pass has read or
-    written it, empty while it has done neither; ``told`` when there is something in it for the next pass."""
+    when the first attempt was ordered of tasks that may have several. ``prepared`` are pods, by name, that are put
+    together and not made yet. ``state`` is the run's as this pass has read or written it, empty while it has done
+    neither; ``told`` when there is something in it for the next pass."""
 
     run: Run
     machine: Machine
@@ -44,6 +46,7 @@ class Active:
     due: Timetable = field(default_factory=Timetable)
     since: dict[str, datetime] = field(default_factory=dict[str, datetime])
     window: Window = field(default_factory=Window)
+    prepared: dict[str, Made] = field(default_factory=dict[str, Made])
     state: str = ""
     told: bool = False
 

@@ -13,6 +13,7 @@ from ketch.pipelines.records.ledger import Ledger
 from ketch.pipelines.running.active import Active
 from ketch.pipelines.steps.documents import OutputProblem, StepOutput
 from ketch.pipelines.steps.layout import OUTPUT_FILE, WORKSPACE_FLAG
+from ketch.pipelines.transfer.providers import ConfigurationProblem
 from ketch.pipelines.transfer.stores import Stores
 from ketch.pipelines.values import Artifact, Values
 
@@ -25,6 +26,13 @@ class Results:
 
     def __init__(self, stores: Stores, ledger: Ledger) -> None:
         self._stores, self._ledger = stores, ledger
+
+    def are_far(self, active: Active) -> bool:
+        """Whether the run's results lie in a store that has to be asked over the network."""
+        try:
+            return self._stores.carriage(active.run.namespace).is_remote(active.run.pipeline_root)
+        except ConfigurationProblem:
+            return False  # which is told when they are read
 
     async def of_step(self, active: Active, node: Node) -> Succeeded | Failed:
         """Of the pod of a task's attempt. Raises StoreUnreachable."""

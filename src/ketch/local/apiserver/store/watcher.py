@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ketch.local.apiserver.store.records import Change
 
@@ -58,6 +58,9 @@ class Watcher:
         return () if self.cut_off else batch
 
 
+NOBODY: Mapping[Watcher, None] = {}
+
+
 class Watchers:
     """All watchers, by what they look at: a change costs as much as the watchers it concerns."""
 
@@ -80,10 +83,11 @@ class Watchers:
                 del self._by_scope[scope]
 
     def publish(self, change: Change) -> None:
-        """Hand a change to those whom it concerns."""
+        """Hand a change to those whom it concerns. Who came last hears of it first: the controllers of this process
+        were there from the beginning, and to whom it has to travel it should be on its way while they work."""
         key = change.record.key
         for scope in ((key.resource, None), (key.resource, key.namespace)):
-            for watcher in self._by_scope.get(scope, ()):
+            for watcher in reversed(self._by_scope.get(scope, NOBODY)):
                 watcher.push(change)
 
     def close(self) -> None:
