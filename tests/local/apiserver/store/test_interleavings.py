@@ -75,6 +75,9 @@ class Interleavings(RuleBasedStateMachine):
     async def opened(self) -> Store:
         store = Store(self.path)
         self.horizon = store.revision
+        # One watcher of everything is there from the beginning, so that no change goes unwatched.
+        watcher, missed = store.watch(RESOURCE, None, store.revision)
+        self.readers.append(Reader(watcher, store.revision, missed, None))
         return store
 
     # what clients do ----------------------------------------------------------------------------------------------
