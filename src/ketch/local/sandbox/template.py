@@ -13,6 +13,7 @@ import atexit
 import gc
 import io
 import json
+import marshal
 import os
 import sys
 from _weakref import ref
@@ -41,7 +42,10 @@ PR_SET_MM, PR_SET_MM_MAP, NO_PROGRAM = 35, 14, 0xFFFFFFFF << 32
 PLACES = (26, 27, 45, 46, 47)
 """Where /proc/self/stat says that code, data and heap begin and end; the stack is at 28."""
 
-CLOSE_RANGE, ALL_NUMBERS = 436, 0x7FFFFFFF
+CLONE3, CLOSE_RANGE, ALL_NUMBERS = 435, 436, 0x7FFFFFFF
+LIKE_FORK = 8
+"""Of the words that say how to clone: none but the fifth, the signal of its end, is set."""
+
 INTERRUPTED = 130
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 OWN_MODULES = ("array", "ctypes", "signal", "socket", "time")
@@ -135,6 +139,9 @@ class Template:
         modules: "dict[str, Any]" = {**self.keepsakes.modules, **sys.modules}
         self.array, self.ctypes, self.signal, self.socket, self.time = (modules[name] for name in OWN_MODULES)
         self.libc: "Any" = self.ctypes.CDLL(None, use_errno=True)
+        self.held: "Any" = self.ctypes.PyDLL(None, use_errno=True)
+        self.like_fork: "Any" = (self.ctypes.c_uint64 * LIKE_FORK)(0, 0, 0, 0, self.signal.SIGCHLD)
+        self.like_fork_size: "Any" = self.ctypes.c_long(8 * LIKE_FORK)
         unsigned = self.ctypes.c_uint32
         self.nobody = (unsigned * 2)(CAPABILITY_VERSION_3, 0), (unsigned * 6)()
         self.before = frozenset(modules)
@@ -150,7 +157,9 @@ class Template:
             os._exit(0)
         if len(os.listdir("/proc/self/task")) > 1:
             raise SystemExit("a module that was imported ahead has started threads")
-        sys.path_importer_cache.clear()  # what stood in folders then; to free it later would copy all of it
+        # What stood in folders then, and what was said to this process: to free it later would copy all of it.
+        sys.path_importer_cache.clear()
+        os.environ.clear()
         gc.collect()
         gc.disable()
         gc.freeze()
@@ -183,13 +192,20 @@ class Template:
             if word not in (WITH_NETWORK, WITHOUT_NETWORK) or len(numbers) != DESCRIPTORS:
                 os._exit(0)
             # The way back is not needed: this process forks for nobody else, and its own namespace stays what it is.
-            if self.libc.setns(numbers[0], CLONE_NEWPID) != -1 and forked() == 0:
+            if self.libc.setns(numbers[0], CLONE_NEWPID) != -1 and self.cloned() == 0:
                 if forked() != 0:
                     os._exit(0)
                 listener.detach()
                 return Place(numbers, with_network=word == WITH_NETWORK)
             for number in numbers:
                 os.close(number)
+
+    def cloned(self) -> int:
+        """fork(2) for a process that will do nothing but fork: without what an interpreter does after one.
+
+        All that would do is to copy pages.
+        """
+        return self.held.syscall(CLONE3, self.like_fork, self.like_fork_size)
 
     def enter(self, place: "Place") -> None:
         """Go where the container is, once its file system stands."""
@@ -205,9 +221,7 @@ class Template:
         self.signal.signal(self.signal.SIGCHLD, self.signal.SIG_DFL)
         self.checked(self.libc.capset(*self.nobody))
         os.chdir(request["cwd"])
-        os.environ.clear()
         os.environ.update(request["env"])
-        sys.path_importer_cache.clear()
         folder = os.getcwd()
         self.look_for_others(folder)
         sys.path.insert(0, folder)
@@ -329,9 +343,9 @@ def begin(template: Template, place: Place) -> str:
     """In the container's process: everything up to its first line. Returns the module to run."""
     keeper = place.keeper
     # Read while the file system is made.
-    with os.fdopen(place.request, "rb") as file:
-        file.seek(0)
-        request = json.loads(file.read().decode("utf-8", "surrogateescape"))
+    text = os.pread(place.request, os.lseek(place.request, 0, os.SEEK_END), 0)
+    request = marshal.loads(text)  # noqa: S302  # the container's init wrote it
+    os.close(place.request)
     module = request["module"]
     template.enter(place)
     try:
@@ -392,15 +406,17 @@ def end(template: Template, code: int) -> "NoReturn":
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]  # what the interpreter itself calls
     try:
         flush_standard()
-        take_apart(template.before)
+        added = take_apart(template.before)
         flush_standard()
     except BaseException:
         raise SystemExit(code) from None
     if code == INTERRUPTED:
         template.signal.signal(template.signal.SIGINT, template.signal.SIG_DFL)
         os.kill(os.getpid(), template.signal.SIGINT)
-    template.libc.exit(code & 0xFF)
-    raise SystemExit(code)
+    if added:
+        template.libc.exit(code & 0xFF)
+    template.libc.fflush(None)
+    os._exit(code & 0xFF)
 
 
 def flush_standard() -> None:
@@ -411,13 +427,15 @@ def flush_standard() -> None:
             stream.flush()
 
 
-def take_apart(before: "frozenset[str]") -> None:
-    """Take apart the modules that are not in ``before``."""
+def take_apart(before: "frozenset[str]") -> bool:
+    """Take apart the modules that are not in ``before``; whether they brought libraries that end in their own way."""
     for name in ("last_type", "last_value", "last_traceback", "last_exc"):
         if hasattr(sys, name):
             setattr(sys, name, None)
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__  # pyright: ignore[reportAttributeAccessIssue]  # None where the program closed them
     names = [name for name in reversed(tuple(sys.modules)) if name not in before]
+    files = [getattr(sys.modules[name], "__file__", None) for name in names]
+    added = "ctypes" in sys.modules or any(file is not None and file.endswith(".so") for file in files)
     modules = [ref(sys.modules.pop(name)) for name in (*names, "__main__")]
     gc.collect()
     for reference in modules:
@@ -430,6 +448,7 @@ def take_apart(before: "frozenset[str]") -> None:
         for each in gc.get_objects():
             if type(each).__name__ == kind and isinstance(each, io.IOBase) and not each.closed:
                 each.flush()
+    return added
 
 
 def clear_names(names: "dict[str, Any]") -> None:

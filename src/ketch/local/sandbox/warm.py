@@ -8,7 +8,7 @@ nobody in the container may look into it. What does not go this way is unwarmed:
 
 import array
 import contextlib
-import json
+import marshal
 import os
 import select
 import signal
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds until a container that does not begin is begun the ordinary way, and its template is given up."""
+
+MARSHALLED = 2
+"""The format that every interpreter reads."""
 
 LONGEST_WORD = 4096
 INIT = 1
@@ -225,7 +228,7 @@ def in_memory(request: "StartRequest") -> int:
     # PWD: as bubblewrap sets it.
     told |= {"cwd": request["cwd"], "env": {**request["env"], "PWD": request["cwd"], **warm["env"]}}
     descriptor = os.memfd_create("process")
-    os.write(descriptor, json.dumps(told).encode("utf-8", "surrogateescape"))
+    os.write(descriptor, marshal.dumps(told, MARSHALLED))
     return descriptor
 
 
