@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -172,12 +172,20 @@ def _resolv_conf(pod: Pod, network: NetworkInfo) -> str:
     extra = pod.spec.dns_config
     if extra is not None:
         text += "".join(f"nameserver {address}\n" for address in extra.nameservers)
-        if extra.searches:
-            text += f"search {' '.join(extra.searches)}\n"
+        text = _with_searches(text, extra.searches)
         options = [option.name + (f":{option.value}" if option.value else "") for option in extra.options]
         if options:
             text += f"options {' '.join(options)}\n"
     return text
+
+
+def _with_searches(text: str, more: Sequence[str]) -> str:
+    """One line of domains: of several a resolver heeds the last alone."""
+    lines = text.splitlines()
+    domains = [domain for line in lines if line.startswith("search ") for domain in line.split()[1:]]
+    domains = list(dict.fromkeys((*domains, *more)))
+    others = [line for line in lines if not line.startswith("search ")]
+    return "".join(f"{line}\n" for line in (*others, *([f"search {' '.join(domains)}"] if domains else ())))
 
 
 def _volume_mount(mount: VolumeMount, places: Mapping[str, Place], env: Mapping[str, str]) -> Mount:
