@@ -2,6 +2,7 @@
 
 from ketch.kube.manager import Manager
 from ketch.local.workloads import accounts, budgets, deployments, endpoints, podgroups, replicasets
+from ketch.local.workloads.autoscaling import reconciler as autoscaling
 from ketch.local.workloads.collection import events, garbage, namespaces
 from ketch.local.workloads.collection.monitor import Monitor
 from ketch.local.workloads.cronjobs import reconciler as cronjobs
@@ -31,6 +32,7 @@ def setup(manager: Manager, certificate: str = "") -> None:
         each.setup(manager)
     for each in (claims, volumes, ephemeral, nodes, eviction, podgc, events):
         each.setup(manager)
+    autoscaling.setup(manager)
     accounts.setup(manager, certificate)
     monitor = Monitor(manager)
     garbage.setup(manager, monitor)
