@@ -143,3 +143,92 @@ async def test_client_side_apply_hands_over_to_server_side(apply: Any, ask: Any)
     patch = [{"op": "replace", "path": "/metadata/managedFields", "value": mine}]
     await ask("PATCH", MAP, patch, JSON_PATCH)
     assert (await apply(MAP, {"data": {"x": "3"}}, "kubectl"))["data"] == {"x": "3"}
+
+
+SHIPS = "/apis/example.com/v1/namespaces/default/ships"
+STRINGS = {"type": "array", "items": {"type": "string"}}
+KEYED = {
+    "type": "array",
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["k"],
+    "items": {
+        "type": "object",
+        "required": ["k"],
+        "properties": {"k": {"type": "string"}, "v": {"type": "string"}, "d": {"type": "string", "default": "z"}},
+    },
+}
+SHIP = {
+    "tags": {**STRINGS, "x-kubernetes-list-type": "set"},
+    "whole": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}},
+    "parts": {"type": "object", "additionalProperties": {"type": "string"}},
+    "list": STRINGS,
+    "keyed": KEYED,
+}
+
+
+@pytest.fixture
+async def ship(ask: Any, apply: Any) -> Any:
+    """``await ship(manager, force=..., **spec)``: the spec that comes of it."""
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": SHIP}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    spec = {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "ships", "singular": "ship", "kind": "Ship"},
+        "versions": [version],
+    }
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await ask("POST", definitions, {"metadata": {"name": "ships.example.com"}, "spec": spec})
+
+    async def call(manager: str, *, force: bool = False, **fields: Any) -> Any:
+        return (await apply(f"{SHIPS}/s", {"spec": fields}, manager, force=force)).get("spec", {})
+
+    return call
+
+
+async def test_sets_are_shared_element_by_element(ship: Any) -> None:
+    assert await ship("one", tags=["a", "b"]) == {"tags": ["a", "b"]}
+    assert await ship("two", tags=["b", "c"]) == {"tags": ["a", "b", "c"]}
+    assert await ship("one", tags=["a"]) == {"tags": ["a", "b", "c"]}
+    assert await ship("two", tags=["c"]) == {"tags": ["a", "c"]}
+
+
+async def test_keyed_lists_are_shared_field_by_field(ship: Any) -> None:
+    await ship("one", keyed=[{"k": "a", "v": "1"}])
+    assert await ship("two", keyed=[{"k": "b"}]) == {"keyed": [{"k": "a", "v": "1", "d": "z"}, {"k": "b", "d": "z"}]}
+    with pytest.raises(Conflict, match=r'conflict with "one" using example.com/v1: .spec.keyed\[k="a"\].v'):
+        await ship("two", keyed=[{"k": "a", "v": "2"}])
+    assert await ship("two", keyed=[{"k": "a", "v": "2"}], force=True) == {"keyed": [{"k": "a", "v": "2", "d": "z"}]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"whole": {"p": "1"}}, {"whole": {"q": "2"}}), ({"list": ["a"]}, {"list": ["a", "b"]})],
+    ids=["map", "list"],
+)
+async def test_what_is_atomic_has_one_owner(ship: Any, first: Any, second: Any) -> None:
+    await ship("one", **first)
+    with pytest.raises(Conflict):
+        await ship("two", **second)
+    assert await ship("two", force=True, **second) == second
+    assert await ship("one", tags=["x"]) == {**second, "tags": ["x"]}
+
+
+async def test_an_empty_map_is_owned_without_what_others_put_into_it(ship: Any) -> None:
+    await ship("one", parts={})
+    assert await ship("two", parts={"a": "1"}) == {"parts": {"a": "1"}}
+    assert await ship("three") == {"parts": {"a": "1"}}
+    assert await ship("two", parts={"b": "2"}) == {"parts": {"b": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        pytest.param({"tags": ["a", "a"]}, "duplicate entries for key", id="a set"),
+        pytest.param({"keyed": [{"k": "a"}, {"k": "a"}]}, "duplicate entries for key", id="a keyed list"),
+        pytest.param({"keyed": [{"v": "a"}]}, "omits key field 'k'", id="no key"),
+    ],
+)
+async def test_elements_that_cannot_be_told_apart(ship: Any, fields: Any, why: str) -> None:
+    with pytest.raises(BadRequest, match=why):
+        await ship("one", **fields)

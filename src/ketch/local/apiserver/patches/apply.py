@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-from ketch.kube.errors import Cause, Conflict, StatusDetails
+from ketch.kube.errors import BadRequest, Cause, Conflict, StatusDetails
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.patches.fields import (
     NOT_OWNED,
@@ -16,6 +16,7 @@ from ketch.local.apiserver.patches.fields import (
     field_set,
     granular,
     intersection,
+    misfits,
     paths,
     union,
 )
@@ -108,9 +109,12 @@ def apply(
     """The object after ``manager`` applied ``applied``.
 
     Fields that the manager applied before and does not now go away unless another owns them. An apply that changes
-    nothing returns an object equal to ``live``. Raises Conflict, naming owners and fields, unless ``force``.
+    nothing returns an object equal to ``live``. Raises Conflict, naming owners and fields, unless ``force``; BadRequest
+    for elements that cannot be told apart.
     """
     node = schema.node
+    if wrong := list(misfits(node, applied)):
+        raise BadRequest(f"failed to create typed patch object: {'; '.join(wrong)}")
     mine = difference(field_set(node, applied), NOT_OWNED)
     if live is None:
         return with_entry(dict(applied), (), manager.entry(mine))

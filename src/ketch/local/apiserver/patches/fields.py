@@ -1,7 +1,8 @@
 """Sets of fields, in FieldsV1 form: ``{"f:spec": {"f:replicas": {}}}``.
 
-A key is ``f:<name>`` (object field), ``k:<json>`` (element of a keyed list), ``v:<json>`` (element of a set); ``.``
-is the element itself. An empty dict is a leaf: the field with all below it.
+A key is ``f:<name>`` (object field), ``k:<json>`` (element of a keyed list), ``v:<json>`` (element of a set). An empty
+dict is the field itself; with fields below, ``.`` says that the field itself is meant too. So an empty map is owned
+without what others put into it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -85,18 +86,42 @@ def field_set(node: Node, value: Any) -> Fields:
     return {element_key(node, item): {".": {}, **field_set(node.items, item)} for item in items}
 
 
+def _parts(node: Node, value: Any) -> dict[str, tuple[Node, Any]]:
+    """The parts of a granular value by their keys, each with its schema."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        return {f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in fields.items()}
+    return {element_key(node, item): (node.items, item) for item in value}
+
+
+def misfits(node: Node, value: Any, path: str = "") -> Iterator[str]:
+    """Elements of lists that cannot be told apart, as an applier may not state them."""
+    if not granular(node, value):
+        return
+    if isinstance(value, dict):
+        for name, item in cast("dict[str, Any]", value).items():
+            if isinstance(item, dict | list):
+                yield from misfits(node.child(name) or ANYTHING, item, f"{path}.{name}")
+        return
+    seen: set[str] = set()
+    for item in cast("list[Any]", value):
+        key = element_key(node, item)
+        where = next(paths({key: {}}, path))
+        fields = cast("Mapping[str, Any]", item) if isinstance(item, dict) else NOTHING
+        missing = [each for each in node.list_keys if list_key_value(node, fields, each) is None]
+        if node.list_type == "map" and missing and len(missing) == len(node.list_keys):
+            yield f"{path}: element omits key field {missing[0]!r}"
+        elif key in seen:
+            yield f"{path}: duplicate entries for key {where.removeprefix(path)}"
+        seen.add(key)
+        yield from misfits(node.items, item, where)
+
+
 def changed(node: Node, old: Any, new: Any) -> tuple[Fields, Fields]:
     """Fields that ``new`` adds or gives another value, and fields that it lacks."""
     if not granular(node, old) or not granular(node, new) or type(old) is not type(new):
         raise AssertionError("only granular values are compared")
-    if isinstance(new, dict):
-        before = {f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in old.items()}
-        after = {
-            f"f:{name}": (node.child(name) or ANYTHING, item) for name, item in cast("dict[str, Any]", new).items()
-        }
-    else:
-        before = {element_key(node, item): (node.items, item) for item in old}
-        after = {element_key(node, item): (node.items, item) for item in cast("list[Any]", new)}
+    before, after = _parts(node, old), _parts(node, new)
     modified: Fields = {}
     removed: Fields = {}
     itself: Fields = {".": {}} if isinstance(new, list) and node.list_type == "map" else {}
@@ -112,19 +137,38 @@ def changed(node: Node, old: Any, new: Any) -> tuple[Fields, Fields]:
                     removed[key] = less
             else:
                 modified[key] = field_set(child, item)
+                if below := field_set(child, was):
+                    removed[key] = below  # of another shape: what lay below is gone
     for key, (child, item) in before.items():
         if key not in after:
             removed[key] = {**itself, **field_set(child, item)}
     return modified, removed
 
 
+def _belongs(below: Fields) -> bool:
+    """Whether the field itself is in the set, not only what lies below it."""
+    return not below or "." in below
+
+
+def _children(below: Fields) -> Fields:
+    return {key: item for key, item in below.items() if key != "."} if "." in below else below
+
+
+def _joined(below: Fields, *, belongs: bool) -> Fields:
+    return {".": {}, **below} if belongs and below else below
+
+
 def union(left: Fields, right: Fields) -> Fields:
     """Fields in either."""
     if not left or not right:
-        return {**left, **right} if left or right else {}
+        return left or right
     result = dict(left)
     for key, below in right.items():
-        result[key] = union(result[key], below) if key in result else below
+        if key not in result or key == ".":
+            result[key] = below
+        elif (mine := result[key]) != below:
+            belongs = _belongs(mine) or _belongs(below)
+            result[key] = _joined(union(_children(mine), _children(below)), belongs=belongs)
     return result
 
 
@@ -134,24 +178,28 @@ def difference(left: Fields, right: Fields) -> Fields:
     for key, below in left.items():
         if key not in right:
             result[key] = below
-        elif below:
-            rest = difference(below, right[key] or {".": {}})
-            if rest:
-                result[key] = rest
-        elif right[key] and "." not in right[key]:
-            result[key] = below
+        elif key != ".":
+            others = right[key]
+            belongs = _belongs(below) and not _belongs(others)
+            rest = difference(_children(below), _children(others))
+            if rest or belongs:
+                result[key] = _joined(rest, belongs=belongs)
     return result
 
 
 def intersection(left: Fields, right: Fields) -> Fields:
-    """Fields in both; a leaf meets whatever lies below it."""
+    """Fields in both."""
     result: Fields = {}
     for key, below in left.items():
-        if key in right:
-            if not below or not right[key]:
-                result[key] = below or right[key]
-            elif common := intersection(below, right[key]):
-                result[key] = common
+        if key not in right:
+            continue
+        if key == ".":
+            result[key] = {}
+            continue
+        belongs = _belongs(below) and _belongs(right[key])
+        common = intersection(_children(below), _children(right[key]))
+        if common or belongs:
+            result[key] = _joined(common, belongs=belongs)
     return result
 
 
