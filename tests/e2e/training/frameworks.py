@@ -51,7 +51,7 @@ JAX = dedent(
 
 XGBOOST = dedent(
     """
-    import os, socket
+    import os, socket, time
     import numpy as np
     import xgboost
     from xgboost import collective
@@ -63,9 +63,15 @@ XGBOOST = dedent(
         names = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
     lead, port, rank, count = (os.environ[name] for name in names)
     port, rank, count = int(port), int(rank), int(count)
+    while True:
+        try:
+            address = socket.gethostbyname(lead)
+            break
+        except OSError:  # the other pod has no address yet
+            time.sleep(0.1)
     tracker = None
     if rank == 0:
-        tracker = RabitTracker(n_workers=count, host_ip="0.0.0.0", port=port, timeout=120)
+        tracker = RabitTracker(n_workers=count, host_ip=address, port=port, timeout=120)
         tracker.start()
     generator = np.random.default_rng(3)
     data = generator.integers(0, 16, size=(400, 5)).astype(float)
@@ -76,17 +82,16 @@ XGBOOST = dedent(
         matrix = xgboost.DMatrix(data[rows], answer[rows])
         return xgboost.train(settings, matrix, num_boost_round=10).predict(xgboost.DMatrix(data))
 
-    for _ in range(600):
+    told = {"dmlc_communicator": "rabit", "dmlc_tracker_uri": address, "dmlc_tracker_port": port}
+    for _ in range(120):
         try:
-            address = socket.gethostbyname(lead)
-            socket.create_connection((address, port), timeout=5).close() if rank else None
+            collective.init(**told, dmlc_task_id=str(rank), dmlc_timeout=120)
             break
-        except OSError:
-            __import__("time").sleep(0.1)
-    told = {"dmlc_communicator": "rabit", "dmlc_tracker_uri": "127.0.0.1" if rank == 0 else address}
-    with collective.CommunicatorContext(**told, dmlc_tracker_port=port, dmlc_task_id=str(rank), dmlc_timeout=120):
-        assert collective.get_world_size() == count
-        together = trained(slice(rank * 400 // count, (rank + 1) * 400 // count))
+        except xgboost.core.XGBoostError:  # the tracker does not listen yet
+            time.sleep(0.5)
+    assert collective.get_world_size() == count
+    together = trained(slice(rank * 400 // count, (rank + 1) * 400 // count))
+    collective.finalize()
     if tracker is not None:
         tracker.wait_for(120)
         alone = trained(slice(None))

@@ -56,7 +56,7 @@ def assert_same(log: str) -> None:
 
 
 @pytest.mark.parametrize("framework", chosen())
-def test_two_processes_of_a_job_learn_what_one_learns(platform: Platform, namespace: str, framework: Framework):
+def test_a_job_learns_what_one_process_learns(platform: Platform, namespace: str, framework: Framework):
     container = {"image": framework.image, "command": ["python3", "-c", framework.program]}
     roles = {role: replica(framework.kind, count, **container) for role, count in framework.roles}
     body = job(framework.kind, "real", {"runPolicy": {"cleanPodPolicy": "None"}}, **roles)

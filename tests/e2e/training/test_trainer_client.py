@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 from kubeflow.common.types import KubernetesBackendConfig
-from kubeflow.trainer import CustomTrainer, CustomTrainerContainer, TrainerClient
+from kubeflow.trainer import (
+    BuiltinTrainer,
+    CustomTrainer,
+    CustomTrainerContainer,
+    HuggingFaceDatasetInitializer,
+    HuggingFaceModelInitializer,
+    Initializer,
+    TorchTuneConfig,
+    TrainerClient,
+)
 from kubeflow.trainer.options import (
     ActiveDeadlineSeconds,
     Annotations,
@@ -236,6 +245,32 @@ def test_an_image_trains_with_its_own_command(trainer: TrainerClient):
     trainer.wait_for_job_status(name, timeout=ENVIRONMENT_SECONDS, polling_interval=1)
     for step in ("node-0", "node-1"):
         assert list(trainer.get_job_logs(name, step=step)) == ["node argued (3, 12)"]
+
+
+def test_a_builtin_trainer_becomes_a_tuning_of_its_runtime_s_model(
+    platform: Platform, trainer: TrainerClient, namespace: str
+):
+    config = TorchTuneConfig(batch_size=2, epochs=3, num_nodes=1, resources_per_node={"gpu": 2})
+    sources = Initializer(
+        dataset=HuggingFaceDatasetInitializer(storage_uri="hf://tatsu-lab/alpaca/data"),
+        model=HuggingFaceModelInitializer(storage_uri="hf://meta-llama/Llama-3.2-1B-Instruct", access_token="hidden"),
+    )
+    runtime = trainer.get_runtime("torchtune-llama3.2-1b")
+    assert runtime.trainer.framework == "torchtune"
+    name = trainer.train(runtime=runtime, initializer=sources, trainer=BuiltinTrainer(config=config))
+    jobset = eventually(lambda: platform.get("jobsets", "-n", namespace)["items"])[0]
+    steps = {each["name"]: each["template"]["spec"] for each in jobset["spec"]["replicatedJobs"]}
+    assert list(steps) == ["dataset-initializer", "model-initializer", "node"]
+    (node,) = steps["node"]["template"]["spec"]["containers"]
+    said = " ".join([*node["command"], *node.get("args", [])])
+    assert f"--rdzv_endpoint={name}-node-0-0.{name}:29500" in said
+    assert "full_finetune_distributed" in said
+    assert {"batch_size=2", "epochs=3"} <= set(said.split())
+    (fetch,) = steps["model-initializer"]["template"]["spec"]["containers"]
+    told = {each["name"]: each.get("value") for each in fetch["env"]}
+    assert (told["STORAGE_URI"], told["ACCESS_TOKEN"]) == ("hf://meta-llama/Llama-3.2-1B-Instruct", "hidden")
+    assert [step.name for step in trainer.get_job(name).steps][:2] == ["dataset-initializer", "model-initializer"]
+    trainer.delete_job(name)
 
 
 def test_packages_of_a_runtime_are_told(trainer: TrainerClient, capsys: pytest.CaptureFixture[str]):
