@@ -116,7 +116,7 @@ def test_an_impostor_is_not_told_the_command(home: Callable[[str], Path]):
 def test_nobody_who_listens_is_told_and_asked_again(home: Callable[[str], Path]):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    done = ask(home("one"), port, "127.0.0.1", "true")
+    done = ask(home("one"), port, "-o", "ConnectionAttempts=2", "127.0.0.1", "true")
     assert done.returncode == 255
     assert f"connect to host 127.0.0.1 port {port}: Connection refused".encode() in done.stderr
 

@@ -41,6 +41,9 @@ LINGER_SECONDS = 5.0
 NAME_SECONDS = 60
 """How long a host that has no address yet is waited for: its pod is being made."""
 
+ATTEMPTS = 10
+"""How often, a second apart, a host is asked where nobody listens: its sshd is just starting."""
+
 CALLER_SECONDS = 10
 """How long the name of a new pod may take until others know it."""
 
@@ -332,7 +335,7 @@ class Request:
         self.no_input = "n" in letters or "f" in letters
         self.behind = "f" in letters
         self.port = int(named.get("p") or settings.get("port") or PORT)
-        self.attempts = int(settings.get("connectionattempts") or 1)
+        self.attempts = int(settings.get("connectionattempts") or ATTEMPTS)
         self.timeout = float(settings.get("connecttimeout") or 0) or None
         self.key = named.get("i") or settings.get("identityfile")
 
