@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ketch.local.node.adoption import containers_below
+from ketch.local.node.volumes.places import Folders, remove_objects
 from ketch.local.sandbox.container import Container
 
 GRACE_SECONDS = 5.0
@@ -41,7 +42,10 @@ def _wait(containers: list[Container], seconds: float) -> list[Container]:
 
 
 def end_all_containers(data_dir: Path, grace_seconds: float = GRACE_SECONDS) -> None:
-    """SIGTERM to every container, SIGKILL to those that go on; returns when all have ended."""
+    """SIGTERM to every container, SIGKILL to those that go on; returns when all have ended.
+
+    What lies in memory for them goes too: an agent that starts again makes it anew.
+    """
     containers = list(_running(data_dir))
     for container in containers:
         container.shut_down()
@@ -49,3 +53,6 @@ def end_all_containers(data_dir: Path, grace_seconds: float = GRACE_SECONDS) -> 
     for container in left:
         container.kill()
     _wait(left, AFTER_KILL_SECONDS)
+    folders = Folders(data_dir)
+    for uid in folders.pods():
+        remove_objects(folders, uid)

@@ -6,7 +6,6 @@ and each name in the volume is a link through ``..data``.
 
 import os
 import shutil
-import tempfile
 from pathlib import Path, PurePosixPath
 
 from ketch.local.node.environment import ConfigError
@@ -38,24 +37,37 @@ def write_files(volume: Path, files: Files) -> bool:
     paths = {name: _checked(name) for name in files}
     wanted = {str(paths[name]): File(file.content, file.mode & 0o777) for name, file in files.items()}
     volume.mkdir(parents=True, exist_ok=True, mode=0o755)
-    if (volume / DATA).exists() and _current(volume) == wanted:
+    data = volume / DATA
+    there = data.exists()
+    if there and _current(volume) == wanted:
         return False
-    fresh = Path(tempfile.mkdtemp(prefix="..", dir=volume))
-    fresh.chmod(0o755)
-    for name, file in wanted.items():
-        path = fresh / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file.content)
-        path.chmod(file.mode)
-    old = (volume / DATA).readlink() if (volume / DATA).is_symlink() else None
+    old = data.readlink() if there and data.is_symlink() else None
+    fresh = _write(volume, wanted)
     link = volume / f"{DATA}_new"
     link.unlink(missing_ok=True)  # left by an agent that was killed here
-    link.symlink_to(fresh.name)
-    link.rename(volume / DATA)
-    _link_names(volume, {PurePosixPath(name).parts[0] for name in wanted})
+    link.symlink_to(fresh)
+    link.rename(data)
+    _link_names(volume, {path.parts[0] for path in paths.values()})
     if old is not None:
         shutil.rmtree(volume / old, ignore_errors=True)
     return True
+
+
+def _write(volume: Path, files: Files) -> str:
+    """The name of a new folder of the volume, with the files in it."""
+    name = f"..{os.urandom(8).hex()}"
+    fresh = f"{volume}/{name}"
+    os.mkdir(fresh)  # noqa: PTH102  # every pod has such a volume: pathlib takes longer than the kernel
+    os.chmod(fresh, 0o755)  # noqa: PTH101, S103  # what is in it says who may read it
+    for relative, file in files.items():
+        path = f"{fresh}/{relative}"
+        if "/" in relative:
+            os.makedirs(path.rpartition("/")[0], exist_ok=True)  # noqa: PTH103
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
+        with os.fdopen(descriptor, "wb") as written:
+            os.fchmod(descriptor, file.mode)  # the umask does not count
+            written.write(file.content)
+    return name
 
 
 def _link_names(volume: Path, names: set[str]) -> None:

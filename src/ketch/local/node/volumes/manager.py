@@ -22,6 +22,7 @@ from ketch.local.node.volumes.places import (
     empty_dir_place,
     host_place,
     object_place,
+    remove_objects,
     remove_trees,
 )
 
@@ -72,6 +73,7 @@ class PodVolumes:
         """Remove what lives no longer than the pod."""
         self.places.clear()
         uid = pod.metadata.uid
+        remove_objects(self._folders, uid)
         await remove_trees(self._folders.of_pod(uid) / "volumes", self._folders.of_memory(uid))
 
     async def _prepare(self, pod: Pod, volume: Volume) -> Place:
@@ -104,7 +106,7 @@ class PodVolumes:
             files = payload(pod, volume, self._references.around(pod, pod.status.pod_ip), token)
         except ConfigError as error:
             raise ConfigError(f"{what} : {error}") from error
-        path = self._folders.of_pod(pod.metadata.uid) / "volumes" / volume.name
+        path = self._folders.of_objects(pod.metadata.uid) / volume.name
         write_files(path, files)  # a few kilobytes: a thread would take longer to begin
         return Place(path, read_only=True)
 

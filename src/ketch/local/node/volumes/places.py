@@ -5,6 +5,7 @@ platform's own directory never is.
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ OBJECTS_DRIVER = "objects.ketch.dev"
 OBJECT_PATH = "path"
 HOST_PATHS = "KETCH_HOST_PATHS"
 MEMORY = "Memory"
+OBJECTS = ".objects"
+"""A name that no volume can have."""
+
 BOUND = "Bound"
 
 
@@ -47,6 +51,10 @@ class Folders:
         """The pod's memory-backed volumes."""
         return self.shared_memory / f"ketch-{uid}"
 
+    def of_objects(self, uid: str) -> Path:
+        """The pod's volumes that are made of objects: in memory, as secrets are nowhere written to a disk."""
+        return self.of_memory(uid) / OBJECTS
+
     def pods(self) -> list[str]:
         """The uids of the pods that have a folder."""
         root = self.data_dir / "pods"
@@ -57,6 +65,13 @@ class Folders:
     async def remove_pod(self, uid: str) -> None:
         """Remove everything about a pod."""
         await remove_trees(self.of_pod(uid), self.of_memory(uid))
+
+
+def remove_objects(folders: Folders, uid: str) -> None:
+    """Remove the pod's volumes that are made of objects: a few small files."""
+    shutil.rmtree(folders.of_objects(uid), ignore_errors=True)
+    with contextlib.suppress(OSError):  # others are there, or there never was any
+        folders.of_memory(uid).rmdir()
 
 
 async def remove_trees(*paths: Path) -> None:
