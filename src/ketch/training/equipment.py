@@ -38,15 +38,14 @@ class Equipment:
         """One pod of the job with its equipment in the ``container`` that trains."""
         return msgspec.structs.replace(pod, spec=self._equipped(job, pod.spec, (container,)))
 
-    def jobset(self, job: KubeObject, jobset: JobSet, initializers: Collection[str], label: str) -> JobSet:
-        """The job's JobSet with its equipment in all that is no initializer, as the ``label`` of a step tells."""
+    def jobset(self, job: KubeObject, jobset: JobSet, container: str) -> JobSet:
+        """The job's JobSet with its equipment in every ``container`` that trains, or launches those that do."""
 
         def changed(replicated: ReplicatedJob) -> ReplicatedJob:
-            if replicated.template.metadata.labels.get(label) in initializers:
-                return replicated
             template = replicated.template.spec.template
-            names = [each.name for each in template.spec.containers]
-            pods = msgspec.structs.replace(template, spec=self._equipped(job, template.spec, names))
+            if all(each.name != container for each in template.spec.containers):
+                return replicated
+            pods = msgspec.structs.replace(template, spec=self._equipped(job, template.spec, (container,)))
             spec = msgspec.structs.replace(replicated.template.spec, template=pods)
             return msgspec.structs.replace(replicated, template=msgspec.structs.replace(replicated.template, spec=spec))
 

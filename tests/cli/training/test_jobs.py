@@ -192,8 +192,9 @@ def test_how_processes_are_started_follows_from_the_runtime():
     assert framework_of(a_runtime(torch={})) == "torch"
     assert framework_of(a_runtime(mpi={"numProcPerNode": 1})) == "mpi"
     assert framework_of(a_runtime(jax={})) == framework_of(a_runtime()) == "python"
-    assert command_of(PROGRAM, "mpi")[0] == "mpirun"
-    assert command_of(PROGRAM, "mpi")[-2:] == ["/ketch/program/train.py", "--fast"]
+    command = command_of(PROGRAM, "mpi", ["SIZE"])
+    assert command[:3] == ["mpirun", "-x", "PYTHONPATH"]
+    assert command[-6:] == ["-x", "SIZE", "python3", "-u", "/ketch/program/train.py", "--fast"]
 
 
 def test_a_runtime_is_meant_by_name_short_name_or_framework():

@@ -4,12 +4,13 @@ What a TrainJob cannot say itself (the files' volume, how often it begins again)
 SDK's options are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ketch.cli.training.packaging import FOLDER, LAUNCHER, Program
 from ketch.training.checkpoints.contract import KEEP, VOLUME
+from ketch.training.checkpoints.volumes import DIRECTORY_VARIABLE
 from ketch.training.equipment import CLIENT
 from ketch.training.trainjobs.assembly import ANCESTOR, DATASET, MODEL, TRAINER
 from ketch.training.trainjobs.runtimes import FRAMEWORK
@@ -23,7 +24,11 @@ PATCHES: Final = "ketch.dev/train"
 
 SUBMITTED: Final = "training.ketch.dev/submitted-by"
 _VOLUME: Final = "ketch-program"
-_LIBRARY: Final = "/ketch/training"
+_SERVER: Final = "KUBEFLOW_TRAINER_SERVER"
+_TOLD: Final = ("PYTHONPATH", f"{_SERVER}_URL", f"{_SERVER}_CA_CERT", f"{_SERVER}_TOKEN")
+_OF_CHECKPOINTS: Final = (DIRECTORY_VARIABLE, "KETCH_RESUME_FROM")
+"""Variables of the launcher's that mpirun must be told to hand on to other nodes; elsewhere all are inherited."""
+
 LONGEST_NAME: Final = 40
 """Of a job's name, so that pods' names and hosts, which begin with it, are legal."""
 
@@ -55,12 +60,11 @@ def framework_of(runtime: Mapping[str, Any]) -> str:
     return next((each for each in ("torch", "mpi") if policy.get(each) is not None), "python")
 
 
-def command_of(program: Program, framework: str) -> list[str]:
-    """What a node, or what launches the others, runs."""
+def command_of(program: Program, framework: str, variables: Iterable[str] = ()) -> list[str]:
+    """What a node, or what launches the others, runs; ``variables`` are those that other nodes are to have."""
     if framework == "mpi":
-        # Processes on other nodes inherit no variables: the client's folder is on their path by name.
-        path = f"PYTHONPATH={_LIBRARY}:{FOLDER}"
-        return ["mpirun", "env", path, "python3", "-u", f"{FOLDER}/{program.script}", *program.arguments]
+        exported = [word for name in (*_TOLD, *variables) for word in ("-x", name)]
+        return ["mpirun", *exported, "python3", "-u", f"{FOLDER}/{program.script}", *program.arguments]
     return ["python3", "-u", f"{FOLDER}/{LAUNCHER}", framework, program.script, *program.arguments]
 
 
@@ -81,7 +85,8 @@ def config_map_name(job: str) -> str:
 
 def trainjob_of(wish: Wish) -> JSON:
     """The TrainJob."""
-    command = command_of(wish.program, framework_of(wish.runtime))
+    variables = [*wish.environment, *(_OF_CHECKPOINTS if wish.checkpoints else ())]
+    command = command_of(wish.program, framework_of(wish.runtime), variables)
     trainer: JSON = {"command": command, "env": [{"name": k, "value": v} for k, v in wish.environment.items()]}
     if wish.nodes is not None:
         trainer["numNodes"] = wish.nodes

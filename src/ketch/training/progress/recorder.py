@@ -8,7 +8,6 @@ import msgspec
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
-from ketch.kube.errors import APIError, TransportError
 from ketch.kube.meta import KubeObject, ObjectKey, ObjectMeta
 from ketch.training.progress.merging import progress_of
 from ketch.training.progress.types import Progress
@@ -53,10 +52,10 @@ class ProgressRecorder:
     async def _drain(self, target: Target) -> None:
         while batch := self._waiting[target]:
             self._waiting[target] = []
-            error: APIError | TransportError | None = None
+            error: Exception | None = None
             try:
                 await self._write(target, [change for change, _ in batch])
-            except (APIError, TransportError) as caught:
+            except Exception as caught:  # noqa: BLE001  # whatever it is, those who wait must hear of it
                 error = caught
             for _, done in batch:
                 if not done.done():  # who waited for it may be gone

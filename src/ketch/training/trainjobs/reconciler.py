@@ -16,16 +16,9 @@ from ketch.kube.types.core import ConfigMap
 from ketch.training.announcements import WARNING
 from ketch.training.equipment import Equipment
 from ketch.training.jobsets.types import JobSet
-from ketch.training.trainjobs.assembly import (
-    ANCESTOR,
-    DATASET,
-    MODEL,
-    AssemblyProblem,
-    jobset_of,
-    objects_of,
-    pod_group_of,
-)
+from ketch.training.trainjobs.assembly import AssemblyProblem, jobset_of, objects_of, pod_group_of
 from ketch.training.trainjobs.decisions import is_finished, verdict
+from ketch.training.trainjobs.policies import NODE
 from ketch.training.trainjobs.types import (
     MANAGED_BY,
     RUNTIME,
@@ -89,7 +82,7 @@ class TrainJobReconciler:
             await self._events.record(job, WARNING, _FAILED, message)
             return None
         try:
-            jobset = self._equipment.jobset(job, jobset_of(job, runtime), (DATASET, MODEL), ANCESTOR)
+            jobset = self._equipment.jobset(job, jobset_of(job, runtime), NODE)
             if not await self._surround(job, runtime):
                 return None
             await self._group(job, runtime)
