@@ -1,4 +1,4 @@
-"""The kernel's calls that Python 3.11 does not offer: namespaces and capabilities, through the C library."""
+"""The kernel's calls that Python 3.11 does not offer: namespaces, capabilities and more, through the C library."""
 
 import ctypes
 import os
@@ -77,6 +77,11 @@ def drop_privileges() -> None:
 def close_from(lowest: int) -> None:
     """Close every descriptor from this number on."""
     checked(libc.syscall(CLOSE_RANGE, lowest, ALL_NUMBERS, 0))
+
+
+def sync_file_system(descriptor: int) -> None:
+    """syncfs(2): put everything on disk that was written to the file system of an open file."""
+    checked(libc.syncfs(descriptor))
 
 
 def may_administer() -> bool:

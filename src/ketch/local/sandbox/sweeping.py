@@ -6,13 +6,20 @@ The sweeper is a child of the zygote and outlives it: it ends with the last keep
 import os
 import socket
 
+from ketch.local.sandbox.namespaces import sync_file_system
 from ketch.local.sandbox.records import EXIT, SCRATCH, make_durable, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import NoReturn
 
 LONGEST_PATH = 4096
+TOGETHER, MOST_TOGETHER = 0.2, 64
+"""Seconds that nobody may have ended until the ends of those before are put on disk, and how many wait at most."""
+
+FEW = 4
+"""Ends that are put on disk one by one; of more, their file system as a whole is."""
 
 
 def start() -> socket.socket:
@@ -40,17 +47,52 @@ def settle(sweeper: socket.socket, directory: str, seen_at: "str | None" = None)
 
 
 def _serve(requests: socket.socket) -> "NoReturn":
+    """Remove what is left at once, and put ends on disk together: each alone would have the disk write twice."""
+    ended: list[str] = []
     try:
         os.setsid()
-        while path := requests.recv(LONGEST_PATH):
-            _sweep(os.fsdecode(path))
+        while True:
+            requests.settimeout(TOGETHER if ended else None)
+            try:
+                path = os.fsdecode(requests.recv(LONGEST_PATH))
+            except TimeoutError:
+                path = ""
+            if path:
+                _remove(path)
+                ended.append(path)
+            if ended and (not path or len(ended) >= MOST_TOGETHER):
+                _make_durable(ended)
+                ended.clear()
+            elif not path:
+                break
     finally:
         os._exit(0)
 
 
 def _sweep(directory: str) -> None:
+    _remove(directory)
+    _make_durable([directory])
+
+
+def _remove(directory: str) -> None:
     remove_tree(f"{directory}/{SCRATCH}")
+
+
+def _make_durable(directories: "Sequence[str]") -> None:
+    for directory in directories:
+        try:
+            if len(directories) > FEW:
+                _make_all_durable(directory)
+                return
+            make_durable(f"{directory}/{EXIT}")
+        except OSError:
+            continue  # its pod is forgotten already
+
+
+def _make_all_durable(directory: str) -> None:
+    """What was written to the file system on which the directory is."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        make_durable(f"{directory}/{EXIT}")
-    except OSError:
-        return  # its pod is forgotten already
+        sync_file_system(descriptor)
+    finally:
+        os.close(descriptor)
