@@ -23,6 +23,7 @@ from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager
 from ketch.kube.rest import RESTClient
 from ketch.local import scheduler, workloads
+from ketch.local.apiserver.audit.policy import PolicyError
 from ketch.local.apiserver.server import APIServer
 from ketch.local.apiserver.store.records import StoreCorrupt
 from ketch.local.network.client import NetworkClient, NetworkError
@@ -43,6 +44,7 @@ GRACE_SECONDS = 3
 STATUS_ADDRESS = StatusAddress("https://kubernetes.default.svc", certificates="kube-root-ca.crt")
 """How pods reach the status endpoint of training jobs: it is a door of the API server."""
 
+AUDIT_LOG = "audit.log"
 OWNER_ONLY = 0o077
 """What the databases are made with: a second line behind the closed data directory."""
 
@@ -110,6 +112,8 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
     database = Database(f"sqlite:///{directory.platform_database}")
     admissions = (*pipelines_admissions(), *training_admissions())
     async with APIServer(directory.kube_database, directory.pki, admissions=admissions, dial=_dial(directory)) as api:
+        if directory.audit_policy.exists():
+            api.audit(directory.audit_policy, directory.root / "logs" / AUDIT_LOG)
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
         manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK)
@@ -144,7 +148,7 @@ def main() -> None:
     os.umask(OWNER_ONLY)
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir)))
-    except (StoreCorrupt, DatabaseUnusable, SettingsError) as error:
+    except (StoreCorrupt, DatabaseUnusable, SettingsError, PolicyError) as error:
         sys.exit(str(error))
 
 

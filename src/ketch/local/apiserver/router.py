@@ -1,10 +1,11 @@
 """From a call to its handler: understand the path, ask who may, dispatch."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import orjson
 
-from ketch.kube.errors import Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
+from ketch.kube.errors import APIError, Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
 from ketch.kube.transport import APPLY_PATCH, JSON_TYPE
 from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
@@ -23,7 +24,12 @@ from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.reviews import Reviews
 from ketch.local.apiserver.store.records import StoreUnavailable
 from ketch.local.apiserver.subresources import SubresourceHandlers
+from ketch.local.apiserver.usage import GROUP as USAGE_GROUP
+from ketch.local.apiserver.usage import UsageHandlers
 from ketch.local.apiserver.writing import WriteHandlers
+
+if TYPE_CHECKING:
+    from ketch.local.apiserver.audit.log import AuditLog
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
@@ -43,6 +49,7 @@ class Handlers:
     discovery: Discovery
     openapi: OpenAPI
     metrics: Metrics
+    usage: UsageHandlers
     tokens: Tokens
 
 
@@ -72,17 +79,31 @@ class Router:
         self._authorizer = authorizer
         self._handlers = handlers
         self.closed = False
+        self.audit: AuditLog | None = None
 
     async def handle(self, call: Call) -> Answer:
         """The answer to one call. Raises APIError."""
         found = split_path(call.path)
+        target = None if found is None else resolve(call, *found)
+        if self.audit is None:
+            return await self._answer(call, target)
+        entry = self.audit.begin(call, target)
         try:
-            if found is None:
-                return self._document(call)
-            group, version, rest = found
-            target = resolve(call, group, version, rest)
-            self._authorize(call, target)
-            resource = self._registry.find(group, version, target.plural)
+            answer = await self._answer(call, target)
+        except APIError as error:
+            if entry is not None:
+                entry.failed(error)
+            raise
+        if entry is not None:
+            entry.answered(answer)
+        return answer
+
+    async def _answer(self, call: Call, target: Target | None) -> Answer:
+        if target is None:
+            return self._document(call)
+        self._authorize(call, target)
+        resource = self._registry.find(target.group, target.version, target.plural)
+        try:
             return await self._dispatch(call, target, resource)
         except StoreUnavailable as error:
             raise Unavailable(f"the store cannot take writes: {error}") from error
@@ -115,6 +136,8 @@ class Router:
             return await handlers.subresources.find(resource, target.subresource)(call, target, resource)
         if verb not in resource.verbs or (target.subresource and verb not in ("get", "update", "patch")):
             raise _not_allowed()
+        if resource.group == USAGE_GROUP:
+            return await handlers.usage.answer(call, target, resource)
         if not resource.stored:
             return ObjectAnswer(value=handlers.reviews.answer(call, target), code=201)
         if verb in ("update", "patch", "delete") and not target.name:

@@ -41,6 +41,7 @@ from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
 from ketch.local.apiserver.subresources import SubresourceHandlers
+from ketch.local.apiserver.usage import UsageHandlers, metrics_resources
 from ketch.local.apiserver.writing import SERVER, WriteHandlers
 
 
@@ -97,7 +98,7 @@ class APIServer:
     async def start(self) -> None:
         """Open the store, begin to answer."""
         store = Store(self._database)
-        registry = Registry(builtin_resources())
+        registry = Registry((*builtin_resources(), *metrics_resources()))
         authorizer = Authorizer(store)
         strategies = Strategies(authorizer, self._admissions)
 
@@ -132,6 +133,7 @@ class APIServer:
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
             metrics=metrics,
+            usage=UsageHandlers(store, registry, reads),
             tokens=tokens,
         )
         router = Router(registry, authorizer, handlers, newest)
@@ -146,6 +148,13 @@ class APIServer:
             aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),
         )
         await self._bootstrap(router, registry)
+
+    def audit(self, policy: Path, log: Path) -> None:
+        """From now on, write down who asks for what, as the policy in a file says. Raises PolicyError."""
+        from ketch.local.apiserver.audit.log import AuditLog  # noqa: PLC0415  # deferred: only where there is a policy
+        from ketch.local.apiserver.audit.policy import read_policy  # noqa: PLC0415  # as above
+
+        self._running.router.audit = AuditLog(log, read_policy(policy), self._clock)
 
     @property
     def _running(self) -> "_Parts":
@@ -206,3 +215,5 @@ class APIServer:
         await parts.aggregation.close()
         await parts.gate.close()
         await parts.store.close()
+        if parts.router.audit is not None:
+            parts.router.audit.close()

@@ -9,8 +9,8 @@ SOCKET_PATH_LIMIT = 107
 
 LONGEST_SOCKET = "run/network.sock"
 FOLDERS = ("run", "logs", "pki", "objects", "volumes", "pods", "environments")
-BROUGHT_ALONG = ("images.json", "lost+found")
-"""What may be in a directory before its first platform: what images mean there, and the mark of a file system."""
+BROUGHT_ALONG = ("images.json", "audit-policy.yaml", "lost+found")
+"""What may be there before the first platform: what images mean, what is audited, and the mark of a file system."""
 
 MOST_NAMED = 3
 
@@ -32,6 +32,11 @@ class DataDirectory:
     """Paths below one root; only its owner may enter it."""
 
     root: Path
+
+    @property
+    def audit_policy(self) -> Path:
+        """What of the calls to the Kubernetes API is written down; nothing where there is no such file."""
+        return self.root / "audit-policy.yaml"
 
     @property
     def kube_database(self) -> Path:
