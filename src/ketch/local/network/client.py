@@ -14,19 +14,39 @@ from ketch.local.network.wire import (
     Attachment,
     AttachmentsRequest,
     AttachRequest,
+    Block,
     ConnectRequest,
     DetachRequest,
+    Direction,
     InfoRequest,
     NamesRequest,
     NetworkInfo,
+    Opening,
+    PoliciesRequest,
+    PolicyEntry,
+    PortRange,
     Reply,
     Request,
     ServiceEntry,
     ServicesRequest,
+    TransportProtocol,
     UserNamespaceRequest,
 )
 
-__all__ = ["Attachment", "NetworkClient", "NetworkError", "NetworkInfo", "NetworkUnavailable", "ServiceEntry"]
+__all__ = [
+    "Attachment",
+    "Block",
+    "Direction",
+    "NetworkClient",
+    "NetworkError",
+    "NetworkInfo",
+    "NetworkUnavailable",
+    "Opening",
+    "PolicyEntry",
+    "PortRange",
+    "ServiceEntry",
+    "TransportProtocol",
+]
 
 PATIENCE = 10.0
 """Seconds in which a daemon that was killed is expected back."""
@@ -92,6 +112,10 @@ class NetworkClient:
     async def set_names(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Replace the table of names: full names without the last dot, each with its addresses."""
         await self._ask(NamesRequest(names))
+
+    async def set_policies(self, entries: Sequence[PolicyEntry]) -> None:
+        """Replace the table of what is closed between pods, at once for all of them."""
+        await self._ask(PoliciesRequest(tuple(entries)))
 
     async def connect(self, ip: str, port: int, timeout: float = 5.0) -> socket.socket:
         """A TCP connection, made inside the cluster's network, non-blocking. Raises OSError as connecting does."""

@@ -29,10 +29,11 @@ from ketch.local.network.outbound.environment import declared_indexes, declared_
 from ketch.local.network.outbound.proxy import Proxy
 from ketch.local.network.outbound.upstream import upstreams
 from ketch.local.network.pods import Pods
+from ketch.local.network.policies import KernelPolicies, permits
 from ketch.local.network.relay import Streams, serve_relay
 from ketch.local.network.services import KernelServices
 from ketch.local.network.userspace import UserspaceServices
-from ketch.local.network.wire import NetworkInfo, ServiceEntry
+from ketch.local.network.wire import NetworkInfo, PolicyEntry, ServiceEntry
 
 API_SOCKET_NAME, TABLES_NAME = "api.sock", "network-tables.json"
 _BACKLOG = 512
@@ -44,6 +45,7 @@ class Tables(msgspec.Struct):
 
     services: tuple[ServiceEntry, ...] = ()
     names: Mapping[str, tuple[str, ...]] = {}
+    policies: tuple[PolicyEntry, ...] = ()
 
 
 def _tcp_socket() -> socket.socket:
@@ -97,6 +99,7 @@ class IsolatedNetwork:
         )
         self._api: asyncio.Server | None = None
         self._kernel: KernelServices | None = None
+        self._policies: Netlink | None = None
         self._userspace = UserspaceServices(cluster.thread)
         self._tables = Tables()
         self._setting = asyncio.Lock()
@@ -140,6 +143,25 @@ class IsolatedNetwork:
         self._names.set_names(names)
         self._tables.names = names
         self._save()
+
+    async def set_policies(self, entries: Sequence[PolicyEntry]) -> None:
+        """Set the table of what is closed between pods. Raises OSError."""
+        async with self._setting:
+            await self._cluster.thread.run(lambda: KernelPolicies(self._policing()).set(entries))
+            self._tables.policies = tuple(entries)
+            self._save()
+
+    def permits(self, asker: str, address: str | None, port: int) -> bool:
+        """Whether the pod at ``asker`` may have a connection made to ``address`` (None: to a name outside)."""
+        if not self._tables.policies:
+            return True
+        behind = [
+            endpoint
+            for entry in self._tables.services
+            if (entry.cluster_ip, entry.port) == (address, port)
+            for endpoint in entry.endpoints
+        ]
+        return all(permits(self._tables.policies, asker, *each) for each in behind or [(address, port)])
 
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
         """A connection made in the cluster's namespace."""
@@ -197,6 +219,11 @@ class IsolatedNetwork:
             _LOG.warning("Services are relayed by this process, as the kernel does not do it: %s", error)
         if told or not self._cluster.held:
             await self._program(self._tables.services)
+
+    def _policing(self) -> Netlink:
+        if self._policies is None:
+            self._policies = Netlink(NETLINK_NETFILTER)
+        return self._policies
 
     def _save(self) -> None:
         temporary = self._run / f"{TABLES_NAME}.{os.getpid()}.tmp"

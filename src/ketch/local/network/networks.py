@@ -2,11 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ketch.local.network.addresses import HOST_ADDRESS, POD_NETWORK, SERVICE_NETWORK
-from ketch.local.network.wire import NetworkInfo, ServiceEntry
+from ketch.local.network.wire import NetworkInfo, PolicyEntry, ServiceEntry
 
 
 class Network(Protocol):
@@ -40,6 +40,10 @@ class Network(Protocol):
 
     async def set_names(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Set the table of names."""
+        ...
+
+    async def set_policies(self, entries: Sequence[PolicyEntry]) -> None:
+        """Set the table of what is closed between pods. Raises OSError."""
         ...
 
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
@@ -91,6 +95,9 @@ class HostNetwork:
 
     async def set_names(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Nobody asks for names here."""
+
+    async def set_policies(self, entries: Sequence[PolicyEntry]) -> None:
+        """Nothing is between pods that share a network."""
 
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
         """An ordinary connection."""

@@ -11,7 +11,7 @@ _SUBSYSTEM_NUMBER = 10
 _SUBSYSTEM = _SUBSYSTEM_NUMBER << 8
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _IPV4 = 2
-_JUMP = -3
+_ACCEPT, _DROP, _JUMP = 1, 0, -3
 _VERDICT_DATA, _VERDICT_LENGTH = 0xFFFFFF00, 16
 _RANDOM = 1
 _DESTINATION, _SOURCE = 1, 0
@@ -37,6 +37,11 @@ _META_PROTOCOL = 16
 _NUMBER_REGISTER, _NUMBER_BELOW, _NUMBER_TYPE, _NUMBER_OFFSET = 1, 2, 3, 4
 _IMMEDIATE_REGISTER, _IMMEDIATE_DATA = 1, 2
 _LOOKUP_SET, _LOOKUP_SOURCE, _LOOKUP_DESTINATION, _LOOKUP_SET_NUMBER = 1, 2, 3, 4
+_IMMEDIATE_VERDICT = 2
+_COMPARE_REGISTER, _COMPARE_OPERATION, _COMPARE_DATA = 1, 2, 3
+_BITWISE_SOURCE, _BITWISE_DESTINATION, _BITWISE_LENGTH, _BITWISE_MASK, _BITWISE_XOR = 1, 2, 3, 4, 5
+_TRACKED_REGISTER, _TRACKED_KEY = 1, 2
+_TRACKED_STATE = 0
 _NAT_TYPE, _NAT_FAMILY, _NAT_ADDRESS, _NAT_PORT = 1, 2, 3, 5
 
 
@@ -58,6 +63,8 @@ class Hook(IntEnum):
     """Where a base chain sees packets."""
 
     PREROUTING = 0
+    INPUT = 1
+    FORWARD = 2
     OUTPUT = 3
     POSTROUTING = 4
 
@@ -77,6 +84,15 @@ class Header(IntEnum):
 
     NETWORK = 1
     TRANSPORT = 2
+
+
+class Comparison(IntEnum):
+    """How a register is compared; numbers as the packet has them, the most significant byte first."""
+
+    EQUAL = 0
+    UNEQUAL = 1
+    AT_MOST = 3
+    AT_LEAST = 5
 
 
 class SetFlag(IntEnum):
@@ -113,10 +129,10 @@ def delete_table(table: str) -> Message:
     return _message(Kind.DELETE_TABLE, 0, (text(_TABLE_NAME, table),))
 
 
-def new_base_chain(table: str, name: str, hook: Hook, priority: int) -> Message:
-    """A chain of type nat that sees packets at ``hook``."""
+def new_base_chain(table: str, name: str, hook: Hook, priority: int, kind: str = "nat") -> Message:
+    """A chain that sees packets at ``hook``: of type nat the first of each connection, of type filter all."""
     at = nested(_CHAIN_HOOK, (_number(_HOOK_NUMBER, hook), _number(_HOOK_PRIORITY, priority)))
-    attributes = (text(_CHAIN_TABLE, table), text(_CHAIN_NAME, name), at, text(_CHAIN_TYPE, "nat"))
+    attributes = (text(_CHAIN_TABLE, table), text(_CHAIN_NAME, name), at, text(_CHAIN_TYPE, kind))
     return _message(Kind.NEW_CHAIN, CREATE, attributes)
 
 
@@ -216,6 +232,49 @@ def load_address(register: Register, address: str) -> bytes:
     """Load an address."""
     data = nested(_IMMEDIATE_DATA, (attribute(_DATA_VALUE, socket.inet_aton(address)),))
     return _expression("immediate", _number(_IMMEDIATE_REGISTER, register), data)
+
+
+def load_connection_state(register: Register) -> bytes:
+    """Load what is known of the packet's connection, as bits in the machine's byte order."""
+    return _expression("ct", _number(_TRACKED_REGISTER, register), _number(_TRACKED_KEY, _TRACKED_STATE))
+
+
+def mask(register: Register, bits: bytes) -> bytes:
+    """Leave of a register only those bits."""
+    return _expression(
+        "bitwise",
+        _number(_BITWISE_SOURCE, register),
+        _number(_BITWISE_DESTINATION, register),
+        _number(_BITWISE_LENGTH, len(bits)),
+        nested(_BITWISE_MASK, (attribute(_DATA_VALUE, bits),)),
+        nested(_BITWISE_XOR, (attribute(_DATA_VALUE, bytes(len(bits))),)),
+    )
+
+
+def compare(register: Register, how: Comparison, value: bytes) -> bytes:
+    """Go on when the register compares so."""
+    data = nested(_COMPARE_DATA, (attribute(_DATA_VALUE, value),))
+    return _expression("cmp", _number(_COMPARE_REGISTER, register), _number(_COMPARE_OPERATION, how), data)
+
+
+def _verdict(code: int, *chain: bytes) -> bytes:
+    data = nested(_IMMEDIATE_DATA, (nested(_IMMEDIATE_VERDICT, (_number(_VERDICT_CODE, code), *chain)),))
+    return _expression("immediate", _number(_IMMEDIATE_REGISTER, Register.VERDICT), data)
+
+
+def accept() -> bytes:
+    """Let the packet through, as far as this hook's chain of this priority is asked."""
+    return _verdict(_ACCEPT)
+
+
+def drop() -> bytes:
+    """Let nobody hear of the packet."""
+    return _verdict(_DROP)
+
+
+def jump(chain: str) -> bytes:
+    """Go on in another chain, and here when it has no verdict."""
+    return _verdict(_JUMP, text(_VERDICT_CHAIN, chain))
 
 
 def look_up(name: str, number: int, source: Register, destination: Register | None = None) -> bytes:

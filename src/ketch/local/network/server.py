@@ -17,6 +17,7 @@ from ketch.local.network.wire import (
     DetachRequest,
     InfoRequest,
     NamesRequest,
+    PoliciesRequest,
     Reply,
     Request,
     ServicesRequest,
@@ -98,6 +99,8 @@ class ControlServer:
                 await network.set_services(entries)
             case NamesRequest(names=names):
                 await network.set_names(names)
+            case PoliciesRequest(entries=entries):
+                await network.set_policies(entries)
             case ConnectRequest(ip=ip, port=port, timeout=timeout):
                 return await self._connect(ip, port, timeout)
         return Answer(Reply())

@@ -7,6 +7,8 @@ import msgspec
 
 Mode = Literal["isolated", "host"]
 Protocol = Literal["TCP", "UDP"]
+TransportProtocol = Literal["TCP", "UDP", "SCTP"]
+Direction = Literal["ingress", "egress"]
 SOCKET_NAME = "network.sock"
 
 
@@ -39,6 +41,38 @@ class ServiceEntry(msgspec.Struct, frozen=True):
     port: int
     protocol: Protocol
     endpoints: tuple[tuple[str, int], ...] = ()
+
+
+class PortRange(msgspec.Struct, frozen=True):
+    """Ports of one protocol, both ends included; without ends, all of them."""
+
+    protocol: TransportProtocol
+    first: int = 0
+    last: int = 65535
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A network in CIDR notation, but for some within it."""
+
+    cidr: str
+    exceptions: tuple[str, ...] = ()
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """Who is let through: pods' ``addresses`` or ``blocks`` (anyone where ``anyone``), on ``ports`` (none: on all)."""
+
+    anyone: bool = False
+    addresses: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    ports: tuple[PortRange, ...] = ()
+
+
+class PolicyEntry(msgspec.Struct, frozen=True):
+    """Closes one direction of some pods, but for its openings; several for a pod add up."""
+
+    direction: Direction
+    pods: tuple[str, ...]
+    openings: tuple[Opening, ...] = ()
 
 
 class InfoRequest(msgspec.Struct, frozen=True, tag="info"):
@@ -78,6 +112,12 @@ class NamesRequest(msgspec.Struct, frozen=True, tag="names"):
     names: Mapping[str, tuple[str, ...]]
 
 
+class PoliciesRequest(msgspec.Struct, frozen=True, tag="policies"):
+    """Set the table of policies."""
+
+    entries: tuple[PolicyEntry, ...]
+
+
 class ConnectRequest(msgspec.Struct, frozen=True, tag="connect"):
     """Ask for a connected socket."""
 
@@ -94,6 +134,7 @@ Request = (
     | AttachmentsRequest
     | ServicesRequest
     | NamesRequest
+    | PoliciesRequest
     | ConnectRequest
 )
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,17 @@ from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import Actions
 from ketch.local.node.adoption import Adopted, adopt, containers_below
 from ketch.local.node.disks import Disks
+from ketch.local.node.evicting import StorageWatch
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
+from ketch.local.node.policies import Policies
 from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import container_directory, log_path
 from ketch.local.node.streams.attachment import Running
+from ketch.local.node.usage import ContainerName
 from ketch.local.node.volumes.places import Folders
 from ketch.local.node.warming import Warming
 from ketch.local.node.worker import PodWorker, Tools
@@ -89,9 +92,11 @@ class Agent:
         references.allocatable = self._registration.allocatable
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
-        tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run]
+        storage = StorageWatch(clock, self._folders, self._workers.values)
+        tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run, storage.run]
         if isolated:
             tasks.append(Proxy(self._manager, network, self._pods, clock).run)
+            tasks.append(Policies(self._manager, network, self._pods, clock).run)
         self._background = tasks
         self._running: list[asyncio.Task[None]] = []
 
@@ -148,6 +153,14 @@ class Agent:
             reason = waiting_reason(worker.machine.reported, container) or "ContainerCreating"
             raise BadRequest(f'container "{container}" in pod "{pod}" is waiting to start: {reason}')
         return path, lambda: worker.running(container, attempt)
+
+    def processes(self) -> Mapping[ContainerName, int]:
+        """The main process of each container that runs."""
+        return {
+            ContainerName(uid, name): container.started.pid
+            for uid, worker in self._workers.items()
+            for name, container in worker.living()
+        }
 
     def find_running(self, namespace: str, pod: str, container: str) -> Running:
         """A container that runs; any, when ``container`` is empty. Raises NotFound, BadRequest."""

@@ -19,6 +19,7 @@ NAMESPACED_GROUPS = [
     "batch",
     "discovery.k8s.io",
     "events.k8s.io",
+    "metrics.k8s.io",
     "networking.k8s.io",
     "policy",
     "coordination.k8s.io",
@@ -94,6 +95,7 @@ def _node_rules() -> Iterator[dict[str, Any]]:
     yield _rule([""], ["serviceaccounts/token"], ["create"])
     yield _rule(["", "events.k8s.io"], ["events"], ["create", "get", "patch", "update"])
     yield _rule(["discovery.k8s.io"], ["endpointslices"], READ)
+    yield _rule(["networking.k8s.io"], ["networkpolicies"], READ)
     yield _rule(["coordination.k8s.io"], ["leases"], ["create", "get", "patch", "update"])
 
 

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Sequence
+from ipaddress import AddressValueError, IPv4Address
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -75,6 +76,10 @@ class Inside(Protocol):
         """The addresses of a host of the cluster, as the pod at ``asker`` names it; none for any other."""
         ...
 
+    def permits(self, asker: str, address: str | None, port: int) -> bool:
+        """Whether the pod at ``asker`` may reach ``address`` (None: a name outside the cluster)."""
+        ...
+
     async def connect(self, ip: str, port: int, timeout: float) -> socket.socket:
         """A connection made inside the cluster. Raises OSError and TimeoutError."""
         ...
@@ -123,7 +128,9 @@ class Proxy:
         line = head.partition(b"\r\n")[0]
         target = parse_target(line)
         asker: tuple[str, int] = client.get_extra_info("peername")
-        if own := self._inside.find(target.host, asker[0]):
+        own = self._inside.find(target.host, asker[0])
+        self._check(asker[0], own or (_literal(target.host),), target.port)
+        if own:
             server = await self._connect_inside(own, target.port)
             _begin_directly(target, head, client, server)
             return server
@@ -143,6 +150,11 @@ class Proxy:
                 server[1].write(rewrite_head(line, head, upstream.authorization))
         return server
 
+    def _check(self, asker: str, addresses: Sequence[str | None], port: int) -> None:
+        """Raise Refused where a NetworkPolicy closes the way: this process would go it in the pod's stead."""
+        if not all(self._inside.permits(asker, address, port) for address in addresses):
+            raise Refused("a NetworkPolicy does not let this pod connect there")
+
     async def _connect_inside(self, addresses: Sequence[str], port: int) -> Streams:
         failure: OSError = OSError("it has no address")
         for address in addresses:
@@ -161,6 +173,14 @@ def _begin_directly(target: Target, head: bytes, client: asyncio.StreamWriter, s
         client.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
     else:
         server[1].write(rewrite_head(target.rewritten, head))
+
+
+def _literal(host: str) -> str | None:
+    """The host's address, if that is what it is called by."""
+    try:
+        return str(IPv4Address(host))
+    except AddressValueError:
+        return None
 
 
 async def _connect_directly(target: Target, declared: Places) -> Streams:
