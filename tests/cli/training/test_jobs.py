@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ketch.cli.training.commands import described
-from ketch.cli.training.following import exit_code, progress_line
+from ketch.cli.training.following import exit_code, progress_line, rank_of
 from ketch.cli.training.jobs import ALL_KINDS, TRAINJOB, Job, Kind, Member, members_of
 from ketch.cli.training.packaging import Program
 from ketch.cli.training.trainjob import Wish, choose_runtime, command_of, config_map_of, framework_of, trainjob_of
@@ -122,6 +122,23 @@ def test_the_exit_code_is_that_of_the_process_that_tells_most(members: list[Memb
     assert exit_code(a_job(TRAINJOB, "Complete"), members) == 0
 
 
+@pytest.mark.parametrize(
+    ("line", "rank", "text"),
+    [
+        (b"[rank3] loss 0.1", 3, b"loss 0.1"),
+        (b"[rank0] [rank0]: Traceback", 0, b"[rank0]: Traceback"),
+        (b"[rank0]: Traceback", 0, b"Traceback"),
+        (b"[1,12]<stdout>: hello", 12, b"hello"),
+        (b"[1,2]<stderr>:hello", 2, b"hello"),
+        (b"[1, 2]", None, b"[1, 2]"),
+        (b"[1,2]", None, b"[1,2]"),
+        (b"ranks", None, b"ranks"),
+    ],
+)
+def test_whose_line_it_is(line: bytes, rank: int | None, text: bytes):
+    assert rank_of(line) == (rank, text)
+
+
 def test_progress_in_a_line():
     status = {
         "trainerStatus": {
@@ -193,7 +210,7 @@ def test_how_processes_are_started_follows_from_the_runtime():
     assert framework_of(a_runtime(mpi={"numProcPerNode": 1})) == "mpi"
     assert framework_of(a_runtime(jax={})) == framework_of(a_runtime()) == "python"
     command = command_of(PROGRAM, "mpi", ["SIZE"])
-    assert command[:3] == ["mpirun", "-x", "PYTHONPATH"]
+    assert command[:4] == ["mpirun", "--tag-output", "-x", "PYTHONPATH"]
     assert command[-6:] == ["-x", "SIZE", "python3", "-u", "/ketch/program/train.py", "--fast"]
 
 

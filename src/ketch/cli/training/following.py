@@ -29,7 +29,8 @@ TOGETHER: Final = timedelta(seconds=2)
 _FOLLOW_ON: Final = (1, 134, 143)
 """Exit codes by which processes end because another one did: of an error, an abort, a signal; the last tells least."""
 
-_RANK: Final = re.compile(rb"\[rank(\d+)\] ?")
+_RANK: Final = re.compile(rb"(?:\[rank(\d+)\]:?|\[\d+,(\d+)\]<std(?:out|err)>:) ?")
+"""How torchrun (as the launcher asks it to) and mpirun mark whose line it is."""
 
 Tell = Callable[[str], None]
 
@@ -160,11 +161,14 @@ class Follower:
                     yield line
 
     def _print(self, member: Member, line: bytes) -> None:
-        found = _RANK.match(line)
-        if found is None:
-            self._lines.line(member.name, line)
-        else:
-            self._lines.line(f"rank {found[1].decode()}", line[found.end() :])
+        rank, text = rank_of(line)
+        self._lines.line(member.name if rank is None else f"rank {rank}", text)
+
+
+def rank_of(line: bytes) -> tuple[int | None, bytes]:
+    """The rank that a line is marked with, and what it says; None where it is not."""
+    found = _RANK.match(line)
+    return (None, line) if found is None else (int(found[1] or found[2]), line[found.end() :])
 
 
 def progress_line(job: Job) -> str:

@@ -64,7 +64,7 @@ def command_of(program: Program, framework: str, variables: Iterable[str] = ()) 
     """What a node, or what launches the others, runs; ``variables`` are those that other nodes are to have."""
     if framework == "mpi":
         exported = [word for name in (*_TOLD, *variables) for word in ("-x", name)]
-        return ["mpirun", *exported, "python3", "-u", f"{FOLDER}/{program.script}", *program.arguments]
+        return ["mpirun", "--tag-output", *exported, "python3", "-u", f"{FOLDER}/{program.script}", *program.arguments]
     return ["python3", "-u", f"{FOLDER}/{LAUNCHER}", framework, program.script, *program.arguments]
 
 
