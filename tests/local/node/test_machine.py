@@ -255,6 +255,18 @@ def test_the_active_deadline_makes_the_pod_fail_once_its_containers_are_gone():
     assert (play.status.phase, play.status.reason) == ("Failed", "DeadlineExceeded")
 
 
+def test_an_evicted_pod_ends_at_once_and_has_failed():
+    play = Play(a_pod())
+    play.begin()
+    play.started()
+    issued = play.feed(events.Evicted("too much"))
+    assert orders.Announce("Warning", "Evicted", "too much") in issued
+    assert any(isinstance(each, orders.Kill | orders.Signal) for each in issued)
+    assert play.feed(events.Evicted("too much")) == []  # once
+    play.exited(137)
+    assert (play.status.phase, play.status.reason, play.status.message) == ("Failed", "Evicted", "too much")
+
+
 READINESS = {"readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 10, "failureThreshold": 3}}
 
 

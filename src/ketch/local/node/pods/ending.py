@@ -22,11 +22,12 @@ KILL_AGAIN = timedelta(seconds=5)
 
 
 class EndReason(NamedTuple):
-    """Why a pod ends; ``reason`` is empty unless the node itself makes it fail."""
+    """Why a pod ends; ``reason`` is empty unless the node itself makes it fail. ``at_once`` leaves it no time."""
 
     reason: str = ""
     message: str = ""
     by_deletion: bool = False
+    at_once: bool = False
 
     @classmethod
     def deletion(cls) -> "EndReason":
@@ -59,7 +60,7 @@ def begin_ending(pod: Pod, reason: EndReason, now: datetime, *, gone: bool = Fal
     grace = pod.spec.termination_grace_period_seconds
     seconds = DEFAULT_GRACE if grace is None else grace
     if not reason.by_deletion:
-        return Ending(reason, now + timedelta(seconds=seconds))
+        return Ending(reason, now if reason.at_once else now + timedelta(seconds=seconds))
     if gone:
         return Ending(reason, now + GONE_GRACE, deletion=True, gone=True)
     asked = pod.metadata.deletion_grace_period_seconds

@@ -140,6 +140,13 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Evicted:
+    """The node cannot keep the pod: it takes more than it may."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimerDue:
     """A moment asked for by ``Wake`` has come."""
 
@@ -158,5 +165,6 @@ Event = (
     | ImageFailed
     | ContainerEvent
     | Released
+    | Evicted
     | TimerDue
 )

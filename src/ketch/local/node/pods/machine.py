@@ -22,6 +22,9 @@ RETRY, LONGEST_RETRY = 0.5, 120.0
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
 
 
+EVICTED = "Evicted"
+
+
 class PodMachine:
     """All facts about one pod on this node. The worker reads the public attributes, only ``handle`` changes them."""
 
@@ -105,6 +108,10 @@ class PodMachine:
                 self.gone = True
             case events.TimerDue():
                 self._wake = None
+            case events.Evicted(message):
+                if self.ending is None:
+                    yield Announce("Warning", EVICTED, message)
+                    self.ending = begin_ending(self.pod, EndReason(EVICTED, message, at_once=True), now)
             case events.ImageReady() | events.ImageFailed():
                 yield from self._image_answered(event, now)
             case (
