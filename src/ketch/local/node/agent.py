@@ -23,6 +23,7 @@ from ketch.local.node.actions import Actions
 from ketch.local.node.adoption import Adopted, adopt, containers_below
 from ketch.local.node.disks import Disks
 from ketch.local.node.evicting import StorageWatch
+from ketch.local.node.gpus import Gpus, devices_of, shares_of
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
 from ketch.local.node.policies import Policies
@@ -70,6 +71,7 @@ class Agent:
         images = Images(data_dir)
         enabled = os.environ.get(WARM, "") != "0"
         self._warming = Warming(sandbox, images, data_dir, enabled=enabled)
+        gpus = Gpus(devices_of(os.environ), shares_of(os.environ), self._folders)
         self._tools = Tools(
             client=client,
             clock=clock,
@@ -83,12 +85,13 @@ class Agent:
             folders=self._folders,
             host_ip=host_ip,
             warming=self._warming,
+            gpus=gpus,
             given={
                 **certificate_settings({**system_trust(), **os.environ}),
                 **pod_environment(network_info, os.environ),
             },
         )
-        self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated)
+        self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated, gpus=gpus.count)
         references.allocatable = self._registration.allocatable
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)

@@ -14,6 +14,7 @@ from ketch.kube.errors import APIError, TransportError
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.coordination import Lease, LeaseSpec
 from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from ketch.local.node.gpus import RESOURCE as GPU
 from ketch.local.processes import boot
 
 log = logging.getLogger(__name__)
@@ -36,15 +37,14 @@ LOW_MEMORY, LOW_DISK = 256 << 20, 1 << 30
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def capacity(data_dir: Path) -> dict[str, str]:
+def capacity(data_dir: Path, gpus: int) -> dict[str, str]:
     """What this machine has, as quantities."""
-    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     return {
         "cpu": str(psutil.cpu_count() or 1),
         "memory": f"{psutil.virtual_memory().total >> 10}Ki",
         "ephemeral-storage": f"{shutil.disk_usage(data_dir).total >> 10}Ki",
         "pods": str(MOST_PODS),
-        **({"nvidia.com/gpu": str(gpus)} if gpus else {}),
+        **({GPU: str(gpus)} if gpus else {}),
     }
 
 
@@ -73,7 +73,15 @@ class Registration:
     """Keeps the Node object ``name`` true."""
 
     def __init__(
-        self, client: Client, clock: Clock, name: str, data_dir: Path, address: str, *, isolated: bool = True
+        self,
+        client: Client,
+        clock: Clock,
+        name: str,
+        data_dir: Path,
+        address: str,
+        *,
+        isolated: bool = True,
+        gpus: int = 0,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -81,7 +89,7 @@ class Registration:
         self._data_dir = data_dir
         self._address = address
         self._labels = _labels(name) if isolated else {**_labels(name), NETWORK_LABEL: HOST_NETWORK}
-        self.capacity = capacity(data_dir)
+        self.capacity = capacity(data_dir, gpus)
         self.allocatable = allocatable(self.capacity)
         self._conditions: Mapping[str, NodeCondition] = {}
 

@@ -33,13 +33,14 @@ ATTEMPT, IMAGE, IMAGE_ID = "attempt", "image", "image-id"
 
 @dataclass(frozen=True)
 class Setting:
-    """What a container starts in: its pod's volumes and network, and what this node gives to every pod."""
+    """What a container starts in: its pod's volumes and network, what this node gives to every pod, and devices."""
 
     folders: Folders
     places: Mapping[str, Place]
     network: NetworkInfo
     around: Surroundings
     variables: Mapping[str, str]
+    devices: tuple[Mount, ...] = ()
 
 
 def hostname(pod: Pod) -> str:
@@ -135,6 +136,7 @@ def _mounts(pod: Pod, container: Container, attempt: int, setting: Setting, env:
     words.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     words.touch()
     yield Mount("bind", container.termination_message_path or TERMINATION_LOG, str(words))
+    yield from setting.devices
     for mount in container.volume_mounts:
         yield _volume_mount(mount, setting.places, env)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import ActionFailed, Actions
 from ketch.local.node.adoption import Adopted
 from ketch.local.node.environment import CONFIG_ERROR, ConfigError
+from ketch.local.node.gpus import Gpus
 from ketch.local.node.lastwords import termination_message
 from ketch.local.node.packages import wanted_alone, wanted_indexes, wanted_packages
 from ketch.local.node.pods import events, orders
@@ -81,6 +82,7 @@ class Tools:
     folders: Folders
     host_ip: str
     warming: Warming
+    gpus: Gpus
     given: Mapping[str, str]
     """Variables that every container has."""
 
@@ -124,6 +126,10 @@ class PodWorker:
         """Whether that run still goes on."""
         found = self._containers.get((container, attempt))
         return found is not None and found.running
+
+    def living(self) -> Iterator[tuple[str, Container]]:
+        """The containers that run, by name."""
+        return ((name, each) for (name, _), each in self._containers.items() if each.running)
 
     async def close(self) -> None:
         """End the worker's tasks; containers go on."""
@@ -259,13 +265,16 @@ class PodWorker:
         each = self.machine.container(name)
         info = self._tools.network_info
         around = self._tools.references.around(self.pod, self.machine.pod_ip)
-        setting = Setting(self._tools.folders, self._volumes.places, info, around, self._tools.given)
         directory = container_directory(self._tools.folders, self.machine.uid, name, attempt)
         self._containers.pop((name, attempt - KEPT_RUNS), None)
         if (old := attempt - KEPT_RUNS) >= 0:
             self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, old))
         try:
             image = self._images[each.spec.image]
+            gpus = self._tools.gpus
+            devices = gpus.take(self.machine.uid, each.spec)
+            given = {**self._tools.given, **gpus.variables(devices)}
+            setting = Setting(self._tools.folders, self._volumes.places, info, around, given, gpus.mounts(devices))
             spec = container_spec(self.pod, each.spec, attempt, image, setting)
             spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
             ending = await self._start_sandbox(spec)
@@ -355,6 +364,7 @@ class PodWorker:
         except NetworkError as error:  # the next agent gives it back
             log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
         await self._volumes.release(self.pod)
+        self._tools.gpus.give_back(self.machine.uid)
         self.tell(events.Released())
 
     def _close_network(self) -> None:
