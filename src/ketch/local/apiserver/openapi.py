@@ -1,4 +1,4 @@
-"""OpenAPI v3: one document per group version, for ``kubectl explain``, validation and dynamic clients."""
+"""OpenAPI: a document per group version (v3), or one of all (v2), for ``kubectl explain`` and dynamic clients."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,46 +8,18 @@ import orjson
 
 from ketch.kube.errors import NotFound
 from ketch.local.apiserver.discovery import VERSION
+from ketch.local.apiserver.operations import COMPONENTS, DELETE_OPTIONS, KIND, STATUS, paths_of
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas.definitions import OBJECT_META, documents, kinds
 from ketch.local.apiserver.schemas.nodes import REFERENCE_PREFIX
 
-COMPONENTS = "#/components/schemas/"
-KIND = "x-kubernetes-group-version-kind"
+LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
 OF_EVERY_KIND = "io.k8s.api.core.v1.ConfigMap"
 """Where the words on fields that every kind has are taken from."""
-
-V2: Mapping[str, Any] = {
-    "swagger": "2.0",
-    "info": {"title": "Kubernetes", "version": VERSION["gitVersion"]},
-    "paths": {},
-    "definitions": {},
-}
-"""OpenAPI v2 names no kinds: kubectl asks it about those that v3 does not know, and must get an answer."""
 
 V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """Its name in answers, as the other is no media type to strict readers."""
-
-
-def _v2_protobuf() -> bytes:
-    """``V2`` as gnostic's ``Document``: swagger = 1, info = 2 {title = 1, version = 2}, paths = 8."""
-
-    def part(number: int, content: bytes) -> bytes:
-        return bytes((number << 3 | 2, len(content))) + content
-
-    info = part(1, V2["info"]["title"].encode()) + part(2, V2["info"]["version"].encode())
-    return part(1, V2["swagger"].encode()) + part(2, info) + part(8, b"")
-
-
-V2_PROTOBUF = _v2_protobuf()
-ACTIONS = {
-    "get": ("get", "get"),
-    "put": ("put", "update"),
-    "patch": ("patch", "patch"),
-    "delete": ("delete", "delete"),
-    "post": ("post", "create"),
-}
 
 
 def _moved(value: Any) -> Any:
@@ -77,8 +49,13 @@ def _names(value: Any) -> Iterator[str]:
             yield from _names(item)
 
 
+def _describes_itself(resource: ServedResource) -> bool:
+    """Whether Kubernetes' own definitions do not have it."""
+    return resource.custom or (resource.group, resource.version, resource.kind) not in kinds()
+
+
 def _component_name(resource: ServedResource) -> str:
-    if not resource.custom:
+    if not _describes_itself(resource):
         return kinds()[resource.group, resource.version, resource.kind]
     return ".".join([*reversed(resource.group.split(".")), resource.version, resource.kind])
 
@@ -92,50 +69,17 @@ def _custom_component(resource: ServedResource) -> dict[str, Any]:
     return {**schema, "properties": properties, KIND: [identity]}
 
 
-def _paths(resource: ServedResource, component: str) -> dict[str, Any]:
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    scope = "/namespaces/{namespace}" if resource.namespaced else ""
-    collection, identity = (
-        f"{root}{scope}/{resource.plural}",
-        {
-            "group": resource.group,
-            "version": resource.version,
-            "kind": resource.kind,
-        },
-    )
-    reference = {"$ref": COMPONENTS + component}
-    content = {"application/json": {"schema": reference}}
-    query = [
-        {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
-        for name, kind in (
-            ("dryRun", "string"),
-            ("fieldManager", "string"),
-            ("fieldValidation", "string"),
-            ("force", "boolean"),
-        )
-    ]
-
-    def operation(method: str) -> dict[str, Any]:
-        result: dict[str, Any] = {
-            "responses": {"200": {"description": "OK", "content": content}},
-            "x-kubernetes-action": ACTIONS[method][0],
-            KIND: identity,
-        }
-        if method in ("put", "patch", "post"):
-            kinds_taken = (
-                ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]
-                if method == "patch"
-                else ["application/json"]
-            )
-            result["requestBody"] = {"content": {kind: {"schema": reference} for kind in kinds_taken}}
-            result["parameters"] = query
-        return result
-
-    one = {method: operation(method) for method in ("get", "put", "patch", "delete")}
-    return {
-        collection: {"get": {**operation("get"), "x-kubernetes-action": "list"}, "post": operation("post")},
-        f"{collection}/{{name}}": one,
+def _list_component(resource: ServedResource, name: str) -> tuple[str, dict[str, Any]]:
+    """The name and the schema of a kind's list."""
+    properties = {
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"$ref": COMPONENTS + LIST_META},
+        "items": {"type": "array", "items": {"$ref": COMPONENTS + name}},
     }
+    identity = {"group": resource.group, "version": resource.version, "kind": f"{resource.kind}List"}
+    schema = {"type": "object", "required": ["items"], "properties": properties, KIND: [identity]}
+    return f"{name}List", schema
 
 
 class OpenAPI:
@@ -177,6 +121,24 @@ class OpenAPI:
             self._made[path] = orjson.dumps(self._make(path))
         return self._made[path]
 
+    def whole(self, *, protobuf: bool) -> bytes:
+        """OpenAPI v2: everything in one document, as JSON or as gnostic's protobuf."""
+        from ketch.local.apiserver import openapi2  # noqa: PLC0415  # deferred: few clients ask for it
+
+        self._fresh()
+        key = f"v2 {protobuf}"
+        if key not in self._made:
+            paths: dict[str, Any] = {}
+            components: dict[str, Any] = {}
+            for group, versions in self._registry.groups().items():
+                for version in versions:
+                    one = self._make(f"apis/{group}/{version}" if group else f"api/{version}")
+                    paths |= one["paths"]
+                    components |= one["components"]["schemas"]
+            made = openapi2.document(VERSION["gitVersion"], paths, components)
+            self._made[key] = openapi2.protobuf(made) if protobuf else orjson.dumps(made)
+        return self._made[key]
+
     def _make(self, path: str) -> dict[str, Any]:
         parts = path.split("/")
         group, version = (
@@ -190,11 +152,14 @@ class OpenAPI:
             raise NotFound("the server could not find the requested resource")
         components: dict[str, Any] = {}
         paths: dict[str, Any] = {}
-        waiting = [OBJECT_META]
+        waiting = [OBJECT_META, LIST_META, STATUS, DELETE_OPTIONS]
         for resource in self._registry.resources_of(group, version):
             name = _component_name(resource)
-            paths |= _paths(resource, name)
-            if resource.custom:
+            listed, schema = _list_component(resource, name)
+            if "list" in resource.verbs:
+                components[listed] = schema
+            paths |= paths_of(resource, name, listed)
+            if _describes_itself(resource):
                 components[name] = _custom_component(resource)
             else:
                 waiting.append(name)

@@ -16,7 +16,7 @@ from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
-from ketch.local.apiserver.openapi import V2, V2_ASKED, V2_PROTOBUF, V2_TYPE, OpenAPI
+from ketch.local.apiserver.openapi import V2_ASKED, V2_TYPE, OpenAPI
 from ketch.local.apiserver.podstreams import CONNECTED
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
@@ -215,7 +215,8 @@ class Router:
 
     def _openapi(self, path: str, shape: str) -> Answer:
         if path == "/openapi/v2":
-            return TextAnswer(V2_PROTOBUF, V2_TYPE) if shape == V2_ASKED else ObjectAnswer(value=V2)
+            protobuf = shape == V2_ASKED
+            return TextAnswer(self._handlers.openapi.whole(protobuf=protobuf), V2_TYPE if protobuf else JSON_TYPE)
         if path == "/openapi/v3":
             return ObjectAnswer(value=self._handlers.openapi.index())
         if path.startswith("/openapi/v3/"):
