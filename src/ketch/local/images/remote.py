@@ -43,7 +43,8 @@ def launches_processes(environment: Path) -> bool:
 def variables(environment: Path, mount: str) -> Mapping[str, str]:
     """What such an image sets; the environment stands at ``mount``."""
     library = {_MLX_LOADS: f"{mount}/{_OPEN_MPI}"} if (environment / _OPEN_MPI).exists() else {}
-    return {**dict.fromkeys(_ROOT_MAY, "1"), **library}
+    # Launchers ask which shell they have, of users that no file of accounts knows.
+    return {"SHELL": "/bin/sh", **dict.fromkeys(_ROOT_MAY, "1"), **library}
 
 
 def remote_shell_mounts(python: str, folder: Path) -> Iterator[Mount]:
