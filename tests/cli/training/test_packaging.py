@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "program"),
     [
         ("train.py", True),
-        ("a/b", True),
+        ("pytorchjob/job", False),
         ("pkg.mod:main", True),
         ("job-1", False),
         ("pytorchjob.x", False),

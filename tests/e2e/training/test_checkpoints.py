@@ -66,14 +66,12 @@ def saved(platform: Platform, namespace: str, job: str) -> list[str]:
     """What is on the volume of the job's checkpoints."""
     claim = platform.get("pvc", "-n", namespace)["items"]
     names = [each["spec"].get("volumeName", "") for each in claim if each["metadata"]["name"] == f"{job}-checkpoints"]
-    return [path.name for name in filter(None, names) for path in (platform.root / "volumes" / name).iterdir()]
+    return [path.name for name in filter(None, names) for path in (platform.root / "volumes" / name).glob("*")]
 
 
 def test_a_pytorchjob_goes_on_after_a_kill(platform: Platform, namespace: str):
     """By the official client of kubeflow.org/v1, in place: the node starts both processes again."""
-    container = client.V1Container(
-        name="pytorch", image="pytorch/pytorch", command=["python3", "-c", TRAIN], env=[client.V1EnvVar("X", "1")]
-    )
+    container = client.V1Container(name="pytorch", image="pytorch/pytorch", command=["python3", "-c", TRAIN])
     template = client.V1PodTemplateSpec(spec=client.V1PodSpec(containers=[container]))
     replicas = {
         role: KubeflowOrgV1ReplicaSpec(replicas=1, restart_policy="OnFailure", template=template)
@@ -98,7 +96,12 @@ def test_a_pytorchjob_goes_on_after_a_kill(platform: Platform, namespace: str):
     assert status["trainerStatus"]["progressPercentage"] == 100
     assert [(each["rank"], each["step"], each["worldSize"]) for each in status["ranks"]] == [(0, 20, 2), (1, 20, 2)]
     assert status["ranks"][0]["checkpoint"] == "step-20.pt"
-    platform.kubectl("delete", "pytorchjob", "killed", "-n", namespace)
+    attached = platform.ketch("train", "pytorchjob/killed", "-n", namespace)
+    assert attached.returncode == 0, attached.stderr
+    assert re.search(f"^master-0 +│ {ENDED}$", attached.stdout, re.MULTILINE)
+    counted = f'training_operator_jobs_successful_total{{job_namespace="{namespace}",framework="pytorch"}} 1'
+    assert counted in counts(platform)
+    assert platform.ketch("jobs", "delete", "killed", "-n", namespace).returncode == 0
     eventually(lambda: not platform.get("pvc", "-n", namespace)["items"])
 
 

@@ -59,8 +59,8 @@ class Program:
 
 
 def is_program(words: str) -> bool:
-    """Whether the user means a file or a function, and not a job by its name."""
-    return words.endswith(".py") or ":" in words or "/" in words or Path(words).is_file()
+    """Whether the user means a file or a function, and not a job by its name or ``kind/name``."""
+    return words.endswith(".py") or ":" in words or Path(words).is_file()
 
 
 def package(words: str, arguments: Sequence[str], beside: Iterable[Path] = ()) -> Program:
