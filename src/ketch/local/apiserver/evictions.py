@@ -29,7 +29,8 @@ def _is_ready(pod: Mapping[str, Any]) -> bool:
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
-def _refused(why: str, seconds: int = RETRY_SECONDS) -> TooManyRequests:
+def _refused(why: str, seconds: int = 0) -> TooManyRequests:
+    """A refusal; only with ``seconds`` do clients try again by themselves, without a word."""
     causes = (Cause("DisruptionBudget", why),)
     return TooManyRequests(REFUSED, StatusDetails(causes=causes, retry_after_seconds=seconds))
 
@@ -71,7 +72,9 @@ class Evictions:
         def change(newest: Mapping[str, Any]) -> dict[str, Any]:
             status = newest.get("status") or NOTHING
             if status.get("observedGeneration", 0) < newest["metadata"].get("generation", 0):
-                raise _refused(f"The disruption budget {meta['name']} is still being processed by the server.")
+                raise _refused(
+                    f"The disruption budget {meta['name']} is still being processed by the server.", RETRY_SECONDS
+                )
             allowed, disrupted = status.get("disruptionsAllowed", 0), status.get("disruptedPods") or NOTHING
             if len(disrupted) > MOST_DISRUPTED:
                 raise _refused(f"The disruption budget {meta['name']} has too many evictions that are not confirmed.")
