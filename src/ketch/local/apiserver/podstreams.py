@@ -1,21 +1,17 @@
 """What the node serves of a pod: its log, and live connections into it (exec, attach, port-forward)."""
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from ketch.kube.errors import BadRequest, MethodNotAllowed, Unavailable, error_from_status
+from ketch.kube.errors import BadRequest, MethodNotAllowed
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.answers import Answer, ConnectAnswer, StreamAnswer
+from ketch.local.apiserver.nodedoor import node_stream, socket_of
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
 
-SOCKET_ANNOTATION = "node.ketch.dev/socket"
 LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
 CONNECTED = frozenset({"exec", "attach", "portforward"})
 """Subresources of pods that are live connections."""
@@ -35,7 +31,7 @@ class PodStreams:
         socket = self._socket(pod)
         query = {name: call.query[name] for name in LOG_PARAMETERS if name in call.query}
         path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
-        return StreamAnswer(_node_stream(socket, path, query))
+        return StreamAnswer(node_stream(socket, path, query))
 
     async def connect(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         """A live connection."""
@@ -58,12 +54,7 @@ class PodStreams:
         name = pod["spec"].get("nodeName")
         if not name:
             raise BadRequest(f"pod {pod['metadata']['name']} does not have a host assigned")
-        node = self._store.get(StoreKey("/nodes", "", name))
-        annotations: Mapping[str, Any] = (node.value["metadata"].get("annotations") if node else None) or NOTHING
-        socket = annotations.get(SOCKET_ANNOTATION)
-        if not socket:
-            raise Unavailable(f"node {name} cannot be reached: it is not there or tells no address")
-        return socket
+        return socket_of(self._store, name)
 
 
 def _container(pod: Mapping[str, Any], wanted: str) -> str:
@@ -82,23 +73,3 @@ def _container(pod: Mapping[str, Any], wanted: str) -> str:
             f"a container name must be specified for pod {pod['metadata']['name']}, choose one of: [{' '.join(main)}]"
         )
     return main[0]
-
-
-@contextlib.asynccontextmanager
-async def _node_stream(socket: str, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
-    import httpx  # noqa: PLC0415  # deferred: 60 ms of every start, needed by the first log
-
-    # Without TLS there is nothing to verify, and to be ready for it takes 25 ms.
-    transport = httpx.AsyncHTTPTransport(uds=socket, verify=False)
-    timeout = httpx.Timeout(10.0, read=None)
-    async with httpx.AsyncClient(transport=transport, base_url="http://node", timeout=timeout) as client:
-        try:
-            async with client.stream("GET", path, params=dict(query)) as response:
-                if response.status_code != 200:
-                    body = await response.aread()
-                    with contextlib.suppress(orjson.JSONDecodeError):
-                        raise error_from_status(orjson.loads(body), response.status_code)
-                    raise error_from_status(body.decode(errors="replace"), response.status_code)
-                yield response.aiter_raw()
-        except httpx.TransportError as error:
-            raise Unavailable(f"the node does not answer: {error}") from error

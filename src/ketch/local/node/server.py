@@ -1,16 +1,19 @@
-"""The node's own little API on a unix socket: containers' logs, live connections, and whether it is well."""
+"""The node's own little API on a unix socket: logs, live connections, what is used, and whether the node is well."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
 
 from ketch.kube.clock import Clock
+from ketch.kube.codec import format_time
 from ketch.kube.errors import APIError, BadRequest, NotFound
 from ketch.local.node.logs import parse_options, read_log
 from ketch.local.node.streams.door import PodSource, StreamDoor
+from ketch.local.node.usage import ContainerName, Meter
 
 LONGEST_LINE = 1 << 16
 """Bytes of a request's first line, which carries whole commands."""
@@ -23,6 +26,10 @@ class LogSource(PodSource, Protocol):
         """The log of a container's latest (or the one before) run, and whether it still runs. Raises APIError."""
         ...
 
+    def processes(self) -> Mapping[ContainerName, int]:
+        """The main process of each container that runs."""
+        ...
+
 
 class NodeServer:
     """Serves ``source`` on ``path``; commands are run by the zygote at ``keeper``."""
@@ -31,6 +38,7 @@ class NodeServer:
         self._path = path
         self._streams = StreamDoor(source, keeper, clock)
         self._source = source
+        self._meter = Meter(clock)
         self._clock = clock
         self._runner: web.AppRunner | None = None
 
@@ -38,6 +46,7 @@ class NodeServer:
         """Listen; a socket left by an earlier agent is replaced."""
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/usage", self._usage)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", _answered(self._logs))
         application.router.add_get("/exec/{namespace}/{pod}/{container}", _answered(self._streams.exec))
         application.router.add_get("/attach/{namespace}/{pod}/{container}", _answered(self._streams.attach))
@@ -60,6 +69,20 @@ class NodeServer:
 
     async def _healthz(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002  # aiohttp's signature
         return web.Response(text="ok")
+
+    async def _usage(self, request: web.Request) -> web.StreamResponse:  # noqa: ARG002  # aiohttp's signature
+        usage = await self._meter.usage(self._source.processes())
+        pods: dict[str, dict[str, dict[str, float]]] = {}
+        for name, use in usage.containers.items():
+            pods.setdefault(name.pod, {})[name.container] = dataclasses.asdict(use)
+        machine = dataclasses.asdict(usage.machine)
+        answer = {
+            "time": format_time(usage.time.replace(microsecond=0)),
+            "window": usage.window,
+            "machine": machine,
+            "pods": pods,
+        }
+        return web.json_response(answer)
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         names = request.match_info
