@@ -24,6 +24,7 @@ from ketch.local.node.adoption import Adopted, adopt, containers_below
 from ketch.local.node.disks import Disks
 from ketch.local.node.evicting import StorageWatch
 from ketch.local.node.gpus import Gpus, devices_of, shares_of
+from ketch.local.node.nodeports import NodePorts
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
 from ketch.local.node.policies import Policies
@@ -96,7 +97,9 @@ class Agent:
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
         storage = StorageWatch(clock, self._folders, self._workers.values)
+        ports = NodePorts(self._manager, network, clock, name)
         tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run, storage.run]
+        tasks.append(ports.run)
         if isolated:
             tasks.append(Proxy(self._manager, network, self._pods, clock).run)
             tasks.append(Policies(self._manager, network, self._pods, clock).run)

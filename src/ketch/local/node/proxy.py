@@ -39,7 +39,7 @@ def _ready(endpoint: Endpoint) -> bool:
     return endpoint.conditions.ready is not False
 
 
-def _behind(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[tuple[str, int], ...]:
+def behind(port: ServicePort, slices: Iterable[EndpointSlice]) -> tuple[tuple[str, int], ...]:
     """Addresses and ports of the ready endpoints of one port."""
     found: list[tuple[str, int]] = []
     for each in slices:
@@ -54,7 +54,7 @@ def _service_entries(service: Service, slices: Sequence[EndpointSlice]) -> list[
     for port in service.spec.ports:
         protocol = "UDP" if port.protocol == "UDP" else "TCP"
         if port.protocol in ("", "TCP", "UDP"):
-            entries.append(ServiceEntry(service.spec.cluster_ip, port.port, protocol, _behind(port, slices)))
+            entries.append(ServiceEntry(service.spec.cluster_ip, port.port, protocol, behind(port, slices)))
     return entries
 
 
