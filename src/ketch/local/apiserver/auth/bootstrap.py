@@ -12,18 +12,45 @@ EVERYTHING = ["*"]
 PUBLIC_PATHS = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
 DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *PUBLIC_PATHS]
 ISSUER_PATHS = ["/.well-known/openid-configuration", "/openid/v1/jwks"]
-NAMESPACED_GROUPS = [
-    "",
-    "apps",
-    "autoscaling",
-    "batch",
-    "discovery.k8s.io",
-    "events.k8s.io",
-    "metrics.k8s.io",
-    "networking.k8s.io",
-    "policy",
-    "coordination.k8s.io",
-]
+EDITED = {
+    "": [
+        *("configmaps", "endpoints", "events", "persistentvolumeclaims", "pods", "pods/eviction", "podtemplates"),
+        *("replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services"),
+    ],
+    "apps": [
+        *("daemonsets", "deployments", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets"),
+        "statefulsets/scale",
+    ],
+    "autoscaling": ["horizontalpodautoscalers"],
+    "batch": ["cronjobs", "jobs"],
+    "coordination.k8s.io": ["leases"],
+    "events.k8s.io": ["events"],
+    "networking.k8s.io": ["ingresses", "networkpolicies"],
+    "policy": ["poddisruptionbudgets"],
+}
+"""What editors of a namespace write, and viewers read."""
+
+SEEN = {
+    "": [
+        *("bindings", "limitranges", "namespaces", "namespaces/status", "persistentvolumeclaims/status", "pods/log"),
+        *("pods/status", "replicationcontrollers/status", "resourcequotas", "resourcequotas/status", "services/status"),
+    ],
+    "apps": [
+        *("controllerrevisions", "daemonsets/status", "deployments/status", "replicasets/status"),
+        "statefulsets/status",
+    ],
+    "autoscaling": ["horizontalpodautoscalers/status"],
+    "batch": ["cronjobs/status", "jobs/status"],
+    "discovery.k8s.io": ["endpointslices"],
+    "metrics.k8s.io": ["pods"],
+    "networking.k8s.io": ["ingresses/status"],
+    "policy": ["poddisruptionbudgets/status"],
+}
+"""What both only read: above all the budgets of the namespace."""
+
+SECRETS = ["secrets", "serviceaccounts/token"]
+CONNECTIONS = ["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"]
+"""What viewers do not even read: with these they could act as somebody else."""
 BOOTSTRAPPING = "kubernetes.io/bootstrapping"
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-{}"
 
@@ -55,19 +82,16 @@ def _aggregate(name: str, part_of: Sequence[str]) -> dict[str, Any]:
 
 def _user_roles() -> Iterator[dict[str, Any]]:
     """What admin, edit and view begin with."""
-    every = _rule(NAMESPACED_GROUPS, EVERYTHING, [*READ, *WRITE])
+    writes = [_rule([group], resources, WRITE) for group, resources in EDITED.items()]
+    reads = [_rule([group], [*EDITED.get(group, ()), *SEEN.get(group, ())], READ) for group in {**EDITED, **SEEN}]
+    hidden = _rule([""], [*SECRETS, *CONNECTIONS], READ)
     rbac = _rule([GROUP], ["roles", "rolebindings"], [*READ, *WRITE])
     review = _rule(["authorization.k8s.io"], ["localsubjectaccessreviews"], ["create"])
-    yield _role("system:aggregate-to-admin", every, rbac, review, labels=[AGGREGATE.format("admin")])
-    yield _role("system:aggregate-to-edit", every, labels=[AGGREGATE.format("edit")])
-    readable = ["configmaps", "endpoints", "events", "persistentvolumeclaims", "pods", "pods/log", "services"]
-    readable += ["serviceaccounts", "namespaces", "limitranges", "resourcequotas", "replicationcontrollers"]
-    yield _role(
-        "system:aggregate-to-view",
-        _rule([""], readable, READ),
-        _rule(NAMESPACED_GROUPS[1:], EVERYTHING, READ),
-        labels=[AGGREGATE.format("view")],
-    )
+    edited = [*writes, _rule([""], [*SECRETS, *CONNECTIONS], WRITE), hidden, *reads]
+    yield _role("system:aggregate-to-admin", rbac, review, labels=[AGGREGATE.format("admin")])
+    edit, view = AGGREGATE.format("edit"), AGGREGATE.format("view")
+    yield _role("system:aggregate-to-edit", *edited, labels=[edit])
+    yield _role("system:aggregate-to-view", *reads, labels=[view])
 
 
 def _binding(role: str, *subjects: tuple[str, str]) -> dict[str, Any]:
@@ -104,7 +128,7 @@ def bootstrap_objects() -> Iterator[dict[str, Any]]:
     every = {"apiGroups": EVERYTHING, "resources": EVERYTHING, "verbs": EVERYTHING}
     yield _role("cluster-admin", every, {"nonResourceURLs": EVERYTHING, "verbs": EVERYTHING})
     yield from _user_roles()
-    for name, contained in (("admin", ()), ("edit", ("admin",)), ("view", ("edit", "admin"))):
+    for name, contained in (("admin", ()), ("edit", ("admin",)), ("view", ("edit",))):
         yield _aggregate(name, contained)
     yield _role("system:node", *_node_rules())
     yield _role("system:discovery", _paths(DISCOVERY_PATHS))

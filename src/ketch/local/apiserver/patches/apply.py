@@ -78,7 +78,8 @@ def _conflict(found: list[tuple[Entry, Fields]]) -> Conflict:
         who = f'conflict with "{entry.get("manager")}"'
         if entry.get("subresource"):
             who += f' with subresource "{entry["subresource"]}"'
-        who += f" using {entry.get('apiVersion')}"
+        if entry.get("operation") == "Update":
+            who += f" using {entry.get('apiVersion')}"
         listed = list(paths(fields))
         causes += [Cause("FieldManagerConflict", who, path) for path in listed]
         many = who.replace("conflict with", "conflicts with", 1) + ":\n- " + "\n- ".join(listed)
