@@ -22,6 +22,8 @@ from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager
 from ketch.kube.rest import RESTClient
+from ketch.kube.sharing import Lean, without_work
+from ketch.kube.types.pods import Pod
 from ketch.local import scheduler, workloads
 from ketch.local.apiserver.audit.policy import PolicyError
 from ketch.local.apiserver.server import APIServer
@@ -116,7 +118,7 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
             api.audit(directory.audit_policy, directory.root / "logs" / AUDIT_LOG)
         await api.serve(kubernetes, directory.api_socket)
         _write_kubeconfigs(api, directory, kubernetes[0].getsockname()[1])
-        manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK)
+        manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK, lean={Pod: Lean(without_work)})
         api.place_pods_by(await scheduler.setup(manager))
         workloads.setup(manager, api.authority.certificate.read_text())
         application = await setup_pipelines(

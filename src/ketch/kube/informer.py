@@ -60,7 +60,10 @@ def _controller_uid(obj: KubeObject) -> Iterator[str]:
 
 
 class Informer(Generic[K]):
-    """The objects of ``kind`` that the selectors choose. ``run`` keeps it; reads answer at once from memory."""
+    """The objects of ``kind`` that the selectors choose. ``run`` keeps it; reads answer at once from memory.
+
+    ``lean`` says what is kept of an object: without it, all.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class Informer(Generic[K]):
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
+        lean: Callable[[K], K] | None = None,
     ) -> None:
         self.kind = kind
         self.problem = ""
@@ -80,6 +84,7 @@ class Informer(Generic[K]):
         self._namespace = namespace
         self._label_selector = label_selector
         self._field_selector = field_selector
+        self._lean = lean
         self._objects: dict[str, dict[ObjectKey, K]] = {}
         self._indexes: dict[str, _Index[K]] = {}
         self._handlers: list[Handler[K]] = []
@@ -200,6 +205,8 @@ class Informer(Generic[K]):
         self._version = obj.metadata.resource_version
 
     def _put(self, key: ObjectKey, obj: K) -> None:
+        if self._lean is not None:
+            obj = self._lean(obj)
         old = self.get(key)
         if old is not None and old.metadata.uid != obj.metadata.uid:
             self._change(old, None)  # deleted and made anew while nobody looked

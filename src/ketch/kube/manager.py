@@ -73,14 +73,25 @@ Watch = For[Any] | Owns[Any] | Maps[Any]
 
 
 class Manager:
-    """Composes informers, controllers and tasks around one client. Register before or while it runs."""
+    """Composes informers, controllers and tasks around one client. Register before or while it runs.
 
-    def __init__(self, client: Client, clock: Clock, *, leader: LeaseLock | None = None) -> None:
+    ``lean`` says, by kind, what informers keep of an object.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        *,
+        leader: LeaseLock | None = None,
+        lean: Mapping[type[KubeObject], Callable[[Any], Any]] | None = None,
+    ) -> None:
         self.client = client
         self.clock = clock
         self.metrics = Registry()
         self.metrics.add(self._counted)
         self._leader = leader
+        self._lean = lean or {}
         self._informers: dict[tuple[Any, ...], Informer[Any]] = {}
         self._controllers: dict[str, Controller] = {}
         self._tasks: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -104,6 +115,7 @@ class Manager:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                lean=self._lean.get(kind),
             )
             if self._observing:
                 self._spawn(self._watching, found.run(), f"informer {kind.__name__}")

@@ -1,13 +1,17 @@
-"""Objects decoded once for all who get them.
+"""Objects decoded once for all who get them, and kept without what nobody will ask for.
 
 A transport within the server's process hands out the server's own JSON: several informers, and whoever wrote an object,
 get the very same one. What is made of it is frozen, so one of it is enough.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from ketch.kube.codec import KubeStruct, decode
+from ketch.kube.types.containers import Container
+from ketch.kube.types.pods import Pod
 
 REMEMBERED: Final = 600
 """Objects for which another reader may still come; readers take turns after a few hundred."""
@@ -33,3 +37,56 @@ class Shared:
             del self._known[next(iter(self._known))]
         self._known[identity] = (raw, value)  # with raw, so that no other object can have its identity
         return value
+
+
+class Lean:
+    """What informers keep of objects: of each version the same, however many keep it.
+
+    ``reduce`` gives back the object itself where there is nothing to leave out.
+    """
+
+    def __init__(self, reduce: Callable[[Any], Any], most: int = REMEMBERED) -> None:
+        self._reduce, self._most = reduce, most
+        self._known: dict[int, tuple[Any, Any]] = {}
+
+    def __call__(self, obj: Any) -> Any:
+        """The object as it is kept."""
+        known = self._known.get(id(obj))
+        if known is not None:
+            return known[1]
+        kept = self._reduce(obj)
+        if kept is not obj:
+            if len(self._known) >= self._most:
+                del self._known[next(iter(self._known))]
+            self._known[id(obj)] = (obj, kept)
+        return kept
+
+
+def without_work(pod: Pod) -> Pod:
+    """A pod that has ended, without what its containers were to do: no controller asks for that any more.
+
+    Claims stay, which it may still hold; so do names and images, and all of its status.
+    """
+    if pod.status.phase not in ("Succeeded", "Failed"):
+        return pod
+    spec = pod.spec
+    return msgspec.structs.replace(
+        pod,
+        spec=msgspec.structs.replace(
+            spec,
+            containers=tuple(map(_named, spec.containers)),
+            init_containers=tuple(map(_named, spec.init_containers)),
+            volumes=tuple([each for each in spec.volumes if each.persistent_volume_claim or each.ephemeral]),
+            tolerations=(),
+        ),
+    )
+
+
+def _named(container: Container) -> Container:
+    return Container(
+        name=container.name,
+        image=container.image,
+        resources=container.resources,
+        ports=container.ports,
+        restart_policy=container.restart_policy,
+    )

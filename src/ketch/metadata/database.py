@@ -59,7 +59,12 @@ class Database:
         place = make_url(url)
         if place.get_backend_name() == "sqlite":
             place = place.set(drivername=sqlite.NAME)
-        self._engine: AsyncEngine = create_async_engine(place, pool_size=_CONNECTIONS, **options)
+        self._engine: AsyncEngine = create_async_engine(
+            place,
+            pool_size=_CONNECTIONS,
+            pool_use_lifo=True,  # each connection has a cache of its own: one that is warm is enough
+            **options,
+        )
         self._writer: AbstractAsyncContextManager[Any] = nullcontext()
         if place.drivername == sqlite.NAME:
             event.listen(self._engine.sync_engine, "connect", _on_sqlite_connect)

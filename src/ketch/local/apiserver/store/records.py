@@ -75,6 +75,11 @@ class Change:
         """The revision that this write made."""
         return self.record.revision
 
+    def rest(self) -> None:
+        """Whoever watches has seen it: those who resume later may have frames made for them."""
+        self.frames.clear()
+        self.record.rest()
+
 
 class WriteConflict(Exception):
     """The object is not at the version that the writer expected; ``current`` is what stands (None: absent)."""

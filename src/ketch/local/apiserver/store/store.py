@@ -47,11 +47,11 @@ class Store:
         self._watchers = Watchers()
         self._observers: dict[str, list[Callable[[Change], None]]] = {}
         self._observers_of_all: list[Callable[[Change], None]] = []
-        self._warm: deque[Record] = deque()
+        self._warm: deque[Change] = deque()
         for key, revision, value in self._journal.objects():
             record = Record(key, orjson.loads(value), revision, value)
             self._collection(key.resource).load(record)
-            self._warm.append(record)
+            self._warm.append(Change(record, None, deleted=False))
         self._loaded = self._revision
         self._journal.start()
 
@@ -172,7 +172,7 @@ class Store:
             collection = self._collection(record.key.resource)
             change = Change(record, collection.get(record.key.namespace, record.key.name), deleted=deleted)
             collection.apply(change)
-            self._keep_warm(record)
+            self._keep_warm(change)
             self._revision = record.revision
             if self._commits.get(record.key) is committed:
                 self._pending.pop(record.key, None)
@@ -185,8 +185,8 @@ class Store:
             if not committed.done():
                 committed.set_result(record)
 
-    def _keep_warm(self, record: Record) -> None:
-        self._warm.append(record)
+    def _keep_warm(self, change: Change) -> None:
+        self._warm.append(change)
         for _ in range(min(_RESTED_AT_ONCE, len(self._warm) - WARM)):
             self._warm.popleft().rest()
 

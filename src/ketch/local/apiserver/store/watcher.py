@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ketch.local.apiserver.store.records import Change
 
@@ -58,7 +58,7 @@ class Watcher:
         return () if self.cut_off else batch
 
 
-NOBODY: Mapping[Watcher, None] = {}
+NOBODY: dict[Watcher, None] = {}
 
 
 class Watchers:
