@@ -64,6 +64,11 @@ def test_a_headless_service_names_its_pods():
     }
 
 
+def test_an_external_name_stands_for_another():
+    service = a_service("far", "", type="ExternalName", externalName="db.example")
+    assert tables([service], {}, []).names == {"far.team.svc.cluster.local": ("db.example",)}
+
+
 def test_a_pod_has_a_name_by_its_address():
     pod = decode(Pod, {"metadata": {"name": "p", "namespace": "team"}, "status": {"podIP": "10.244.0.9"}})
     assert tables([], {}, [pod]).names == {"10-244-0-9.team.pod.cluster.local": ("10.244.0.9",)}

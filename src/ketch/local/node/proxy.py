@@ -21,6 +21,7 @@ DOMAIN = "cluster.local"
 OWN = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
 """Services whose addresses the network daemon serves itself."""
 
+EXTERNAL = "ExternalName"
 RETRY_SECONDS = 0.5
 PAUSE = 0.02
 """Seconds between two tellings: where pods come and go by the hundred, not each is worth one."""
@@ -77,7 +78,9 @@ def tables(services: Iterable[Service], slices: Slices, pods: Iterable[Pod]) -> 
         key = (service.metadata.namespace, service.metadata.name)
         name = f"{key[1]}.{key[0]}.svc.{DOMAIN}"
         own = slices.get(key, ())
-        if service.spec.cluster_ip == HEADLESS:
+        if service.spec.type == EXTERNAL:
+            names[name] = (service.spec.external_name,)
+        elif service.spec.cluster_ip == HEADLESS:
             names |= _headless_names(name, own)
         elif service.spec.cluster_ip:
             names[name] = (service.spec.cluster_ip,)

@@ -34,7 +34,8 @@ async def resolver() -> AsyncIterator[Resolver]:
     datagrams.bind(("127.0.0.1", 0))
     listener = socket.create_server(("127.0.0.1", 0))
     server = NameServer()
-    server.set_names({NAME: tuple(f"10.244.1.{number}" for number in range(1, 101))})
+    names = {NAME: tuple(f"10.244.1.{number}" for number in range(1, 101))}
+    server.set_names(names | {"far.default.svc.cluster.local": ("localhost",)})
     await server.start(datagrams, listener)
     yield Resolver(datagrams.getsockname()[1], listener.getsockname()[1])
     await server.close()
@@ -79,3 +80,7 @@ async def test_garbage_is_answered_or_dropped_and_serving_goes_on(resolver):
         await loop.sock_sendto(client, b"x", ("127.0.0.1", resolver.datagram_port))
     assert outcome(await resolver.ask(a_query("x")[:-3])) == (1, 0)
     assert outcome(await resolver.ask(a_query("none.cluster.local"))) == (3, 0)
+
+
+async def test_an_alias_of_the_clusters_leads_outside(resolver):
+    assert outcome(await resolver.ask(a_query("far.default.svc.cluster.local"))) == (0, 1)

@@ -63,3 +63,19 @@ def test_a_host_is_found_as_the_pod_that_asks_may_write_it():
     for name in ("web.default", "web.default.svc", "web.default.svc.cluster.local"):
         assert zone.find(name, "10.244.0.5") == ("10.96.0.20",)
     assert zone.find("index.example", "10.244.0.5") == ()
+
+
+def test_an_alias_stands_for_another_name():
+    zone = Zone(
+        {
+            "web.default.svc.cluster.local": ("10.96.0.20",),
+            "old.default.svc.cluster.local": ("web.default.svc.cluster.local",),
+            "far.default.svc.cluster.local": ("Index.Example.",),
+            "ring.default.svc.cluster.local": ("ring.default.svc.cluster.local",),
+        }
+    )
+    assert zone.meant("old.default.svc.cluster.local") == "web.default.svc.cluster.local"
+    assert zone.meant("far.default.svc.cluster.local") == "index.example"
+    assert zone.find("old.default", "10.244.0.5") == ("10.96.0.20",)
+    ring = zone.meant("ring.default.svc.cluster.local")
+    assert zone.answer(ring, QueryType.A) == Answer(Code.OK, [])

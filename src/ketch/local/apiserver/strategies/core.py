@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.causes import invalid, required, unsupported
-from ketch.kube.errors import Cause, Forbidden, Invalid
+from ketch.kube.errors import Cause, Forbidden, Invalid, StatusDetails
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
@@ -17,6 +17,7 @@ SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 RESERVED_ADDRESSES = 256
 """The first addresses of the service network are for those that ask for one (kubernetes .1, DNS .10)."""
 NODE_PORTS = range(30000, 32768)
+PORT_RANGE = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
 NAMESPACE_FINALIZER = "kubernetes"
 IMMUTABLE_MESSAGE = "Forbidden: field is immutable when `immutable` is set"
 
@@ -102,11 +103,32 @@ class ServiceStrategy(Strategy):
         spec["clusterIPs"] = [address]
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if spec.get("type") in ("NodePort", "LoadBalancer"):
-            for port in spec.get("ports") or NO_ITEMS:
-                if not port.get("nodePort"):
-                    port["nodePort"] = next(number for number in NODE_PORTS if number not in self._ports)
-                self._ports[port["nodePort"]] = uid
+        self._complete_ports(obj, before)
+
+    def _complete_ports(self, obj: Obj, before: Mapping[str, Any]) -> None:
+        """Node ports: as asked for, else as before, else the first that is free; none where the type has none."""
+        spec, uid = obj["spec"], obj["metadata"]["uid"]
+        held = {(each.get("protocol"), each.get("port")): each.get("nodePort") for each in before.get("ports") or ()}
+        for index, port in enumerate(spec.get("ports") or NO_ITEMS):
+            known = held.get((port.get("protocol"), port.get("port")))
+            if spec.get("type") not in ("NodePort", "LoadBalancer"):
+                if known is not None and port.get("nodePort") == known:
+                    del port["nodePort"]
+                continue
+            number = port.get("nodePort") or known
+            if not number:
+                number = next((each for each in NODE_PORTS if each not in self._ports), None)
+                if number is None:
+                    raise Invalid(f"every node port of {PORT_RANGE} is taken")
+            if self._ports.get(number, uid) != uid or number not in NODE_PORTS:
+                why = "provided port is already allocated"
+                if number not in NODE_PORTS:
+                    why = f"provided port is not in the valid range. The range of valid ports is {PORT_RANGE}"
+                name, path = obj["metadata"].get("name", ""), f"spec.ports[{index}].nodePort"
+                cause = invalid(path, number, why)
+                raise Invalid(f'Service "{name}" is invalid: {path}: {cause.message}', StatusDetails(causes=(cause,)))
+            port["nodePort"] = number
+            self._ports[number] = uid
 
     def _reserve(self, obj: Obj, address: str, uid: str) -> None:
         name = obj["metadata"].get("name", "")
@@ -141,6 +163,11 @@ class ServiceStrategy(Strategy):
         ports = spec.get("ports") or NO_ITEMS
         if not ports and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
             causes.append(required("spec.ports"))
+        if spec.get("type") == "ExternalName" and not spec.get("externalName"):
+            causes.append(required("spec.externalName"))
+        if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("clusterIP") == "None":
+            message = f"may not be set to 'None' for {spec['type']} services"
+            causes.append(invalid("spec.clusterIPs[0]", "None", message))
         for index, port in enumerate(ports):
             path = f"spec.ports[{index}]"
             if len(ports) > 1 and not port.get("name"):

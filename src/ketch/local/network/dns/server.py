@@ -78,7 +78,7 @@ class NameServer:
             if known:
                 transport.sendto(known, sender)
             return
-        answer = self.zone.answer(known.name, known.kind)
+        answer = self.zone.answer(self.zone.meant(known.name), known.kind)
         if answer is None and len(self._open) < _MOST_OPEN_QUESTIONS:
             task = asyncio.create_task(self._ask_outside(transport, known, sender))
             self._open.add(task)
@@ -90,7 +90,7 @@ class NameServer:
     async def _ask_outside(
         self, transport: asyncio.DatagramTransport, query: Query, sender: tuple[str | object, int]
     ) -> None:
-        answer = await self._outside.answer(query.name, query.kind)
+        answer = await self._outside.answer(self.zone.meant(query.name), query.kind)
         transport.sendto(write_answer(query, answer, domain=CLUSTER_DOMAIN), sender)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,8 +101,8 @@ class NameServer:
                     packet = await reader.readexactly(size)
                 reply = self._read(packet)
                 if isinstance(reply, Query):
-                    answer = self.zone.answer(reply.name, reply.kind)
-                    answer = answer or await self._outside.answer(reply.name, reply.kind)
+                    name = self.zone.meant(reply.name)
+                    answer = self.zone.answer(name, reply.kind) or await self._outside.answer(name, reply.kind)
                     reply = write_answer(reply, answer, domain=CLUSTER_DOMAIN, stream=True)
                 if not reply:
                     return

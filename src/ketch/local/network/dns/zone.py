@@ -9,6 +9,8 @@ from ketch.local.network.dns.message import Answer, Code, QueryType
 REVERSE_DOMAIN = "in-addr.arpa"
 _REVERSE_OF_OURS = ("244.10.in-addr.arpa", "96.10.in-addr.arpa")
 _SERVICES, _PODS = f".svc.{CLUSTER_DOMAIN}", f".pod.{CLUSTER_DOMAIN}"
+_LONGEST_CHAIN = 8
+"""Aliases of aliases that are followed."""
 _ADDRESS_TYPES = (QueryType.A, QueryType.ANY)
 
 
@@ -20,11 +22,21 @@ def _below(name: str, domain: str) -> bool:
     return name == domain or name.endswith(f".{domain}")
 
 
+def _is_alias(values: Sequence[str]) -> bool:
+    """Whether a name stands for another one: that is no address."""
+    return len(values) == 1 and not values[0].replace(".", "").isdecimal()
+
+
 class Zone:
-    """Names of the cluster's domain with their addresses, and the way back from addresses to names."""
+    """Names of the cluster's domain with their addresses, and the way back from addresses to names.
+
+    A name may have another name in place of addresses: an ExternalName Service's.
+    """
 
     def __init__(self, names: Mapping[str, tuple[str, ...]]) -> None:
-        self._names = {name.lower(): addresses for name, addresses in names.items()}
+        given = {name.lower(): values for name, values in names.items()}
+        self._aliases = {name: values[0].lower().rstrip(".") for name, values in given.items() if _is_alias(values)}
+        self._names = {name: () if name in self._aliases else values for name, values in given.items()}
         self._parents: set[str] = {CLUSTER_DOMAIN}
         self._reverse: dict[str, str] = {}
         self._namespaces: dict[str, str] = {}
@@ -41,6 +53,12 @@ class Zone:
                 known = self._reverse.get(_reverse(address), "")
                 if (name.count("."), name) > (known.count("."), known):
                     self._reverse[_reverse(address)] = name
+
+    def meant(self, name: str) -> str:
+        """The name that ``name`` stands for: itself, unless it is an alias."""
+        for _ in range(_LONGEST_CHAIN):
+            name = self._aliases.get(name, name)
+        return name
 
     def answer(self, name: str, kind: int) -> Answer | None:
         """What the cluster knows of ``name``; None when it is none of its business."""
@@ -60,11 +78,11 @@ class Zone:
 
         ``domain`` is the pod's namespace where it is known before the names tell it.
         """
-        name = host.lower().rstrip(".")
+        name = self.meant(host.lower().rstrip("."))
         namespace = domain or self._namespaces.get(asker)
         own = (f".{namespace}{_SERVICES}",) if namespace else ()
         for ending in ("", *own, _SERVICES, f".{CLUSTER_DOMAIN}"):
-            if addresses := self._names.get(name + ending):
+            if addresses := self._names.get(self.meant(name + ending)):
                 return addresses
         return ()
 
