@@ -17,6 +17,7 @@ from ketch.kube.types.volumes import ConfigMapVolume, Volume
 from ketch.training.checkpoints.contract import wish_of
 from ketch.training.checkpoints.volumes import claim_of, with_checkpoints
 from ketch.training.client import MODULE, START, contents
+from ketch.training.containers import in_containers
 from ketch.training.jobsets.types import JobSet, ReplicatedJob
 from ketch.training.progress.telling import StatusAddress, reporting
 
@@ -88,11 +89,8 @@ def _with_client(spec: PodSpec, names: Collection[str], job: KubeObject) -> PodS
     mount = VolumeMount(name=_CLIENT_VOLUME, mount_path=CLIENT_FOLDER, read_only=True)
 
     def changed(container: Container) -> Container:
-        if container.name not in names:
-            return container
         command = (_SHELL, f"{CLIENT_FOLDER}/{START}", *container.command) if container.command else ()
         return msgspec.structs.replace(container, command=command, volume_mounts=(*container.volume_mounts, mount))
 
     volume = Volume(name=_CLIENT_VOLUME, config_map=ConfigMapVolume(name=_client_name(job)))
-    containers = tuple(map(changed, spec.containers))
-    return msgspec.structs.replace(spec, containers=containers, volumes=(*spec.volumes, volume))
+    return in_containers(spec, names, changed, volume)

@@ -11,6 +11,7 @@ from ketch.kube.types.core import ClaimSpec, PersistentVolumeClaim
 from ketch.kube.types.pods import PodSpec
 from ketch.kube.types.volumes import ClaimVolume, Volume
 from ketch.training.checkpoints.contract import Wish
+from ketch.training.containers import in_containers
 
 FOLDER: Final = "/ketch/checkpoints"
 VOLUME_NAME: Final = "ketch-checkpoints"
@@ -43,12 +44,9 @@ def with_checkpoints(spec: PodSpec, names: Collection[str], job: str, wish: Wish
         variables.append(EnvVar(name=KEEP_VARIABLE, value=wish.keep))
 
     def changed(container: Container) -> Container:
-        if container.name not in names:
-            return container
         known = {each.name for each in container.env}
         env = tuple(each for each in variables if each.name not in known)
         mounts = (*container.volume_mounts, mount)
         return msgspec.structs.replace(container, env=(*env, *container.env), volume_mounts=mounts)
 
-    containers = tuple(map(changed, spec.containers))
-    return msgspec.structs.replace(spec, containers=containers, volumes=(*spec.volumes, volume))
+    return in_containers(spec, names, changed, volume)

@@ -20,6 +20,7 @@ from ketch.kube.types.volumes import (
     Volume,
     VolumeProjection,
 )
+from ketch.training.containers import in_containers
 
 FOLDER: Final = "/var/run/secrets/kubeflow/trainer"
 VOLUME_NAME: Final = "kubeflow-trainer-token"
@@ -51,8 +52,6 @@ def reporting(spec: PodSpec, names: Collection[str], job: KubeObject, address: S
     )
 
     def changed(container: Container) -> Container:
-        if container.name not in names:
-            return container
         own = {each.name for each in variables}
         env = (*(each for each in container.env if each.name not in own), *variables)
         return msgspec.structs.replace(container, env=env, volume_mounts=(*container.volume_mounts, mount))
@@ -61,5 +60,4 @@ def reporting(spec: PodSpec, names: Collection[str], job: KubeObject, address: S
     trust = ConfigMapVolume(name=address.certificates, items=(KeyToPath(key=_CERTIFICATE, path=_CERTIFICATE),))
     sources = (VolumeProjection(service_account_token=token), VolumeProjection(config_map=trust))
     volume = Volume(name=VOLUME_NAME, projected=ProjectedVolume(sources=sources))
-    containers = tuple(map(changed, spec.containers))
-    return msgspec.structs.replace(spec, containers=containers, volumes=(*spec.volumes, volume))
+    return in_containers(spec, names, changed, volume)
