@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from tests.playing import NAMESPACE, World, a_world
+from tests.playing import NAMESPACE, a_world
 from tests.training.jobs.builders import BY_NAME, a_job
 
+from ketch.kube.errors import NotFound
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.pods import Pod
 from ketch.training.jobs.types import JAXJob
@@ -30,16 +31,15 @@ def test_a_pod_uses_what_its_containers_use():
 
 
 class Measured:
-    """The cluster's API with measurements beside it."""
+    """A cluster with measurements; with none it has no such API."""
 
-    def __init__(self, world: World) -> None:
-        self.items: list[dict[str, Any]] = []
-        self._client = world.client
+    items: list[dict[str, Any]] | None = None
 
-    async def request(self, method: str, path: str, *more: Any) -> Any:
-        if path.startswith("/apis/metrics.k8s.io/"):
-            return {"items": self.items}
-        return await self._client.request(method, path, *more)
+    async def request(self, method: str, path: str) -> Any:
+        assert (method, path) == ("GET", "/apis/metrics.k8s.io/v1beta1/pods")
+        if self.items is None:
+            raise NotFound("the server could not find the requested resource")
+        return {"items": self.items}
 
 
 async def test_running_pods_are_measured_until_they_have_ended(tmp_path: Path):
@@ -48,8 +48,8 @@ async def test_running_pods_are_measured_until_they_have_ended(tmp_path: Path):
         pods, jobs = world.manager.informer(Pod), world.manager.informer(JAXJob)
         recorder = ProgressRecorder(world.client, world.clock)
 
-        def sampler(client: Any) -> UsageSampler:
-            return UsageSampler(client, world.clock, pods, [jobs], job_of(kinds), recorder)
+        cluster: Any = Measured()
+        sampler = UsageSampler(cluster, world.clock, pods, [jobs], job_of(kinds), recorder)
 
         async def usage() -> list[tuple[str, str | None]]:
             job = await world.get(JAXJob, "job")
@@ -58,16 +58,15 @@ async def test_running_pods_are_measured_until_they_have_ended(tmp_path: Path):
 
         await world.client.create(a_job("JAXJob", Worker=2))
         await world.settle()
-        cluster = Measured(world)
-        assert await sampler(cluster).look() == PERIOD
+        assert await sampler.look() == PERIOD
         assert await usage() == []
         await world.play_all()
+        assert await sampler.look() == PERIOD_WITHOUT_METRICS
+        assert await usage() == []
         cluster.items = [measurement("job-worker-0", ("500m", "1Gi")), measurement("other", ("1", "1Gi"))]
-        assert await sampler(cluster).look() == PERIOD
-        assert await usage() == [("job-worker-0", "500m")]
-        assert await sampler(world.client).look() == PERIOD_WITHOUT_METRICS  # there is no such API here
+        assert await sampler.look() == PERIOD
         assert await usage() == [("job-worker-0", "500m")]
         await world.play_all("Succeeded")
         await world.clock.advance(1)  # two writes of one job are kept apart
-        await sampler(cluster).look()
+        await sampler.look()
         assert await usage() == []
