@@ -96,7 +96,7 @@ DEFAULT_RULES = (
     Rule("mpioperator/*", Recipe("", OPEN_MPI, argv=("python3",))),
     Rule("*/kubeflow/trainer/deepspeed-runtime", Recipe("", (*TORCH, *OPEN_MPI, "deepspeed"), argv=("python3",))),
     Rule("*/kubeflow/trainer/mlx-runtime", Recipe("", ("mlx[cpu]", "mlx-lm", *OPEN_MPI), argv=("python3",))),
-    Rule("*/kubeflow/trainer/torchtune-trainer", Recipe("", (*TORCH, "torchao", "torchtune"), argv=("python3",))),
+    Rule("*/kubeflow/trainer/torchtune-trainer", Recipe("", (*TORCH, "torchao<0.11", "torchtune"), argv=("python3",))),
     Rule("kubeflownotebookswg/*", Recipe("", alone=(KFP,), argv=("python3",))),
     Rule("*/kubeflow/notebook-servers/*", Recipe("", alone=(KFP,), argv=("python3",))),
 )
