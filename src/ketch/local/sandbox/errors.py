@@ -59,5 +59,5 @@ def from_answer(answer: Mapping[str, Any]) -> SandboxError:
     """The error that the keeper's answer names."""
     if answer["error"] == StartError.__name__:
         return StartError(answer["message"], answer["exit_code"])
-    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning, Unwarmed)}
+    kinds = {kind.__name__: kind for kind in (AlreadyStarted, NotStarted, NotRunning, Unwarmed, NotConnected)}
     return kinds[answer["error"]](answer["message"])
