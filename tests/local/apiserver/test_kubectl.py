@@ -145,7 +145,7 @@ async def test_server_side_apply(kubectl: Any) -> None:
     assert "serverside-applied" in await kubectl(*server_side, stdin=WEB)
     other = WEB.replace("replicas: 2", "replicas: 3")
     refused = await kubectl(*server_side, "--field-manager=other", stdin=other, code=1)
-    assert 'conflict with "kubectl" using apps/v1: .spec.replicas' in refused.err
+    assert 'conflict with "kubectl": .spec.replicas' in refused.err
     differences = await kubectl("diff", "--server-side", "--force-conflicts", "-f", "-", stdin=other, code=1)
     assert "+  replicas: 3" in differences.out
     await kubectl(*server_side, "--field-manager=other", "--force-conflicts", stdin=other)

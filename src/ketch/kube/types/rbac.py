@@ -37,9 +37,9 @@ class Subject(KubeStruct, frozen=True, kw_only=True):
 class RoleReference(KubeStruct, frozen=True, kw_only=True):
     """The role that is held."""
 
-    api_group: str
-    kind: str
-    name: str
+    api_group: str = ""
+    kind: str = ""
+    name: str = ""
 
 
 class RoleBinding(KubeObject, frozen=True, kw_only=True):
@@ -48,4 +48,4 @@ class RoleBinding(KubeObject, frozen=True, kw_only=True):
     resource: ClassVar = Resource(GROUP, "v1", "RoleBinding", "rolebindings")
 
     subjects: tuple[Subject, ...] = ()
-    role_ref: RoleReference
+    role_ref: RoleReference = RoleReference()
