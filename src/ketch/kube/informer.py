@@ -41,6 +41,9 @@ class _Index(Generic[K]):
     def get(self, value: str) -> list[K]:
         return list(self._objects.get(value, {}).values())
 
+    def count(self, value: str) -> int:
+        return len(self._objects.get(value, ()))
+
     def put(self, obj: K) -> None:
         for value in self._values(obj):
             self._objects.setdefault(value, {})[obj.key] = obj
@@ -119,6 +122,10 @@ class Informer(Generic[K]):
     def by_index(self, name: str, value: str) -> "list[K]":
         """Objects from which index ``name`` derived ``value``. Raises KeyError when there is no such index."""
         return self._indexes[name].get(value)
+
+    def count_by_index(self, name: str, value: str) -> int:
+        """How many objects ``by_index`` would find. Raises KeyError when there is no such index."""
+        return self._indexes[name].count(value)
 
     def owned_by(self, uid: str) -> "list[K]":
         """Objects whose controller is the object of that uid."""

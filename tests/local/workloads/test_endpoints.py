@@ -145,3 +145,26 @@ async def test_endpoints_go_with_their_service(world):
     await world.settle()
     assert await world.get(Endpoints, "web") is None
     assert await world.settles("endpoints", KEY)
+
+
+async def test_a_pod_is_found_by_selectors_of_every_shape_and_by_those_that_changed(world):
+    selectors = {"one": {"app": "web"}, "two": {"app": "web", "tier": "front"}, "other": {"tier": "back"}, "none": {}}
+    for name, selector in selectors.items():
+        spec = ServiceSpec(selector=selector, ports=(ServicePort(port=80, protocol="TCP"),))
+        await world.client.create(Service(metadata=ObjectMeta(name=name, namespace=NAMESPACE), spec=spec))
+    await world.settle()
+    await world.client.create(a_pod("a", {"app": "web", "tier": "front", "more": "x"}))
+    await world.client.create_subresource(Pod, "a", NAMESPACE, "binding", {"target": {"name": "node"}})
+    await run(world, "a")
+
+    async def behind() -> set[str]:
+        found = await world.all(EndpointSlice)
+        return {each.metadata.labels["kubernetes.io/service-name"] for each in found if each.endpoints}
+
+    assert await behind() == {"one", "two"}
+    await world.edit(Service, "two", {"spec": {"selector": {"tier": "back"}}})
+    await world.edit(Service, "other", {"spec": {"selector": {"tier": None, "more": "x"}}})
+    await world.settle()
+    assert await behind() == {"one", "other"}
+    await run(world, "a", 2)
+    assert {address for address, _, _ in await listed(world)} == {"10.244.0.2"}

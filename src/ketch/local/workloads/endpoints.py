@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ketch.kube.controller import Result
 from ketch.kube.errors import APIError, NotFound
 from ketch.kube.events import reference
+from ketch.kube.informer import Informer
 from ketch.kube.manager import For, Manager, Maps
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.owners import controlled_by
@@ -32,6 +33,7 @@ ENDPOINTS_SIZE = 1000
 """The most addresses of one Endpoints object."""
 BY_SERVICE = "endpoints.service"
 BY_LABEL = "endpoints.label"
+BY_SELECTOR = "endpoints.selector"
 
 
 class Port(NamedTuple):
@@ -224,8 +226,8 @@ class EndpointsReconciler:
 
     def _candidates(self, service: Service) -> list[Pod]:
         """Pods with the rarest label of the selector, so that other pods of the namespace cost nothing."""
-        namespace, pairs = service.metadata.namespace, service.spec.selector.items()
-        return min((self._pods.by_index(BY_LABEL, _label(namespace, *pair)) for pair in pairs), key=len)
+        texts = [_label(service.metadata.namespace, *pair) for pair in service.spec.selector.items()]
+        return self._pods.by_index(BY_LABEL, min(texts, key=lambda text: self._pods.count_by_index(BY_LABEL, text)))
 
     def _owned(self, key: ObjectKey) -> list[EndpointSlice]:
         return [
@@ -268,14 +270,47 @@ def _labels_of(pod: Pod) -> Iterator[str]:
         yield _label(pod.metadata.namespace, *pair)
 
 
+class Selectors:
+    """Which services mean a pod, asked by what they select: what a pod costs does not grow with the services.
+
+    Selectors are of few shapes (sets of label names); of each, one look at the pod's own values tells.
+    """
+
+    def __init__(self, services: Informer[Service]) -> None:
+        self._services = services
+        self._shapes: set[tuple[str, ...]] = set()
+        """Every shape there has been."""
+
+        services.add_index(BY_SELECTOR, self._selected)
+
+    def behind(self, pod: Pod) -> list[ObjectKey]:
+        """The services that the pod is behind."""
+        labels = pod.metadata.labels
+        texts = (
+            _selected(pod.metadata.namespace, [(name, labels[name]) for name in shape])
+            for shape in self._shapes
+            if all(name in labels for name in shape)
+        )
+        return [each.key for text in texts for each in self._services.by_index(BY_SELECTOR, text)]
+
+    def _selected(self, service: Service) -> Iterator[str]:
+        selector = service.spec.selector
+        if not selects(service, selector):
+            return
+        pairs = sorted(selector.items())
+        self._shapes.add(tuple(name for name, _ in pairs))
+        yield _selected(service.metadata.namespace, pairs)
+
+
+def _selected(namespace: str, pairs: Iterable[tuple[str, str]]) -> str:
+    return f"{namespace}/" + ",".join(f"{name}={value}" for name, value in pairs)
+
+
 def setup(manager: Manager) -> None:
     """Run the controller."""
     services, pods, held = manager.informer(Service), manager.informer(Pod), manager.informer(EndpointSlice)
 
-    def behind(pod: Pod) -> list[ObjectKey]:
-        if not pod.metadata.labels:
-            return []
-        return [each.key for each in services.list(pod.metadata.namespace) if selects(each, pod.metadata.labels)]
+    selectors = Selectors(services)
 
     def named(each: EndpointSlice) -> list[ObjectKey]:
         name = each.metadata.labels.get(SERVICE_NAME_LABEL)
@@ -288,7 +323,7 @@ def setup(manager: Manager) -> None:
         "endpoints",
         EndpointsReconciler(manager),
         For(services),
-        Maps(pods, behind),
+        Maps(pods, selectors.behind),
         Maps(held, named),
         Maps(manager.informer(Endpoints), namesake),
     )
