@@ -81,7 +81,7 @@ def _has_client(job: KubeObject) -> bool:
 
 
 def _client_name(job: KubeObject) -> str:
-    return f"{job.metadata.name}-training"
+    return f"{job.metadata.name}-ketch-client"
 
 
 def _with_client(spec: PodSpec, names: Collection[str], job: KubeObject) -> PodSpec:

@@ -73,7 +73,7 @@ async def test_processes_are_told_where_checkpoints_are(world: World, job: Any):
         (volume,) = [each for each in pod.spec.volumes if each.name == "ketch-checkpoints"]
         assert volume.persistent_volume_claim is not None
         assert volume.persistent_volume_claim.claim_name == "job-checkpoints"
-    client = await world.get(ConfigMap, "job-training")
+    client = await world.get(ConfigMap, "job-ketch-client")
     assert client is not None
     assert set(client.data) == {"ketch_training.py", "start.sh"}
 
