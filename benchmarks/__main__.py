@@ -5,7 +5,7 @@
 
 import argparse
 
-from benchmarks import api, growth, many_runs, pipelines, pods, shapes, startup, tasks
+from benchmarks import api, controllers, gangs, growth, many_runs, pipelines, pods, shapes, startup, tasks, training
 from benchmarks.sizes import set_scale
 
 BENCHMARKS = {
@@ -19,6 +19,9 @@ BENCHMARKS = {
     "runs": many_runs.at_once,
     "list": many_runs.listed,
     "growth": growth.main,
+    "training": training.main,
+    "gangs": gangs.main,
+    "controllers": controllers.main,
 }
 
 
