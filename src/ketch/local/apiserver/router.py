@@ -17,6 +17,7 @@ from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.discovery import VERSION, Discovery
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
 from ketch.local.apiserver.openapi import V2_ASKED, V2_TYPE, OpenAPI
+from ketch.local.apiserver.patching import PatchHandlers
 from ketch.local.apiserver.podstreams import CONNECTED
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
@@ -43,6 +44,7 @@ class Handlers:
 
     reads: ReadHandlers
     writes: WriteHandlers
+    patches: PatchHandlers
     deletes: DeleteHandlers
     subresources: SubresourceHandlers
     reviews: Reviews
@@ -161,7 +163,7 @@ class Router:
                 return await handlers.writes.update(call, target, resource)
             case "patch":
                 self._may_create(call, target, resource)
-                return await handlers.writes.patch(call, target, resource)
+                return await handlers.patches.patch(call, target, resource)
             case "delete":
                 return await handlers.deletes.delete(call, target, resource)
             case _:

@@ -31,6 +31,7 @@ from ketch.local.apiserver.http.front import Front
 from ketch.local.apiserver.inprocess import LocalTransport
 from ketch.local.apiserver.metrics import Metrics
 from ketch.local.apiserver.openapi import OpenAPI
+from ketch.local.apiserver.patching import PatchHandlers
 from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.resources import Registry, stored_api_version
@@ -127,6 +128,7 @@ class APIServer:
         handlers = Handlers(
             reads=reads,
             writes=writes,
+            patches=PatchHandlers(store, writes, context),
             deletes=deletes,
             subresources=SubresourceHandlers(store, registry, reads, writes, deletes, tokens),
             reviews=Reviews(authorizer, tokens),

@@ -19,15 +19,14 @@ from ketch.kube.errors import (
     NotFound,
     StatusDetails,
     TooLarge,
-    UnsupportedMedia,
 )
-from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from ketch.kube.transport import APPLY_PATCH
 from ketch.local.apiserver import metadata, patches
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ObjectAnswer
 from ketch.local.apiserver.auth.identity import LOOPBACK
-from ketch.local.apiserver.changes import applicable, may_go, same, stamped, take, with_status
+from ketch.local.apiserver.changes import may_go, same, stamped, take, with_status
 from ketch.local.apiserver.conversion import as_served, as_stored
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.reading import not_found, store_key
@@ -45,10 +44,7 @@ ATTEMPTS = 8
 SERVER = "ketch-apiserver"
 """The field manager of what the server itself writes."""
 LARGEST_OBJECT = 3 * 1024 * 1024
-PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-COUNTS_FOR_STATUS = frozenset({"apiVersion", "kind", "metadata", "status"})
-"""What a write of the status looks at; the rest stays as it is."""
 
 
 def invalid(resource: ServedResource, name: str, causes: Sequence[Cause]) -> Invalid:
@@ -98,12 +94,13 @@ class WriteHandlers:
         """Create an object. Raises AlreadyExists, Invalid, Forbidden, NotFound (namespace), BadRequest."""
         obj = call.object_body(resource.kind)
         metadata.check_path(obj, resource, target.namespace, target.name)
-        return await self._create(call, target, resource, obj, lambda made: made)
+        return await self.create_owned(call, target, resource, obj, lambda made: made)
 
-    async def _create(
+    async def create_owned(
         self, call: Call, target: Target, resource: ServedResource, obj: Obj, own: Callable[[Obj], Obj]
     ) -> ObjectAnswer:
-        obj, warnings = self._understood(call, resource, obj)
+        """Create an object; ``own`` gives one that is applied its owners. Raises as ``create``."""
+        obj, warnings = self.understood(call, resource, obj)
         if not self._gate.idle:
             self._check_namespace(resource, target.namespace, str(obj["metadata"].get("name", "")))
             obj = await self._changed_before(call, target, resource, obj)
@@ -130,7 +127,7 @@ class WriteHandlers:
         shown = as_stored(resource, fresh(obj))
         if resource.has_status:
             shown.pop("status", None)
-        with _well_formed(resource, shown):
+        with well_formed(resource, shown):
             resource.schema.default(shown)
         if resource.namespaced:
             shown["metadata"] = {**shown["metadata"], "namespace": target.namespace}
@@ -151,7 +148,7 @@ class WriteHandlers:
         made = as_stored(resource, fresh(obj))
         if resource.has_status:
             made.pop("status", None)
-        with _well_formed(resource, made):
+        with well_formed(resource, made):
             resource.schema.default(made)
             metadata.begin(made, target.namespace if resource.namespaced else "", context.now)
             metadata.advance_generation(resource, made, None)
@@ -163,7 +160,7 @@ class WriteHandlers:
         if self._store.newest(key) is not None:
             raise WriteConflict(self._store.newest(key))
         try:
-            with _well_formed(resource, made):
+            with well_formed(resource, made):
                 strategy.prepare_create(made, context)
                 self._check(resource, strategy, made, None, context)
             if not self._gate.idle:
@@ -189,7 +186,7 @@ class WriteHandlers:
     def _owned(self, call: Call, resource: ServedResource, made: Obj, context: Context) -> Obj:
         """A new object, owned by its creator but for the status, which is the server's."""
         rest = {name: item for name, item in made.items() if name != "status" or not resource.has_status}
-        owned = patches.take_ownership(None, rest, resource.schema, self._manager(call, resource, "", context))
+        owned = patches.take_ownership(None, rest, resource.schema, self.manager(call, resource, "", context))
         return {**made, "metadata": owned["metadata"]}
 
     def _check_namespace(self, resource: ServedResource, namespace: str, name: str) -> None:
@@ -205,112 +202,23 @@ class WriteHandlers:
             details = StatusDetails(name=name, group=resource.group, kind=resource.plural, causes=(cause,))
             raise Forbidden(f'{resource.qualified} "{name}" is forbidden: {why}', details)
 
-    # update and patch -------------------------------------------------------------------------------------------
+    # update -------------------------------------------------------------------------------------------
 
     async def update(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
         """Replace an object, or its status. Raises Conflict, NotFound, Invalid, BadRequest."""
         obj = call.object_body(resource.kind)
         metadata.check_path(obj, resource, target.namespace, target.name)
-        obj, warnings = self._understood(call, resource, obj)
+        obj, warnings = self.understood(call, resource, obj)
         told = obj["metadata"].get("resourceVersion")
 
         def change(newest: Mapping[str, Any]) -> Obj:
             if told and told != newest["metadata"]["resourceVersion"]:
                 raise conflict(resource, target.name, MODIFIED)
-            _check_uid(resource, obj, newest)
+            check_uid(resource, obj, newest)
             return fresh(obj)
 
         record, value = await self.rewrite(call, target, resource, change)
         return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
-
-    async def patch(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
-        """Change an object by a patch; apply also creates. Raises as update, and UnsupportedMedia."""
-        content_type = call.content_type
-        if content_type not in PATCH_TYPES or (content_type == STRATEGIC_MERGE_PATCH and resource.custom):
-            supported = [kind for kind in PATCH_TYPES if not (resource.custom and kind == STRATEGIC_MERGE_PATCH)]
-            shown = ", ".join(supported)
-            raise UnsupportedMedia(
-                f"the body of the request was in an unknown format - accepted media types include: {shown}"
-            )
-        if content_type == APPLY_PATCH:
-            return await self._apply(call, target, resource)
-        if call.query.get("force") is not None:
-            raise BadRequest("force: may only be set for server-side apply")
-        warnings: tuple[str, ...] = ()
-
-        def change(newest: Mapping[str, Any]) -> Obj:
-            nonlocal warnings
-            told = newest["metadata"]["resourceVersion"]
-            if target.subresource == "status" and content_type in (MERGE_PATCH, STRATEGIC_MERGE_PATCH):
-                newest = {name: item for name, item in newest.items() if name in COUNTS_FOR_STATUS}
-            try:
-                patched = fresh(patches.patched(content_type, newest, call.body, resource.schema))
-            except (AttributeError, KeyError, TypeError) as error:
-                raise BadRequest(f"the patch does not fit a {resource.kind}: {error}") from error
-            metadata.check_path(patched, resource, target.namespace, target.name)
-            patched, warnings = self._understood(call, resource, patched)
-            asked = patched["metadata"].get("resourceVersion")
-            if asked and asked != told:
-                raise conflict(resource, target.name, MODIFIED)
-            _check_uid(resource, patched, newest)
-            return patched
-
-        record, value = await self.rewrite(call, target, resource, change)
-        return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
-
-    async def _apply(self, call: Call, target: Target, resource: ServedResource) -> ObjectAnswer:
-        if not call.query.get("fieldManager"):
-            raise BadRequest(
-                "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
-            )
-        body = call.object_body(resource.kind)
-        metadata.check_path(body, resource, target.namespace, target.name)
-        if body["metadata"].get("managedFields"):
-            raise BadRequest("metadata.managedFields must be nil")
-        applied, warnings = self._understood(call, resource, body)
-        applied = applicable(resource, applied, target.subresource)
-        force = call.flag("force")
-
-        def merged(live: Mapping[str, Any] | None) -> Obj:
-            manager = self._manager(call, resource, target.subresource, self._context_for(call))
-            return fresh(patches.apply(live, applied, resource.schema, manager, force=force))
-
-        def change(newest: Mapping[str, Any]) -> Obj:
-            told = applied["metadata"].get("resourceVersion")
-            if told and told != newest["metadata"]["resourceVersion"]:
-                raise conflict(resource, target.name, MODIFIED)
-            _check_uid(resource, applied, newest)
-            with _well_formed(resource, applied):
-                return merged(newest)
-
-        for _ in range(ATTEMPTS):
-            if self._store.newest(store_key(resource, target)) is None:
-                if target.subresource:
-                    raise not_found(resource, target.name)
-                if applied["metadata"].get("uid"):
-                    raise conflict(resource, target.name, MODIFIED)
-                try:
-                    answer = await self._apply_first(call, target, resource, merged)
-                except AlreadyExists:
-                    continue
-                answer.warnings = (*warnings, *call.warnings)
-                return answer
-            record, value = await self.rewrite(call, target, resource, change)
-            return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
-        raise conflict(resource, target.name, MODIFIED)
-
-    async def _apply_first(
-        self, call: Call, target: Target, resource: ServedResource, merged: Callable[[None], Obj]
-    ) -> ObjectAnswer:
-        """Create what is applied to an absent object, owned by the applier."""
-        first = merged(None)
-        managed = first["metadata"]["managedFields"]
-
-        def own(made: Obj) -> Obj:
-            made["metadata"]["managedFields"] = managed
-            return made
-
-        return await self._create(call, target, resource, first, own)
 
     async def rewrite(
         self, call: Call, target: Target, resource: ServedResource, change: Change
@@ -344,18 +252,18 @@ class WriteHandlers:
             if changed is not asked.obj:
                 pruned, _ = resource.schema.prune(fresh(changed))
                 obj = _shaped(resource, target, as_stored(resource, pruned), old)
-        with _well_formed(resource, obj):
+        with well_formed(resource, obj):
             if target.subresource != "status" or resource.custom:
                 resource.schema.default(obj)
             metadata.keep(obj, old)
             strategy.prepare_update(obj, old, context)
         if call.content_type != APPLY_PATCH:
             obj = patches.take_ownership(
-                old, obj, resource.schema, self._manager(call, resource, target.subresource, context)
+                old, obj, resource.schema, self.manager(call, resource, target.subresource, context)
             )
         if same(obj, old):
             return await self._settled(current), old
-        with _well_formed(resource, obj):
+        with well_formed(resource, obj):
             self._check(resource, strategy, obj, old, context)
         if target.subresource != "status":
             metadata.advance_generation(resource, obj, old)
@@ -427,7 +335,7 @@ class WriteHandlers:
 
     # shared -------------------------------------------------------------------------------------------------------
 
-    def _understood(self, call: Call, resource: ServedResource, obj: Obj) -> tuple[Obj, tuple[str, ...]]:
+    def understood(self, call: Call, resource: ServedResource, obj: Obj) -> tuple[Obj, tuple[str, ...]]:
         """Drop unknown fields as the caller's ``fieldValidation`` says. Raises BadRequest for Strict."""
         mode = call.query.get("fieldValidation") or "Warn"
         if mode not in ("Strict", "Warn", "Ignore"):
@@ -453,14 +361,15 @@ class WriteHandlers:
         if found := [*metadata.causes(resource, obj), *found]:
             raise invalid(resource, obj["metadata"].get("name", ""), found)
 
-    def _manager(self, call: Call, resource: ServedResource, subresource: str, context: Context) -> patches.Manager:
+    def manager(self, call: Call, resource: ServedResource, subresource: str, context: Context) -> patches.Manager:
+        """Who writes, for managedFields."""
         operation = "Apply" if call.content_type == APPLY_PATCH else "Update"
         now = format_time(context.now.replace(microsecond=0))
         return patches.Manager(call.manager, operation, resource.api_version, now, subresource)
 
 
 @contextlib.contextmanager
-def _well_formed(resource: ServedResource, obj: Obj) -> Generator[None]:
+def well_formed(resource: ServedResource, obj: Obj) -> Generator[None]:
     """Defaults and rules expect an object of the right shape; where they stumble, the schema says over what.
 
     Asked only then, so that good objects pay nothing. Raises Invalid.
@@ -488,7 +397,7 @@ def too_large(size: int) -> APIError:
     return TooLarge(f"Request entity too large: limit is {LARGEST_OBJECT}, got {size}")
 
 
-def _check_uid(resource: ServedResource, told: Mapping[str, Any], newest: Mapping[str, Any]) -> None:
+def check_uid(resource: ServedResource, told: Mapping[str, Any], newest: Mapping[str, Any]) -> None:
     """Who names a uid means that very object, not another of its name. Raises Conflict."""
     uid, existing = told["metadata"].get("uid"), newest["metadata"]["uid"]
     if uid and uid != existing:
