@@ -51,6 +51,7 @@ def core(platform: Platform) -> Iterator[official.CoreV1Api]:
     with config.new_client_from_config(str(platform.kubeconfig)) as connection:
         yield official.CoreV1Api(connection)
         connection.rest_client.pool_manager.clear()
+        connection.last_response = None
     gc.collect()  # what the client has left open is not to be found in another module's tests
 
 
