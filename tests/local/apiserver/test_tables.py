@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ketch.local.apiserver.tables import pods
+from ketch.local.apiserver.tables import pods, workloads
 from ketch.local.apiserver.tables.columns import duration
 from ketch.local.apiserver.tables.jsonpath import PathError, compiled
 
@@ -137,3 +137,22 @@ def test_paths_that_say_nothing() -> None:
     for path in (".a[", ".a[?(x)]", ".a["):
         with pytest.raises(PathError):
             compiled(path)
+
+
+def an_autoscaler(*current: dict[str, Any]) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": 50}
+    amount = {"type": "AverageValue", "averageValue": "1Gi"}
+    metrics = [
+        {"type": "Resource", "resource": {"name": "cpu", "target": target}},
+        {"type": "ContainerResource", "containerResource": {"name": "memory", "container": "main", "target": amount}},
+    ]
+    return {"spec": {"metrics": metrics}, "status": {"currentMetrics": list(current)}}
+
+
+def test_an_autoscalers_metrics_as_they_are_and_as_they_should_be() -> None:
+    (targets,) = [each for each in workloads.AUTOSCALER if each.name == "Targets"]
+    cpu = {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 38}}}
+    memory = {"name": "memory", "container": "main", "current": {"averageValue": "2Gi"}}
+    assert targets.cell(an_autoscaler(), NOW) == "cpu: <unknown>/50%, main/memory: <unknown>/1Gi"
+    known = an_autoscaler(cpu, {"type": "ContainerResource", "containerResource": memory})
+    assert targets.cell(known, NOW) == "cpu: 38%/50%, main/memory: 2Gi/1Gi"

@@ -265,6 +265,8 @@ def test_an_evicted_pod_ends_at_once_and_has_failed():
     assert play.feed(events.Evicted("too much")) == []  # once
     play.exited(137)
     assert (play.status.phase, play.status.reason, play.status.message) == ("Failed", "Evicted", "too much")
+    disrupted = next(each for each in play.status.conditions if each.type == "DisruptionTarget")
+    assert (disrupted.status, disrupted.reason) == ("True", "TerminationByKubelet")
 
 
 READINESS = {"readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 10, "failureThreshold": 3}}

@@ -171,17 +171,31 @@ CRON_JOB: Columns = (
 )
 
 
-def _metric(metric: Mapping[str, Any]) -> str:
+def _source(metric: Mapping[str, Any]) -> Mapping[str, Any]:
     kind = str(metric.get("type", ""))
-    source: Mapping[str, Any] = at(metric, f"{kind[:1].lower()}{kind[1:]}", default=NOTHING)
+    return at(metric, f"{kind[:1].lower()}{kind[1:]}", default=NOTHING)
+
+
+def _metric(metric: Mapping[str, Any], known: Sequence[Mapping[str, Any]]) -> str:
+    """As it is / as it should be."""
+    source = _source(metric)
+    same = (source.get("name"), source.get("container"))
+    others = (_source(each) for each in known if each.get("type") == metric.get("type"))
+    current = next((each for each in others if (each.get("name"), each.get("container")) == same), NOTHING)
+    now: Mapping[str, Any] = current.get("current") or NOTHING
     target: Mapping[str, Any] = source.get("target") or NOTHING
+    name = "/".join(filter(None, (source.get("container"), source.get("name"))))
     if "averageUtilization" in target:
-        return f"{source.get('name', '')}: {UNKNOWN}/{target['averageUtilization']}%"
-    return f"{UNKNOWN}/{target.get('averageValue') or target.get('value', '')}"
+        share = now.get("averageUtilization")
+        return f"{name}: {UNKNOWN if share is None else f'{share}%'}/{target['averageUtilization']}%"
+    used = now.get("averageValue") or now.get("value") or UNKNOWN
+    shown = f"{used}/{target.get('averageValue') or target.get('value', '')}"
+    return f"{name}: {shown}" if name else shown
 
 
 def _targets(obj: Obj, now: datetime) -> str:  # cells take a time
-    return ", ".join(map(_metric, at(obj, "spec", "metrics", default=NO_ITEMS))) or NONE
+    known = at(obj, "status", "currentMetrics", default=NO_ITEMS)
+    return ", ".join(_metric(each, known) for each in at(obj, "spec", "metrics", default=NO_ITEMS)) or NONE
 
 
 def _reference(obj: Obj, now: datetime) -> str:  # cells take a time

@@ -20,6 +20,9 @@ AFTER_HOOK = timedelta(seconds=2)
 
 KILL_AGAIN = timedelta(seconds=5)
 
+EVICTED = "Evicted"
+"""The reason of a pod that the node could not keep."""
+
 
 class EndReason(NamedTuple):
     """Why a pod ends; ``reason`` is empty unless the node itself makes it fail. ``at_once`` leaves it no time."""

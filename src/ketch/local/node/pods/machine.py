@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from ketch.kube.types.core import Pod, PodStatus
 from ketch.local.node.pods import events, orders
 from ketch.local.node.pods.containers import AdoptedRun, Role, Stage, Termination, TrackedContainer, containers_of
-from ketch.local.node.pods.ending import Ending, EndReason, begin_ending, stop_due, stop_step
+from ketch.local.node.pods.ending import EVICTED, Ending, EndReason, begin_ending, stop_due, stop_step
 from ketch.local.node.pods.events import Event, Hook
 from ketch.local.node.pods.needs import Need, Progress
 from ketch.local.node.pods.orders import Announce, Order
@@ -20,9 +20,6 @@ from ketch.local.node.pods.status import IMAGE_REASON, IMAGE_REASON_SHOWN, TERMI
 IMAGE_BACKOFF, LONGEST_IMAGE_BACKOFF = 10.0, 300.0
 RETRY, LONGEST_RETRY = 0.5, 120.0
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
-
-
-EVICTED = "Evicted"
 
 
 class PodMachine:

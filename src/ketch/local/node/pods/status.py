@@ -16,9 +16,11 @@ from ketch.kube.types.containers import (
 from ketch.kube.types.core import Pod, PodStatus
 from ketch.kube.types.pods import PodCondition, PodIP
 from ketch.local.node.pods.containers import LONGEST_BACKOFF, Role, Stage, Termination, TrackedContainer
-from ketch.local.node.pods.ending import Ending
+from ketch.local.node.pods.ending import EVICTED, Ending
 from ketch.local.node.pods.needs import Need
 
+DISRUPTED = "DisruptionTarget"
+"""The condition of a pod that goes through no fault of its own work: a Job's failure policy may ignore it."""
 PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"
 TERMINAL_PHASES = (SUCCEEDED, FAILED)
 IMAGE_REASON, IMAGE_BACKOFF_REASON = "ErrImagePull", "ImagePullBackOff"
@@ -126,6 +128,8 @@ def _conditions(facts: Facts, ended: str) -> list[PodCondition]:
         READY: _ready(facts, ended),
         CONTAINERS_READY: _containers_ready(facts, ended),
     }
+    if facts.ending is not None and facts.ending.reason.reason == EVICTED:
+        verdicts[DISRUPTED] = _Verdict(True, "TerminationByKubelet", facts.ending.reason.message)
     return [
         PodCondition(
             type=name,
