@@ -10,6 +10,7 @@ from typing import Protocol
 
 from ketch.kube.types.containers import Container, HTTPGetAction, IntOrString, LifecycleHandler, Probe
 from ketch.local.network.client import NetworkClient, NetworkError
+from ketch.local.node.grpchealth import Health, NoAnswer, ask_health
 from ketch.local.sandbox.client import SandboxClient
 from ketch.local.sandbox.container import Container as SandboxContainer
 from ketch.local.sandbox.errors import SandboxError
@@ -60,7 +61,7 @@ class Actions:
             port = port_number(container, probe.tcp_socket.port)
             (await self._connect(probe.tcp_socket.host or pod_ip, port, timeout)).close()
         elif probe.grpc is not None:
-            (await self._connect(pod_ip, probe.grpc.port, timeout)).close()
+            await self._health(pod_ip, probe.grpc.port, probe.grpc.service or "", timeout)
 
     async def hook(self, hook: LifecycleHandler, container: Container, running: SandboxContainer, pod_ip: str) -> None:
         """Raises ActionFailed when the hook fails."""
@@ -88,6 +89,24 @@ class Actions:
             raise ActionFailed(f"dial tcp {host}:{port}: connect: {why}") from error
         except NetworkError as error:
             raise ActionFailed(f"dial tcp {host}:{port}: {error}") from error
+
+    async def _health(self, host: str, port: int, service: str, timeout: float) -> None:
+        """grpc.health.v1 says that it serves. Raises ActionFailed."""
+        authority = f"{host}:{port}"
+        try:
+            async with asyncio.timeout(timeout):
+                reader, writer = await asyncio.open_connection(sock=await self._connect(host, port, timeout))
+                try:
+                    status = await ask_health(reader, writer, authority, service)
+                finally:
+                    writer.close()
+        except TimeoutError:
+            raise ActionFailed(f'timeout: health rpc did not complete within {timeout:g}s for "{authority}"') from None
+        except (NoAnswer, OSError, asyncio.IncompleteReadError) as error:
+            raise ActionFailed(f"error: {error}") from error
+        if status != Health.SERVING:
+            said = Health(status).name if status in tuple(Health) else str(status)
+            raise ActionFailed(f'service unhealthy (responded with "{said}")')
 
     async def _http(self, action: HTTPGetAction, container: Container, pod_ip: str, timeout: float) -> None:
         host, port = action.host or pod_ip, port_number(container, action.port)
