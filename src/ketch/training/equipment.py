@@ -10,6 +10,7 @@ import msgspec
 
 from ketch.kube.meta import KubeObject, ObjectMeta
 from ketch.kube.owners import controlled_by
+from ketch.kube.types.batch import Job
 from ketch.kube.types.containers import Container, VolumeMount
 from ketch.kube.types.core import ConfigMap
 from ketch.kube.types.pods import Pod, PodSpec
@@ -38,6 +39,12 @@ class Equipment:
     def pod(self, job: KubeObject, pod: Pod, container: str) -> Pod:
         """One pod of the job with its equipment in the ``container`` that trains."""
         return msgspec.structs.replace(pod, spec=self._equipped(job, pod.spec, (container,)))
+
+    def batch_job(self, job: KubeObject, launcher: Job, container: str) -> Job:
+        """A batch Job that launches the job's processes, with its equipment in the ``container`` that does."""
+        template = launcher.spec.template
+        template = msgspec.structs.replace(template, spec=self._equipped(job, template.spec, (container,)))
+        return msgspec.structs.replace(launcher, spec=msgspec.structs.replace(launcher.spec, template=template))
 
     def jobset(self, job: KubeObject, jobset: JobSet, container: str) -> JobSet:
         """The job's JobSet with its equipment in every ``container`` that trains, or launches those that do."""

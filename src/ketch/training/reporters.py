@@ -7,8 +7,10 @@ from typing import Any, Final
 from ketch.kube.meta import ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.types.pods import Pod
-from ketch.training.jobs.desired import INDEX_LABEL, TYPE_LABEL
+from ketch.training.jobs.desired import INDEX_LABEL, JOB_LABEL, OPERATOR_LABEL, TYPE_LABEL
 from ketch.training.jobs.framework import JobKind
+from ketch.training.jobs.mpi.ssh import OPERATOR
+from ketch.training.jobs.mpi.types import MPIJob
 from ketch.training.jobsets.desired import NAME_LABEL
 from ketch.training.progress.recorder import Target
 from ketch.training.progress.server import Reporting
@@ -54,7 +56,10 @@ def job_of(kinds: Sequence[JobKind[Any]]) -> Callable[[Pod], Target | None]:
         owner = controller_of(pod)
         if owner is not None and (kind := known.get((owner.api_version, owner.kind))) is not None:
             return Target(kind.kind, ObjectKey(namespace, owner.name))
-        jobset = pod.metadata.labels.get(NAME_LABEL, "")
+        labels = pod.metadata.labels
+        if labels.get(OPERATOR_LABEL) == OPERATOR and JOB_LABEL in labels:  # of a launcher's batch Job
+            return Target(MPIJob, ObjectKey(namespace, labels[JOB_LABEL]))
+        jobset = labels.get(NAME_LABEL, "")
         return Target(TrainJob, ObjectKey(namespace, jobset)) if jobset else None
 
     return found

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.playing import World, a_world
 from tests.training.jobs.builders import a_job
+from tests.training.jobs.mpijobs import an_mpijob, post
 
 from ketch.kube.codec import decode
 from ketch.kube.errors import Invalid
@@ -17,7 +18,9 @@ from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import ClaimSpec, ConfigMap, PersistentVolumeClaim
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads.jobs import reconciler as jobs
+from ketch.training.jobs.kinds import KINDS
 from ketch.training.jobs.types import JAXJob
+from ketch.training.reporters import job_of
 from ketch.training.setup import admissions, setup
 from ketch.training.trainjobs.types import TrainJob
 
@@ -114,6 +117,22 @@ async def test_anothers_claim_is_left_alone_and_told_of(world: World, job: Any):
     reasons = ("ErrResourceExists", "TrainJobResourcesCreationFailed")
     told = [message for reason in reasons for message in await world.events(reason)]
     assert any("job-checkpoints" in message for message in told)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2beta1"])
+async def test_launchers_and_workers_of_mpi_share_them(world: World, version: str):
+    job = an_mpijob(version)
+    job["metadata"]["annotations"] = {VOLUME: "auto"}
+    await post(world, job)
+    pods = await world.all(Pod)
+    assert len(pods) == 3
+    of_job = job_of(KINDS)
+    for pod in pods:
+        mounted = {each.name for each in pod.spec.containers[0].volume_mounts}
+        assert {"ketch-checkpoints", "ketch-training"} <= mounted
+        target = of_job(pod)
+        assert target is not None
+        assert (target.kind.resource.kind, target.key.name) == ("MPIJob", "job")
 
 
 async def test_a_job_that_is_resized_begins_again_as_a_whole(world: World):

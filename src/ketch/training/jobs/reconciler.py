@@ -77,7 +77,7 @@ class JobReconciler:
             await self._group(job, decision.group)
         await together([self._create(job, each, "Service") for each in decision.create_services])
         await together([self._create(job, self._equipped(job, each), "Pod") for each in decision.create_pods])
-        await together([self._create(job, each, "Job") for each in decision.create_jobs])
+        await together([self._create(job, self._equipped_job(job, each), "Job") for each in decision.create_jobs])
         await together([self._set_suspended(each, suspended) for each, suspended in decision.set_suspended])
         await together([self._remove(job, each, "Pod") for each in decision.delete_pods])
         await together([self._remove(job, each, "Service") for each in decision.delete_services])
@@ -92,6 +92,10 @@ class JobReconciler:
     def _equipped(self, job: TrainingJob, pod: Pod) -> Pod:
         main = self._kind.main(PodTemplateSpec(spec=pod.spec))
         return pod if main is None else self._equipment.pod(job, pod, main.name)
+
+    def _equipped_job(self, job: TrainingJob, launcher: Job) -> Job:
+        main = self._kind.main(launcher.spec.template)
+        return launcher if main is None else self._equipment.batch_job(job, launcher, main.name)
 
     async def _create(self, job: TrainingJob, wanted: Pod | Service | Job, word: str) -> None:
         name = wanted.metadata.name
