@@ -71,7 +71,6 @@ async def _serve_isolated(cluster: Cluster, data_directory: Path) -> None:
     # Pods that live on keep their network, and the next daemon finds it.
     if not _inhabited(network.namespaces()):
         cluster.holder.end()
-        network.forget()
         path.unlink(missing_ok=True)
 
 

@@ -1,7 +1,6 @@
 """The isolated network: each pod in its own namespace, joined by the cluster's."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -35,7 +34,7 @@ from ketch.local.network.services import KernelServices
 from ketch.local.network.userspace import UserspaceServices
 from ketch.local.network.wire import NetworkInfo, PolicyEntry, ServiceEntry
 
-API_SOCKET_NAME, TABLES_NAME = "api.sock", "network-tables.json"
+API_SOCKET_NAME, TABLES = "api.sock", "tables"
 _BACKLOG = 512
 _LOG = logging.getLogger(__name__)
 
@@ -102,6 +101,7 @@ class IsolatedNetwork:
         self._policies: Netlink | None = None
         self._userspace = UserspaceServices(cluster.thread)
         self._tables = Tables()
+        self._kept: int | None = None
         self._setting = asyncio.Lock()
 
     async def start(self) -> None:
@@ -189,10 +189,6 @@ class IsolatedNetwork:
             self._api.close()
         self._cluster.thread.close()
 
-    def forget(self) -> None:
-        """Remove what is kept for a successor."""
-        (self._run / TABLES_NAME).unlink(missing_ok=True)
-
     async def _program(self, entries: tuple[ServiceEntry, ...]) -> None:
         kernel = self._kernel
         if kernel is not None:
@@ -209,8 +205,11 @@ class IsolatedNetwork:
         """Take over the tables. Where they were lost, the kernel's stays as it is until the next is set."""
         told = False
         if self._cluster.held:
-            with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
-                self._tables = msgspec.json.decode((self._run / TABLES_NAME).read_bytes(), type=Tables)
+            kept = self._cluster.held.get(TABLES)
+            if kept is not None and kept.descriptor is not None:
+                self._kept = kept.descriptor
+                text = os.pread(self._kept, os.fstat(self._kept).st_size, 0)
+                self._tables = msgspec.json.decode(text, type=Tables)
                 told = True
             self._names.set_names(self._tables.names)
         try:
@@ -226,9 +225,14 @@ class IsolatedNetwork:
         return self._policies
 
     def _save(self) -> None:
-        temporary = self._run / f"{TABLES_NAME}.{os.getpid()}.tmp"
-        temporary.write_bytes(msgspec.json.encode(self._tables))
-        temporary.replace(self._run / TABLES_NAME)
+        """Leave the tables to a successor: in memory, with the holder, for they change with every pod."""
+        descriptor = os.memfd_create(TABLES)
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(msgspec.json.encode(self._tables))
+        before, self._kept = self._kept, descriptor
+        self._cluster.holder.put(TABLES, "", descriptor)
+        if before is not None:
+            os.close(before)
 
     async def _reach_api(self) -> Streams:
         return await asyncio.open_unix_connection(self._run / API_SOCKET_NAME)
