@@ -20,7 +20,7 @@ class PodGroupSpec(KubeStruct, frozen=True, kw_only=True):
     how long room may be kept from others for a group that has waited.
     """
 
-    min_member: Annotated[int, Meta(ge=1)] = 1
+    min_member: Annotated[int, Meta(ge=1)] | None = None
     min_resources: Mapping[str, int | str] = field(default_factory=dict[str, int | str])
     schedule_timeout_seconds: Annotated[int, Meta(ge=0)] | None = None
 
