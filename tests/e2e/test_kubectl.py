@@ -230,25 +230,7 @@ def test_logs_of_several_containers_and_of_earlier_runs(platform: Platform, name
     assert logs("flaky", "--previous") == "attempt\n"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        pytest.param(("exec", "idle", "--", "ls"), id="exec"),
-        pytest.param(("attach", "idle"), id="attach"),
-        pytest.param(("port-forward", "idle", "0:8080"), id="port-forward"),
-        pytest.param(("cp", "/etc/hostname", "idle:/tmp/x"), id="cp"),
-    ],
-)
-def test_what_is_not_served_says_so_at_once(platform: Platform, arguments: tuple[str, ...]):
-    platform.apply(pod("idle", SLEEP))
-    platform.kubectl("wait", "pod/idle", "--for=condition=Ready", "--timeout=60s")
-    result = platform.kubectl_result(*arguments)
-    assert result.returncode == 1
-    assert "not served by this version of Ketch" in result.stderr
-
-
-def test_clients_that_ask_for_more_than_there_is_are_told(platform: Platform):
-    assert "Metrics API not available" in platform.kubectl_result("top", "pods").stderr
+def test_what_clients_ask_before_they_begin(platform: Platform):
     assert platform.kubectl("auth", "can-i", "*", "*").strip() == "yes"
     assert "Server Version: v1.37" in platform.kubectl("version")
     assert "Periodic probe of container liveness" in platform.kubectl("explain", "pod.spec.containers.livenessProbe")
