@@ -159,7 +159,6 @@ def test_a_job_is_described_with_each_rank():
         "Failed",
         usage=[{"pod": "p", "cpu": "990m", "memory": "1Gi"}],
         ranks=[
-            {"rank": 1, "step": 4, "worldSize": 2},
             {
                 "rank": 0,
                 "step": 5,
@@ -168,6 +167,7 @@ def test_a_job_is_described_with_each_rank():
                 "gpuMemory": "2Gi",
                 "checkpoint": "step-5",
             },
+            {"rank": 1, "step": 4, "worldSize": 2},
         ],
     )
     lines = [line.split() for line in described(job, [member], NOW)]

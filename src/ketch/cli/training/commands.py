@@ -94,7 +94,7 @@ def described(job: Job, members: Sequence[Member], now: datetime) -> Sequence[st
             for each in members
         ]
         lines += ["", *table(("NODE", "POD", "STATE", "RESTARTS", "CPU", "MEMORY", ""), cells)]
-    ranks = sorted(job.status.get("ranks", ()), key=lambda each: int(each["rank"]))
+    ranks: Sequence[Mapping[str, Any]] = job.status.get("ranks", ())
     if ranks:
         headings = ("RANK", "STEP", "DONE", "STEPS/S", "SAMPLES/S", "CPU", "MEMORY", "GPU", "CHECKPOINT")
         lines += ["", *table(headings, [_rank(each) for each in ranks])]

@@ -6,7 +6,6 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from ketch.kube.codec import KubeStruct
-from ketch.kube.definitions import ListMap
 from ketch.kube.quantities import Quantity
 
 MOST_METRICS: Final = 256
@@ -61,11 +60,11 @@ class PodUsage(KubeStruct, frozen=True, kw_only=True):
 
 
 class Progress(KubeStruct, frozen=True, kw_only=True):
-    """The part of a job's status that this package writes."""
+    """The part of a job's status that this package writes, its lists in order and as a whole."""
 
     trainer_status: TrainerStatus | None = None
-    ranks: Annotated[tuple[RankStatus, ...], ListMap("rank")] = ()
-    usage: Annotated[tuple[PodUsage, ...], ListMap("pod")] = ()
+    ranks: tuple[RankStatus, ...] = ()
+    usage: tuple[PodUsage, ...] = ()
 
 
 class Report(KubeStruct, frozen=True, kw_only=True):
