@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ketch.local.network.outbound.environment import pod_environment
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import Actions
 from ketch.local.node.adoption import Adopted, adopt, containers_below
+from ketch.local.node.cpulimits import CPULimits, group_name
 from ketch.local.node.disks import Disks
 from ketch.local.node.evicting import StorageWatch
 from ketch.local.node.gpus import Gpus, devices_of, shares_of
@@ -86,6 +87,7 @@ class Agent:
             folders=self._folders,
             host_ip=host_ip,
             warming=self._warming,
+            cpu=CPULimits(data_dir),
             gpus=gpus,
             given={
                 **certificate_settings({**system_trust(), **os.environ}),
@@ -109,6 +111,7 @@ class Agent:
     async def start(self) -> None:
         """Register, adopt what an earlier agent left, and begin to look after pods."""
         self._running.append(asyncio.create_task(self._manager.run()))
+        self._tools.cpu.prepare()
         await self._server.start()
         await registered(self._registration, self._clock)
         await self._manager.ready()
@@ -184,10 +187,15 @@ class Agent:
 
     def _running_container(self, worker: PodWorker, tracked: TrackedContainer) -> Running:
         run = (self._folders, worker.machine.uid, tracked.name, tracked.attempt)
+
+        def confine(pids: Iterable[int]) -> None:
+            self._tools.cpu.join(group_name(*run[1:]), pids)
+
         return Running(
             container_directory(*run),
             log_path(*run),
             lambda: worker.running(tracked.name, run[-1]),
+            confine if "cpu" in tracked.spec.resources.limits else None,
             stdin=tracked.spec.stdin,
             tty=tracked.spec.tty,
         )

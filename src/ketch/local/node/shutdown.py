@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ketch.local.node.adoption import containers_below
+from ketch.local.node.cpulimits import CPULimits
 from ketch.local.node.volumes.places import Folders, remove_objects
 from ketch.local.sandbox.container import Container
 
@@ -56,3 +57,4 @@ def end_all_containers(data_dir: Path, grace_seconds: float = GRACE_SECONDS) -> 
     folders = Folders(data_dir)
     for uid in folders.pods():
         remove_objects(folders, uid)
+    CPULimits(data_dir).sweep()

@@ -116,10 +116,10 @@ def between(first: Look, last: Look) -> Usage:
 
 def look(processes: Mapping[ContainerName, int]) -> tuple[Measured, Mapping[ContainerName, Measured]]:
     """The machine and the containers as they are now."""
-    spaces = {space: name for name, pid in processes.items() if (space := _pid_namespace(pid)) is not None}
+    spaces = {space: name for name, pid in processes.items() if (space := pid_namespace(pid)) is not None}
     members: dict[int, list[int]] = defaultdict(list)
     for entry in os.listdir("/proc"):  # noqa: PTH208  # hundreds of names, of which nothing but the name is wanted
-        if entry.isdigit() and (space := _pid_namespace(int(entry))) in spaces:
+        if entry.isdigit() and (space := pid_namespace(int(entry))) in spaces:
             members[space].append(int(entry))
     memory = psutil.virtual_memory()
     machine = Measured(_busy_seconds(), memory.total - memory.available)
@@ -137,7 +137,7 @@ def _measured(pids: Iterable[int]) -> Measured:
     return Measured(sum(map(_seconds, found)), sum(map(proportional, found)))
 
 
-def _pid_namespace(pid: int) -> int | None:
+def pid_namespace(pid: int) -> int | None:
     """Which PID namespace the process is in; None when it is gone, or somebody else's."""
     try:
         return os.stat(f"/proc/{pid}/ns/pid").st_ino  # noqa: PTH116  # one call for each process of the machine

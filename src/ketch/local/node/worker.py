@@ -23,6 +23,7 @@ from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import ActionFailed, Actions
 from ketch.local.node.adoption import Adopted
+from ketch.local.node.cpulimits import CPULimits, group_name
 from ketch.local.node.environment import CONFIG_ERROR, ConfigError
 from ketch.local.node.gpus import Gpus
 from ketch.local.node.lastwords import termination_message
@@ -82,6 +83,7 @@ class Tools:
     folders: Folders
     host_ip: str
     warming: Warming
+    cpu: CPULimits
     gpus: Gpus
     given: Mapping[str, str]
     """Variables that every container has."""
@@ -289,6 +291,9 @@ class PodWorker:
             self.tell(events.StartFailed(name, attempt, CREATE_ERROR, str(error)))
         else:
             self._containers[name, attempt] = container
+            if spec.cpu_millis is not None:
+                limited = group_name(self.machine.uid, name, attempt)
+                await asyncio.to_thread(self._tools.cpu.limit, limited, container.started.pid, spec.cpu_millis)
             self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
             await self._watch(name, attempt, container)
 
@@ -315,6 +320,8 @@ class PodWorker:
     async def _watch(self, name: str, attempt: int, container: Container) -> None:
         """Wait for the end of a run and tell of it."""
         end = await container.wait()
+        if "cpu" in self.machine.container(name).spec.resources.limits:
+            self._tools.cpu.release(group_name(self.machine.uid, name, attempt))
         folders, uid = self._tools.folders, self.machine.uid
         spec = self.machine.container(name).spec
         written, output = termination_path(folders, uid, name, attempt), log_path(folders, uid, name, attempt)

@@ -6,7 +6,7 @@ in their log, line by line. A client that goes takes nothing along.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Running:
     directory: Path
     log: Path
     running: Callable[[], bool]
+    confine: Callable[[Iterable[int]], None] | None
+    """Puts processes that were begun in it under its limits; None when it has none."""
     stdin: bool
     tty: bool
 

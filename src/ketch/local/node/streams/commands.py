@@ -13,11 +13,13 @@ from pathlib import Path
 from aiohttp import web
 
 from ketch.kube.clock import Clock
+from ketch.local.node.streams.attachment import Running
 from ketch.local.node.streams.channels import STDERR, STDIN, STDOUT, Channels
 from ketch.local.node.streams.conversations import GRACE, Streams, converse, drain
 from ketch.local.node.streams.descriptors import Sink, Source
 from ketch.local.node.streams.hangup import hung_up
 from ketch.local.node.streams.options import StreamOptions
+from ketch.local.processes import session_members
 from ketch.local.sandbox.attached import AttachedCommand
 from ketch.local.sandbox.errors import SandboxError, SandboxUnavailable, StartError
 
@@ -34,10 +36,10 @@ class Commands:
         self._clock = clock
         self._grace = grace
 
-    async def run(self, request: web.Request, channels: Channels, container: Path, options: StreamOptions) -> None:
-        """Run a command in the container with that directory, for the client of ``request``."""
+    async def run(self, request: web.Request, channels: Channels, container: Running, options: StreamOptions) -> None:
+        """Run a command in the container, for the client of ``request``."""
         try:
-            command, streams = await self._begin(container, options)
+            command, streams = await self._begin(container.directory, options)
         except StartError as error:
             text = f"{error}\r\n" if options.tty else f"{error}\n"
             await channels.send(STDERR if options.stderr else STDOUT, text.encode())
@@ -47,6 +49,8 @@ class Commands:
             await channels.tell_failure(f"error executing command in container: {error}")
             return
         try:
+            if (confine := container.confine) is not None:
+                await asyncio.to_thread(lambda: confine(session_members(command.pid)))
             await self._attend(request, channels, command, streams)
         finally:
             streams.close()

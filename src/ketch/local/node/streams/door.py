@@ -43,7 +43,7 @@ class StreamDoor:
             raise BadRequest("you must specify at least one command for the container")
         found = self._pods.find_running(names["namespace"], names["pod"], names["container"])
         channels = await accept(request)
-        await self._commands.run(request, channels, found.directory, options)
+        await self._commands.run(request, channels, found, options)
         return channels.response
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
