@@ -97,10 +97,12 @@ async def test_it_follows_the_use_up_and_later_down(world, use):
     await look(world)
     assert await size(world) == 6
     assert (await condition(world, "AbleToScale")).reason == "ScaleDownStabilized"
-    await world.pass_time(320)
+    for _ in range(6):
+        await world.pass_time(60)
     await world.play_all()
     assert await size(world) == 2
-    await world.pass_time(320)
+    for _ in range(6):
+        await world.pass_time(60)
     limited = await condition(world, "ScalingLimited")
     assert (limited.status, limited.reason) == ("True", "TooFewReplicas")
 
