@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
-from ketch.local.apiserver.patterns import compiled
+from ketch.local.apiserver.patterns import PatternError, compiled
 
 Definitions = Callable[[str], "Node"]
 REFERENCE_PREFIX = "#/$defs/"
@@ -82,9 +82,12 @@ class Node:
 
     @cached_property
     def pattern(self) -> Any:
-        """The compiled ``pattern``, None without one."""
+        """The compiled ``pattern``; None without one, and for one that an older database holds and that cannot be read."""
         text = self.schema.get("pattern")
-        return compiled(text) if text else None
+        try:
+            return compiled(text) if text else None
+        except PatternError:
+            return None
 
     def branches(self, name: str) -> "list[Node]":
         """The nodes of ``allOf``, ``anyOf`` or ``oneOf``."""
