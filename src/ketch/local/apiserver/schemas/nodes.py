@@ -82,7 +82,7 @@ class Node:
 
     @cached_property
     def pattern(self) -> Any:
-        """The compiled ``pattern``; None without one, and for one that an older database holds and that cannot be read."""
+        """The compiled ``pattern``; None without one, and for one of an older database that cannot be read."""
         text = self.schema.get("pattern")
         try:
             return compiled(text) if text else None
