@@ -298,6 +298,8 @@ class RunReconciler:
                     log.info("run %s (%s): %s %s", active.run.id, active.run.name, entry.state, entry.error)
                     self._ended(active.run)
                     return True
+            if active.state == CANCELING:
+                return False  # nothing more is begun: the next pass ends all of it
             entries.clear()
             pending.extend(await self._launch(active, launches.values()))
             active.prepared.clear()

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from kfp import dsl
 
+from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.errors import Unavailable
 from ketch.kube.meta import ObjectKey
 from ketch.kube.types.core import Pod
-from ketch.pipelines.records.states import FAILED, SUCCEEDED
+from ketch.pipelines.records.states import CANCELING, FAILED, SUCCEEDED, advance_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 NAMESPACE = "kubeflow"
@@ -165,6 +166,42 @@ async def test_pods_go_with_their_run(stage: Stage) -> None:
 @dsl.pipeline(name="chain")
 def chain() -> int:
     return double(number=double(number=double(number=1).output).output).output
+
+
+async def ends_with_the_step(stage: Stage, run_id: str) -> None:
+    """The run's one running step ends well; nobody tells the engine of anything else."""
+    (pod,) = await stage.pods(run_id)
+    code, output = await stage.player.run(pod)
+    assert code == 0, output
+    await stage.player.report(pod, container_status("Succeeded", {"terminated": {"exitCode": 0}, "running": None}))
+
+
+async def test_the_user_s_word_is_seen_together_with_a_step_s_end(stage: Stage) -> None:
+    stage.player.behaviour = lambda pod: container_status("Running", {"running": {}})
+    run_id = await stage.submit(chain)
+    await stage.until_state(run_id, "root/double", "RUNNING")
+    async with stage.store.change_existing(run_id) as run:
+        advance_run(run, CANCELING, SYSTEM_CLOCK.now())
+    await ends_with_the_step(stage, run_id)
+    run = await stage.ended(run_id)
+    assert (run.state, run.error["message"]) == (FAILED, "the run was terminated")
+    states = {task.name: task.state for task in (await stage.tasks(run_id)).values() if task.kind == "container"}
+    assert states == {"double": "SUCCEEDED", "double-2": "CANCELED"}
+    assert len(await stage.pods(run_id)) == 1  # no other was made
+
+
+async def test_a_run_that_is_gone_when_its_step_ends_leaves_nothing(stage: Stage) -> None:
+    stage.player.behaviour = lambda pod: container_status("Running", {"running": {}})
+    run_id = await stage.submit(chain)
+    await stage.until_state(run_id, "root/double", "RUNNING")
+    await stage.store.delete(run_id)
+    await ends_with_the_step(stage, run_id)
+
+    async def gone() -> bool:
+        return not await stage.pods(run_id)
+
+    await stage.until(gone)
+    assert await stage.tasks(run_id) == {}
 
 
 async def test_a_new_control_plane_takes_a_run_up_where_it_was(open_stage: Callable[..., Any]) -> None:
