@@ -1,5 +1,6 @@
 """Roles and their bindings: who may write which."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,23 @@ EVERYTHING = (
 """What who aggregates roles may come to grant."""
 
 
-class _Guarded(Strategy):
+class _Guarded(Strategy, ABC):
     """Writes that give rights are for those who hold them."""
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
+
+    def prepare_create(self, obj: Obj, context: Context) -> None:
+        """Nobody gives what they do not hold."""
+        self._guard(obj, NOTHING, context)
+
+    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """As for a new object, where what it gives changes."""
+        self._guard(obj, old, context)
+
+    @abstractmethod
+    def _guard(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """Look at what the write gives beyond ``old``. Raises Forbidden, NotFound."""
 
     def _check(self, obj: Obj, rules: Sequence[Mapping[str, Any]], context: Context, namespace: str) -> None:
         """Raises Forbidden where the user does not hold what ``rules`` grant."""
@@ -39,14 +52,6 @@ class _Guarded(Strategy):
 
 class RoleStrategy(_Guarded):
     """Roles and ClusterRoles."""
-
-    def prepare_create(self, obj: Obj, context: Context) -> None:
-        """Nobody grants more than they hold, unless they may escalate."""
-        self._guard(obj, NOTHING, context)
-
-    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
-        """As for a new role, where what it grants changes."""
-        self._guard(obj, old, context)
 
     def _guard(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         user, namespace = context.user, obj["metadata"].get("namespace", "")
@@ -87,14 +92,6 @@ class RoleStrategy(_Guarded):
 
 class RoleReferenceStrategy(_Guarded):
     """RoleBindings point at one role for good."""
-
-    def prepare_create(self, obj: Obj, context: Context) -> None:
-        """Nobody hands on more than they hold, unless they may bind that role."""
-        self._guard(obj, NOTHING, context)
-
-    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
-        """As for a new binding, where who holds it changes."""
-        self._guard(obj, old, context)
 
     def _guard(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         user, namespace = context.user, obj["metadata"].get("namespace", "")
