@@ -169,6 +169,24 @@ async def test_a_claim_that_waits_for_its_pod_is_bound_then_the_pod_is(tmp_path)
         assert claim.status.phase == "Bound"
 
 
+async def test_a_claim_for_one_pod_has_no_second_one(tmp_path):
+    async with a_world(tmp_path, scheduler.setup, claims.setup, volumes.setup) as world:
+        await world.node()
+        spec = ClaimSpec(
+            access_modes=("ReadWriteOncePod",),
+            resources=ResourceRequirements(requests={"storage": "1Gi"}),
+            storage_class_name="standard",
+        )
+        meta = ObjectMeta(name="data", namespace=NAMESPACE)
+        await world.client.create(PersistentVolumeClaim(metadata=meta, spec=spec))
+        await world.client.create(mounting("a"))
+        await placed(world, "a")
+        await world.client.create(mounting("b"))
+        await refused(world, "b", "with the same name and ReadWriteOncePod access mode")
+        await world.play(await world.get(Pod, "a"), "Succeeded")
+        await placed(world, "b")
+
+
 async def test_an_unbound_immediate_claim_is_told(world):
     await world.node()
     spec = ClaimSpec(

@@ -13,15 +13,22 @@ SELECTED_NODE = "volume.kubernetes.io/selected-node"
 """The claim's annotation by which the scheduler tells the provisioner where the pod will run."""
 WAIT_FOR_CONSUMER = "WaitForFirstConsumer"
 BOUND, LOST = "Bound", "Lost"
+ONE_POD = "ReadWriteOncePod"
+"""An access mode: no second pod may mount the claim, wherever it is."""
+MOUNTED_MESSAGE = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 UNBOUND_MESSAGE = "pod has unbound immediate PersistentVolumeClaims"
 
 
 class Found(NamedTuple):
-    """What claims mean for a pod: node affinities of bound volumes, claims to be provided once its node is known."""
+    """What claims mean for a pod: node affinities of bound volumes, claims to be provided once its node is known.
+
+    ``in_use`` says that the problem is another pod, which may go.
+    """
 
     volumes: tuple[tuple[NodeTerm, ...], ...] = ()
     to_provide: tuple[PersistentVolumeClaim, ...] = ()
     problem: str = ""
+    in_use: bool = False
 
 
 class Storage(Protocol):
@@ -39,6 +46,10 @@ class Storage(Protocol):
         """A class by name."""
         ...
 
+    def is_mounted(self, key: ObjectKey) -> bool:
+        """Whether a pod with a node mounts the claim."""
+        ...
+
 
 def look(needs: Needs, storage: Storage) -> Found:
     """Look up the pod's claims. ``problem`` says in kubectl's words what must be mended first."""
@@ -49,6 +60,8 @@ def look(needs: Needs, storage: Storage) -> Found:
         if problem := _problem(name, claim):
             return Found(problem=problem)
         assert claim
+        if ONE_POD in claim.spec.access_modes and storage.is_mounted(claim.key):
+            return Found(problem=MOUNTED_MESSAGE, in_use=True)
         if claim.status.phase == BOUND:
             volume = storage.volume(claim.spec.volume_name)
             if volume is None:

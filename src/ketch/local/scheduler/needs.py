@@ -1,7 +1,7 @@
 """What a pod needs of a node, read off its spec once: hashable, and equal for pods that fit the same nodes."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -160,6 +160,11 @@ def _ports(containers: Iterable[Container], *, host: bool) -> tuple[Port, ...]:
         for port, number in zip(ports, numbers, strict=True)
         if number
     )
+
+
+def claims_of(pod: Pod) -> Iterator[str]:
+    """The claims that the pod mounts, as text."""
+    return (f"{pod.metadata.namespace}/{name}" for name in _claims(pod))
 
 
 def _claims(pod: Pod) -> tuple[str, ...]:

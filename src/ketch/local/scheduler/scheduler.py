@@ -23,7 +23,7 @@ from ketch.local.scheduler.claims import SELECTED_NODE, Found, look, untold
 from ketch.local.scheduler.decisions import Unplaced, decide
 from ketch.local.scheduler.filters import Change
 from ketch.local.scheduler.gangs import Attempt, Gang, Gangs, attempt, group_of
-from ketch.local.scheduler.needs import needs_of
+from ketch.local.scheduler.needs import claims_of, needs_of
 from ketch.local.scheduler.occupants import occupant
 from ketch.local.scheduler.queue import Popped, Queue, Waiting
 from ketch.local.scheduler.reading import NAME, facts_of, holds_room, is_ours, newcomer
@@ -35,6 +35,7 @@ from ketch.local.scheduler.verdicts import GATED, RETRY_SECONDS, UNSCHEDULABLE, 
 GATED_MESSAGE = "Scheduling is blocked due to non-empty scheduling gates"
 WRITES = 32
 """Bindings and verdicts that are written at once."""
+BY_CLAIM = "scheduler.claims"
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,6 +70,7 @@ class Scheduler:
         self._verdicts = Verdicts(manager, self._events, self._writes, self._tasks)
         self._rooms = Rooms(self._state, self._gangs, self._verdicts, self._budgets)
         self._gated: dict[str, Pod] = {}
+        self._pods.add_index(BY_CLAIM, claims_of)
         self._pods.add_handler(self._pod_changed)
         self._nodes.add_handler(self._node_changed)
         self._namespaces.add_handler(self._namespace_changed)
@@ -214,6 +216,11 @@ class Scheduler:
         """A class by name."""
         return self._classes.get(ObjectKey("", name))
 
+    def is_mounted(self, key: ObjectKey) -> bool:
+        """Whether a pod with a node mounts the claim."""
+        users = self._pods.by_index(BY_CLAIM, str(key))
+        return any(self._state.node_of(pod.metadata.uid) for pod in users)
+
     def _decide(self, popped: Popped) -> None:
         """Place, refuse, or let the pod wait for its volumes. Nothing here awaits: no news can come in between."""
         pod = popped.pod
@@ -272,7 +279,8 @@ class Scheduler:
         if found.problem:
             count = sum(1 for _ in state.nodes())
             message = f"0/{count} nodes are available: {found.problem}."
-            return Unplaced(message, Change.CLAIMS, shared=True), found
+            cure = Change.CLAIMS | Change.ROOM if found.in_use else Change.CLAIMS
+            return Unplaced(message, cure, shared=True), found
         decision = decide(pod.needs, state, found.volumes)
         if isinstance(decision, Unplaced) and pod.needs.claims:
             decision = decision._replace(cure=decision.cure | Change.CLAIMS)
