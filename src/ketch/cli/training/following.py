@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -200,10 +199,9 @@ def exit_code(job: Job, members: Sequence[Member]) -> int:
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """What comes in pieces, by line."""
     rest = b""
-    with suppress(asyncio.IncompleteReadError):
-        async for chunk in chunks:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield line
+    async for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
     if rest:
         yield rest

@@ -170,13 +170,15 @@ def report(step: int, total: int | None = None, samples: float | None = None, **
     ``total`` is the number of steps, ``samples`` how many one step of this process takes; ``metrics`` are figures such
     as loss=0.1. Each rank may tell of itself; the job's own figures are those of rank 0.
     """
-    _REPORTER.tell(_Word(step, total, samples, {name: _text(value) for name, value in metrics.items()}))
+    # A tensor is read when it is sent, not now: that would wait for its device.
+    kept = {name: value.detach() if hasattr(value, "detach") else value for name, value in metrics.items()}
+    _REPORTER.tell(_Word(step, total, samples, kept))
 
 
 class _Word:
     """What a process said last."""
 
-    def __init__(self, step: int, total: int | None, samples: float | None, metrics: dict[str, str]) -> None:
+    def __init__(self, step: int, total: int | None, samples: float | None, metrics: dict[str, Any]) -> None:
         self.step, self.total, self.samples, self.metrics = max(0, int(step)), total, samples, metrics
 
 
@@ -253,7 +255,7 @@ class _Reporter:
             if word.samples:
                 rank["samplesPerSecond"] = f"{speed * word.samples:.4g}"
         pairs = list(word.metrics.items())[:MOST_METRICS]
-        status["metrics"] = [{"name": name[:LONGEST_TEXT], "value": value} for name, value in pairs]
+        status["metrics"] = [{"name": name[:LONGEST_TEXT], "value": _text(value)} for name, value in pairs]
         if self._checkpoint:
             rank["checkpoint"] = self._checkpoint
         return {"trainerStatus": status, "rank": {**rank, **self._meter.read()}}
