@@ -408,6 +408,15 @@ async def test_a_gang_is_launcher_and_workers(tmp_path: Path):
         assert {each.metadata.labels[POD_GROUP_LABEL] for each in await world.all(Pod)} == {"job"}
 
 
+async def test_a_gang_is_without_a_launcher_that_waits_for_it(tmp_path: Path):
+    async with a_world(tmp_path, batch.setup, scheduler.setup, setup, admissions=admissions()) as world:
+        policy = {"schedulingPolicy": {}}
+        await post(world, an_mpijob("v2beta1", runPolicy=policy, launcherCreationPolicy="WaitForWorkersReady"))
+        group = await world.get(PodGroup, "job")
+        assert group is not None
+        assert group.spec.min_member == 2
+
+
 async def test_time_after_the_end_removes_the_job(world: World):
     await post(world, an_mpijob("v2beta1", runPolicy={"ttlSecondsAfterFinished": 60}))
     await world.play_all("Running")
@@ -485,6 +494,15 @@ NO_IMAGE = {"replicas": 1, "template": {"spec": {"containers": [{"name": "main"}
         pytest.param(an_mpijob("v2beta1", sshAuthMountPath="keys"), "must be an absolute path", id="v2: relative path"),
         pytest.param(
             an_mpijob("v2beta1", sshAuthMountPath=""), "must have a mount path for SSH credentials", id="v2: no path"
+        ),
+        pytest.param(
+            an_mpijob(
+                "v2beta1",
+                launcherCreationPolicy="WaitForWorkersReady",
+                runPolicy={"schedulingPolicy": {"minAvailable": 3}},
+            ),
+            "must not be more than the 2 workers",
+            id="v2: a gang with a launcher that waits",
         ),
         pytest.param(
             _with("v2beta1", "Worker", a_replica(0)), "must be greater than or equal to 1", id="v2: no workers"

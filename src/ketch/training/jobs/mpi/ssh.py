@@ -31,7 +31,7 @@ from ketch.training.jobs.mpi.pods import (
     with_first,
     with_more,
 )
-from ketch.training.jobs.mpi.types import LAUNCHER, WORKER, MPIJob
+from ketch.training.jobs.mpi.types import LAUNCHER, WHEN_READY, WORKER, MPIJob
 from ketch.training.jobs.types import ReplicaSpec, RunPolicy
 from ketch.training.keys import SECRET_TYPE
 from ketch.training.mpirun import HOSTFILE, IMPLEMENTATIONS, KEY_FILES, SSH_PATH, hostfile, over_ssh
@@ -64,8 +64,15 @@ class MPIOverSSH(MPI):
         return bool(job.spec.mpi_implementation)
 
     def policy_of(self, job: MPIJob) -> RunPolicy:
-        """As it is written."""
-        return job.spec.run_policy
+        """As it is written; a launcher that waits for its workers cannot be placed together with them."""
+        policy, scheduling = job.spec.run_policy, job.spec.run_policy.scheduling_policy
+        if scheduling is None or scheduling.min_available or job.spec.launcher_creation_policy != WHEN_READY:
+            return policy
+        scheduling = msgspec.structs.replace(scheduling, min_available=self._workers(job))
+        return msgspec.structs.replace(policy, scheduling_policy=scheduling)
+
+    def _workers(self, job: MPIJob) -> int:
+        return sum(each.replicas or 0 for role, each in self.replica_specs(job).items() if self.role_of(role) == WORKER)
 
     def default_policy(self, role: str) -> str:
         """A launcher that fails is tried again."""
@@ -152,6 +159,11 @@ class MPIOverSSH(MPI):
             yield required("spec.sshAuthMountPath", "must have a mount path for SSH credentials")
         elif not spec.ssh_auth_mount_path.startswith("/"):
             yield invalid("spec.sshAuthMountPath", spec.ssh_auth_mount_path, "must be an absolute path")
+        scheduling, workers = spec.run_policy.scheduling_policy, self._workers(job)
+        waits = spec.launcher_creation_policy == WHEN_READY
+        if waits and scheduling is not None and (scheduling.min_available or 0) > workers:
+            message = f"must not be more than the {workers} workers for which the launcher waits"
+            yield invalid("spec.runPolicy.schedulingPolicy.minAvailable", scheduling.min_available, message)
         if spec.mpi_implementation not in IMPLEMENTATIONS:
             yield unsupported("spec.mpiImplementation", spec.mpi_implementation, IMPLEMENTATIONS)
 
