@@ -4,6 +4,8 @@ import msgspec
 import pytest
 from tests.playing import NAMESPACE, a_pod, a_world
 
+from ketch.kube.codec import decode
+from ketch.kube.errors import Invalid
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import (
@@ -238,3 +240,22 @@ async def test_data_of_a_volume_that_was_made_by_hand_is_not_ours_to_delete(worl
     volume = await world.get(PersistentVolume, "disk")
     assert (volume.status.phase, volume.metadata.deletion_timestamp) == ("Released", None)
     assert len(await world.events("VolumeFailedDelete")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "modes", "field"),
+    [
+        (PersistentVolumeClaim, ["ReadWriteSometimes"], "spec.accessModes[0]"),
+        (PersistentVolumeClaim, ["ReadWriteOncePod", "ReadOnlyMany"], "spec.accessModes"),
+        (PersistentVolume, ["ReadWriteSometimes"], "spec.accessModes[0]"),
+        (PersistentVolume, [], "spec.accessModes"),
+    ],
+)
+async def test_access_modes_that_there_are_not(world, kind, modes, field):
+    size = {"storage": "1Gi"}
+    sizes = {"capacity": size} if kind is PersistentVolume else {"resources": {"requests": size}}
+    namespace = {"namespace": NAMESPACE} if kind.resource.namespaced else {}
+    body = {"metadata": {"name": "bad", **namespace}, "spec": {"accessModes": modes, **sizes}}
+    with pytest.raises(Invalid) as caught:
+        await world.client.create(decode(kind, body))
+    assert [cause.field for cause in caught.value.details.causes] == [field]

@@ -3,10 +3,10 @@
 import base64
 import binascii
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ketch.kube.causes import invalid, required, unsupported
+from ketch.kube.causes import forbidden, invalid, required, unsupported
 from ketch.kube.errors import Cause, Forbidden, Invalid, StatusDetails
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL
@@ -18,6 +18,7 @@ RESERVED_ADDRESSES = 256
 """The first addresses of the service network are for those that ask for one (kubernetes .1, DNS .10)."""
 NODE_PORTS = range(30000, 32768)
 PORT_RANGE = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+ACCESS_MODES = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
 NAMESPACE_FINALIZER = "kubernetes"
 IMMUTABLE_MESSAGE = "Forbidden: field is immutable when `immutable` is set"
 
@@ -258,6 +259,7 @@ class ClaimStrategy(Strategy):
         causes: list[Cause] = []
         if not spec.get("accessModes"):
             causes.append(required("spec.accessModes", "at least 1 access mode is required"))
+        causes += access_mode_causes(spec)
         if "storage" not in ((spec.get("resources") or NOTHING).get("requests") or NOTHING):
             causes.append(required("spec.resources[storage]"))
         if old is not None:
@@ -270,15 +272,32 @@ class ClaimStrategy(Strategy):
         return causes
 
 
-class PhaseStrategy(Strategy):
-    """Kinds whose status begins with a phase."""
+def access_mode_causes(spec: Mapping[str, Any]) -> Iterable[Cause]:
+    """Modes that do not exist, or not together."""
+    modes: Sequence[str] = spec.get("accessModes") or ()
+    for index, mode in enumerate(modes):
+        if mode not in ACCESS_MODES:
+            yield unsupported(f"spec.accessModes[{index}]", mode, ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        yield forbidden("spec.accessModes", "may not use ReadWriteOncePod with other access modes")
 
-    def __init__(self, phase: str) -> None:
-        self._phase = phase
+
+class VolumeStrategy(Strategy):
+    """PersistentVolumes: Pending at first; a size and ways to use it."""
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """The first phase."""
-        obj["status"] = {"phase": self._phase}
+        obj["status"] = {"phase": "Pending"}
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Modes and size are there."""
+        spec = obj.get("spec") or NOTHING
+        causes = [*access_mode_causes(spec)]
+        if not spec.get("accessModes"):
+            causes.append(required("spec.accessModes"))
+        if "storage" not in (spec.get("capacity") or NOTHING):
+            causes.append(required("spec.capacity[storage]"))
+        return causes
 
 
 class ServiceAccountStrategy(Strategy):

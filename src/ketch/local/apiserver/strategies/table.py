@@ -11,10 +11,10 @@ from ketch.local.apiserver.strategies.core import (
     ClaimStrategy,
     ConfigMapStrategy,
     NamespaceStrategy,
-    PhaseStrategy,
     SecretStrategy,
     ServiceAccountStrategy,
     ServiceStrategy,
+    VolumeStrategy,
 )
 from ketch.local.apiserver.strategies.custom import AdmittedStrategy
 from ketch.local.apiserver.strategies.definitions import DefinitionStrategy
@@ -47,7 +47,7 @@ class Strategies:
             "/configmaps": ConfigMapStrategy(),
             "/serviceaccounts": ServiceAccountStrategy(),
             "/persistentvolumeclaims": ClaimStrategy(),
-            "/persistentvolumes": PhaseStrategy("Pending"),
+            "/persistentvolumes": VolumeStrategy(),
             "apps/deployments": template,
             "apps/replicasets": template,
             "batch/jobs": JobStrategy(),
