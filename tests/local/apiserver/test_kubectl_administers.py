@@ -66,6 +66,25 @@ async def test_a_policy_in_expressions(kubectl: Any) -> None:  # noqa: F811
     assert "few-replicas" in (await kubectl("get", "validatingadmissionpolicy"))
 
 
+async def test_dry_runs_keep_nothing(kubectl: Any) -> None:  # noqa: F811
+    await kubectl("create", "deployment", "web", "--image=x", "--replicas=1")
+    for command in (
+        ("scale", "deployment", "web", "--replicas=4"),
+        ("label", "deployment", "web", "seen=yes"),
+        ("set", "image", "deployment/web", "x=y"),
+        ("delete", "deployment", "web"),
+        ("create", "configmap", "never"),
+        ("apply", "--server-side", "-f", "-"),
+    ):
+        await kubectl(*command, "--dry-run=server", stdin=MAP % 'a: "1"')
+    shown = json.loads(await kubectl("get", "deployment", "web", "-o", "json"))
+    assert shown["spec"]["replicas"] == 1
+    assert shown["spec"]["template"]["spec"]["containers"][0]["image"] == "x"
+    assert "seen" not in shown["metadata"]["labels"]
+    assert "never" not in await kubectl("get", "configmaps")
+    assert "shared" not in await kubectl("get", "configmaps")
+
+
 async def test_what_fields_mean(kubectl: Any) -> None:  # noqa: F811
     probe = await kubectl("explain", "pod.spec.containers.livenessProbe")
     assert "FIELD: livenessProbe <Probe>" in probe

@@ -9,7 +9,7 @@ from ketch.kube.errors import BadRequest, NotFound
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
-from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
+from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, ISSUER, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.evictions import Evictions
@@ -29,6 +29,8 @@ SCALE_PATHS = {
     "labelSelectorPath": ".spec.selector",
 }
 SCALE = compile_schema(None)
+BINDABLE = ("Pod", "Secret")
+"""Kinds whose objects a token may live with."""
 
 
 def _at(obj: Any, path: str) -> Any:
@@ -172,6 +174,8 @@ class SubresourceHandlers:
                 f"spec.expirationSeconds: may not be less than {SHORTEST_SECONDS} or more than {LONGEST_SECONDS}"
             )
         bound = section(spec, "boundObjectRef")
+        if bound and bound.get("kind") not in BINDABLE:
+            raise BadRequest(f"spec.boundObjectRef.kind: supported values: {', '.join(BINDABLE)}")
         if bound:
             found = self._store.get(
                 StoreKey(f"/{str(bound.get('kind', '')).lower()}s", target.namespace, bound.get("name", ""))
@@ -182,7 +186,8 @@ class SubresourceHandlers:
         token, expires = self._tokens.mint(record.value, texts(spec, "audiences"), seconds, bound)
         body |= {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
         body.setdefault("metadata", {})
-        body["spec"] = {**spec, "expirationSeconds": seconds}
+        audiences = list(texts(spec, "audiences")) or [ISSUER]
+        body["spec"] = {**spec, "audiences": audiences, "expirationSeconds": seconds}
         body["status"] = {"token": token, "expirationTimestamp": format_time(datetime.fromtimestamp(expires, UTC))}
         return ObjectAnswer(value=body, code=201)
 
@@ -192,4 +197,5 @@ def _main(target: Target) -> Target:
 
 
 def _plain(call: Call, body: Any = None) -> Call:
-    return Call(call.user, call.method, call.path, {"fieldManager": call.manager}, body)
+    dry = {"dryRun": "All"} if call.dry_run else {}
+    return Call(call.user, call.method, call.path, {"fieldManager": call.manager, **dry}, body, warnings=call.warnings)

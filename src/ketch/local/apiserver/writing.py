@@ -304,7 +304,8 @@ class WriteHandlers:
         others = [item for item in status.get("conditions") or NO_ITEMS if item.get("type") != "PodScheduled"]
         status["conditions"] = [*others, condition]
         metadata.advance_generation(resource, obj, current.value)
-        await self._store.put(key, stamped(obj), expected=current.revision)
+        if not call.dry_run:
+            await self._store.put(key, stamped(obj), expected=current.revision)
 
     async def write_status(self, key: StoreKey, resource: ServedResource, status: Obj) -> None:
         """Replace a status by the server's own word; nothing happens when it says that already. Raises APIError."""
@@ -324,7 +325,9 @@ class WriteHandlers:
         obj: Obj = {**current.value, "metadata": {**current.value["metadata"]}}
         obj["spec"] = {**(obj.get("spec") or NOTHING), "finalizers": finalizers}
         strategy = self._strategy_for(resource)
-        if "deletionTimestamp" in obj["metadata"] and may_go(strategy, obj) and not call.dry_run:
+        if call.dry_run:
+            return Record(key, obj, current.revision)
+        if "deletionTimestamp" in obj["metadata"] and may_go(strategy, obj):
             return await self._store.remove(key, stamped(obj), expected=current.revision)
         return await self._store.put(key, stamped(obj), expected=current.revision)
 

@@ -264,3 +264,15 @@ async def test_kill_9_loses_no_acknowledged_write(tmp_path: Path) -> None:
             await store.remove(key(name), build(), expected=record.revision)
         acknowledged.clear()
         await store.close()
+
+
+async def test_a_write_staged_while_the_store_closes_is_kept_and_harms_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "kube.db")
+    writing = asyncio.ensure_future(store.put(key("late"), build(data=1), expected=None))
+    closing = asyncio.ensure_future(store.close())
+    record, _ = await asyncio.gather(writing, closing)
+    again = Store(tmp_path / "kube.db")
+    found = again.get(key("late"))
+    assert found is not None
+    assert found.revision == record.revision
+    await again.close()

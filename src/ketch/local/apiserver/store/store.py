@@ -151,6 +151,8 @@ class Store:
     def _flush(self) -> None:
         """Send everything staged in this turn of the loop to the journal as one batch."""
         staged, self._staged = self._staged, []
+        if not staged:
+            return  # closing, or a failure, was quicker than the turn that this call waited for
         loop = asyncio.get_running_loop()
         entries = [
             LogEntry(item.record.key, item.record.revision, None if item.deleted else item.record.encoded)
