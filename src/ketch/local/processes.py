@@ -41,11 +41,8 @@ def start_ticks(pid: int, proc: str = PROC) -> int | None:
 
 def session_members(leader: int) -> list[int]:
     """The living processes of the session that ``leader`` began."""
-    found: list[int] = []
-    for name in os.listdir("/proc"):  # noqa: PTH208  # pathlib is not loaded in keepers
-        if name.isdigit() and (fields := _fields(int(name))) is not None and int(fields[SESSION]) == leader:
-            found.append(int(name))
-    return found
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208  # pathlib is not loaded in keepers
+    return [pid for pid in pids if (fields := _fields(pid)) is not None and int(fields[SESSION]) == leader]
 
 
 def open_process(pid: int, ticks: int | None) -> int | None:

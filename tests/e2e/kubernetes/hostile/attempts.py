@@ -26,11 +26,9 @@ ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_REMOUNT, MS_BIND = 32, 4096
 SYSCALLS = {
-    "x86_64": {"open_by_handle_at": 304, "bpf": 321, "finit_module": 313, "perf_event_open": 298, "kexec_load": 246,
-               "pivot_root": 155},
-    "aarch64": {"open_by_handle_at": 265, "bpf": 280, "finit_module": 273, "perf_event_open": 241, "kexec_load": 104,
-                "pivot_root": 41},
-}[os.uname().machine]  # fmt: skip
+    "x86_64": {"open_by_handle_at": 304, "bpf": 321, "finit_module": 313, "perf_event_open": 298, "kexec_load": 246},
+    "aarch64": {"open_by_handle_at": 265, "bpf": 280, "finit_module": 273, "perf_event_open": 241, "kexec_load": 104},
+}[os.uname().machine]
 
 
 def called(result: int) -> int:
@@ -258,11 +256,6 @@ def try_changing_root():
     return "chroot"
 
 
-def try_turning_the_root():
-    called(LIBC.syscall(SYSCALLS["pivot_root"], b"/tmp", b"/tmp"))
-    return "pivot_root"
-
-
 def try_loading_a_module():
     file = os.open("/tmp/module.ko", os.O_CREAT | os.O_RDWR)
     called(LIBC.syscall(SYSCALLS["finit_module"], file, b"", 0))
@@ -369,14 +362,6 @@ def try_namespaces_of_others():
 
 def try_shared_memory_of_the_machine():
     return readable([f"/dev/shm/{TARGETS['shared_memory']}"])
-
-
-def try_typing_into_the_terminal():
-    import fcntl
-
-    terminal = os.open("/dev/tty", os.O_RDWR)
-    fcntl.ioctl(terminal, 0x5412, b"x")
-    return "typed"
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
