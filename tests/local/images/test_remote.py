@@ -37,6 +37,13 @@ def test_open_mpi_may_run_as_root_and_mlx_finds_its_library(tmp_path: Path):
     assert variables(tmp_path, "/env")["MLX_MPI_LIBNAME"] == "/env/lib/libmpi.so.40"
 
 
+def test_intel_mpi_s_launchers_give_their_address(tmp_path: Path):
+    assert "I_MPI_HYDRA_IFACE" not in variables(tmp_path, "/env")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "hydra_bstrap_proxy").touch()
+    assert variables(tmp_path, "/env")["I_MPI_HYDRA_IFACE"] == "eth0"
+
+
 def test_images_of_mpi_mean_the_implementation_that_they_name():
     def requirements(image: str) -> tuple[str, ...]:
         found = find_recipe(image, ())

@@ -25,6 +25,7 @@ _ROOT_MAY = (
     "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM",
 )
 _OPEN_MPI = "lib/libmpi.so.40"
+_INTEL_MPI = "bin/hydra_bstrap_proxy"
 _MLX_LOADS = "MLX_MPI_LIBNAME"
 """What MLX loads as MPI's library: a wheel has it under its full name alone."""
 
@@ -43,6 +44,9 @@ def launches_processes(environment: Path) -> bool:
 def variables(environment: Path, mount: str) -> Mapping[str, str]:
     """What such an image sets; the environment stands at ``mount``."""
     library = {_MLX_LOADS: f"{mount}/{_OPEN_MPI}"} if (environment / _OPEN_MPI).exists() else {}
+    if (environment / _INTEL_MPI).exists():
+        # Launchers give their address, not their name: that of a pod without a service nobody knows.
+        library["I_MPI_HYDRA_IFACE"] = _INTERFACES[-1]
     # Launchers ask which shell they have, of users that no file of accounts knows.
     return {"SHELL": "/bin/sh", **dict.fromkeys(_ROOT_MAY, "1"), **library}
 
