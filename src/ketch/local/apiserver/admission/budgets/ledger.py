@@ -97,13 +97,14 @@ class Ledger:
             taken.append((quota, cost))
         if dry_run or not taken:
             return _nothing
-        before_all = [(quota, quota.entries.get(entry, NO_CHARGES)) for quota, _ in taken]
         for quota, cost in taken:
             quota.enter(entry, cost)
 
         def give_back() -> None:
-            for quota, before in before_all:
-                quota.enter(entry, before)
+            # What stands now, which need not be what stood before: somebody else may have written meanwhile.
+            record = self._store.get(key)
+            for quota, _ in taken:
+                quota.enter(entry, quota.cost(key.resource, record.value) if record else NO_CHARGES)
 
         return give_back
 
