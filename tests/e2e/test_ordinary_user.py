@@ -6,12 +6,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import kfp
 import pytest
+from tests.e2e.forwarding import forwarded
+from tests.e2e.manifests import container, pod, shell
 from tests.e2e.platforms import SCRIPTS, Platform, eventually, start_platform
 from tests.e2e.test_pipelines import means
 from tests.ordinary import as_ordinary_user
@@ -162,3 +165,26 @@ def test_what_a_killed_supervisor_left_ends_and_the_pods_go_on(ordinary: Ordinar
     _ask(started, "after-all")
     assert ordinary.ketch("down").returncode == 0
     assert not (ordinary.root / "run" / "holder.sock").exists()
+
+
+def test_clients_get_into_pods(ordinary: OrdinaryPlatform):
+    script = "import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')"
+    inside = container("python3", "-c", script, image="python:3.11", workingDir="/etc")
+    users = {"runAsUser": 1234, "runAsGroup": 4321}
+    asks = shell("read x; echo got $x; tty; id -u", stdin=True, tty=True, securityContext=users)
+    ordinary.apply(pod("inside", inside, securityContext=users), pod("asks", asks))
+    for name in ("inside", "asks"):
+        ordinary.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    done = ordinary.kubectl_result(
+        "exec", "-i", "inside", "--", "sh", "-c", "cat; id -u; id -g; exit 3", stdin="said\n"
+    )
+    assert (done.returncode, done.stdout) == (3, "said\n1234\n4321\n")
+    with (
+        forwarded(ordinary, "pod/inside", ":8000") as (_, port),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/hostname", timeout=60) as answer,
+    ):
+        assert answer.read() == b"inside\n"
+    assert "got hello" in ordinary.kubectl_result("attach", "-i", "asks", stdin="hello\n").stdout
+    eventually(lambda: "1234" in ordinary.kubectl("logs", "asks"))
+    assert "/dev/console" in ordinary.kubectl("logs", "asks")
+    eventually(lambda: "inside" in ordinary.kubectl_result("top", "pod", "--no-headers").stdout)

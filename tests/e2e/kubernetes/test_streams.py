@@ -1,6 +1,5 @@
 """Into running pods with official clients: kubectl exec, attach, run, cp, port-forward, top; Python's ``stream``."""
 
-import contextlib
 import gc
 import hashlib
 import os
@@ -15,6 +14,7 @@ import pytest
 from kubernetes import client as official
 from kubernetes import config
 from kubernetes.stream import portforward, stream
+from tests.e2e.forwarding import forwarded
 from tests.e2e.manifests import container, pod, shell
 from tests.e2e.platforms import SCRIPTS, Platform, eventually
 
@@ -148,23 +148,6 @@ def test_files_both_ways(platform: Platform, space: str, tmp_path: Path):
     assert sorted(path.relative_to(tmp_path / "back") for path in (tmp_path / "back").rglob("*")) == names
     big = Path("deep/deeper/big")
     assert (tmp_path / "back" / big).read_bytes() == (tree / big).read_bytes()
-
-
-@contextlib.contextmanager
-def forwarded(platform: Platform, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """kubectl port-forward, and the port on which it listens."""
-    environment = {**os.environ, "KUBECONFIG": str(platform.kubeconfig)}
-    command = [str(SCRIPTS / "kubectl"), "port-forward", *arguments]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    try:
-        found = re.search(r"127.0.0.1:(\d+) ->", process.stdout.readline())
-        assert found
-        yield process, int(found[1])
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_ports_by_kubectl_and_by_python(platform: Platform, space: str, core: official.CoreV1Api):
