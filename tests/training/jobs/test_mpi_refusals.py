@@ -10,12 +10,12 @@ from tests.playing import World, a_world
 from tests.training.jobs.mpijobs import a_replica, an_mpijob, post
 
 from ketch.kube.errors import Invalid
-from ketch.training.setup import admissions
+from ketch.training.setup import admissions, setup
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with a_world(tmp_path, admissions=admissions()) as made:
+    async with a_world(tmp_path, setup, admissions=admissions()) as made:
         yield made
 
 
