@@ -21,6 +21,7 @@ from ketch.local.workloads import rollouts
 from ketch.local.workloads.claiming import Claims, selecting
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_terminal
+from ketch.local.workloads.reporting import report
 from ketch.local.workloads.rollouts import Limits, Sizes
 
 MANAGER = "deployment-controller"
@@ -207,8 +208,7 @@ class DeploymentReconciler:
         if deployment.metadata.deletion_timestamp is None:
             await self._advance(deployment, new, old)
         status = next_status(deployment, new, sets, self._clock.now())
-        if status != deployment.status:
-            await self._report(deployment, status)
+        await report(self._client, deployment, status, MANAGER)
         if is_complete(deployment, status):
             await self._prune(deployment, old)
             return Result()
@@ -250,7 +250,8 @@ class DeploymentReconciler:
             if ours and rollouts.same_template(taken, deployment):
                 return
             count = (deployment.status.collision_count or 0) + 1
-            await self._report(deployment, msgspec.structs.replace(deployment.status, collision_count=count))
+            status = msgspec.structs.replace(deployment.status, collision_count=count)
+            await report(self._client, deployment, status, MANAGER)
             return
         except APIError as error:
             if is_dying(error):
@@ -313,13 +314,6 @@ class DeploymentReconciler:
                 await self._client.delete(ReplicaSet, each.metadata.name, each.metadata.namespace)
             except NotFound:
                 continue
-
-    async def _report(self, deployment: Deployment, status: DeploymentStatus) -> None:
-        meta = ObjectMeta(name=deployment.metadata.name, namespace=deployment.metadata.namespace)
-        try:
-            await self._client.apply_status(Deployment(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
 
 
 def setup(manager: Manager) -> None:

@@ -6,13 +6,13 @@ from datetime import datetime
 import msgspec
 
 from ketch.kube.controller import Result
-from ketch.kube.errors import NotFound
 from ketch.kube.manager import For, Manager, Maps
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupStatus
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads.pods import FAILED, RUNNING, SUCCEEDED, is_deleting
+from ketch.local.workloads.reporting import report
 
 MANAGER = "podgroup-controller"
 BY_GROUP = "podgroups.group"
@@ -99,12 +99,7 @@ class PodGroupReconciler:
             return Result()
         pods = [pod for pod in self._pods.by_index(BY_GROUP, str(key)) if not is_deleting(pod)]
         status = next_status(group, pods, self._clock.now())
-        if status != group.status:
-            meta = ObjectMeta(name=key.name, namespace=key.namespace)
-            try:
-                await self._client.apply_status(PodGroup(metadata=meta, status=status), manager=MANAGER)
-            except NotFound:
-                return Result()
+        await report(self._client, group, status, MANAGER)
         return Result()
 
 

@@ -9,7 +9,7 @@ from ketch.kube.errors import APIError, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import For, Manager, Maps, Owns
-from ketch.kube.meta import Condition, ObjectKey, ObjectMeta
+from ketch.kube.meta import Condition, ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.selectors import EVERYTHING, Selector, from_label_selector
 from ketch.kube.types.apps import ReplicaSet, ReplicaSetStatus
@@ -18,6 +18,7 @@ from ketch.local.workloads.batches import slow_start, together
 from ketch.local.workloads.claiming import Claims, selecting
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import available_in, from_template, is_active, is_deleting, is_ready, to_delete
+from ketch.local.workloads.reporting import report
 
 MANAGER = "replicaset-controller"
 FAILURE = "ReplicaFailure"
@@ -138,13 +139,7 @@ class ReplicaSetReconciler:
 
     async def _report(self, replica_set: ReplicaSet, pods: Sequence[Pod], failure: tuple[str, str] | None) -> None:
         status = next_status(replica_set, [pod for pod in pods if not is_deleting(pod)], failure, self._clock.now())
-        if status == replica_set.status:
-            return
-        meta = ObjectMeta(name=replica_set.metadata.name, namespace=replica_set.metadata.namespace)
-        try:
-            await self._client.apply_status(ReplicaSet(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
+        await report(self._client, replica_set, status, MANAGER)
 
 
 def setup(manager: Manager) -> None:

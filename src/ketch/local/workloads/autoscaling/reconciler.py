@@ -10,13 +10,14 @@ from ketch.kube.controller import Result
 from ketch.kube.errors import APIError, Conflict, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.manager import Manager
-from ketch.kube.meta import Condition, ObjectKey, ObjectMeta
+from ketch.kube.meta import Condition, ObjectKey
 from ketch.kube.selectors import SelectorError, parse_labels
 from ketch.kube.types.autoscaling import AutoscalerStatus, HorizontalPodAutoscaler
 from ketch.kube.types.pods import Pod
 from ketch.local.workloads.autoscaling.behavior import READY, WITHIN, Memory, Outcome, settle
 from ketch.local.workloads.autoscaling.measuring import Meter, MetricsAPI, Scale, Scales
 from ketch.local.workloads.autoscaling.proposals import Measured, MetricError, Proposal, propose
+from ketch.local.workloads.reporting import report
 
 MANAGER = "horizontal-pod-autoscaler"
 ABLE, ACTIVE, LIMITED = "AbleToScale", "ScalingActive", "ScalingLimited"
@@ -180,13 +181,7 @@ class AutoscalerReconciler:
             desired_replicas=status.desired_replicas or 0,
             conditions=set_conditions(hpa.status.conditions, *conditions, now=self._clock.now()),
         )
-        if status == hpa.status:
-            return
-        meta = ObjectMeta(name=hpa.metadata.name, namespace=hpa.metadata.namespace)
-        try:
-            await self._client.apply_status(HorizontalPodAutoscaler(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
+        await report(self._client, hpa, status, MANAGER)
 
 
 def setup(manager: Manager, meter: Meter | None = None) -> None:

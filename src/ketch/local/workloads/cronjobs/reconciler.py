@@ -11,11 +11,12 @@ from ketch.kube.controller import Result
 from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
 from ketch.kube.events import EventRecorder, reference
 from ketch.kube.manager import For, Manager, Owns
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.types.batch import CronJob, CronJobStatus, Job
 from ketch.local.workloads.cronjobs.timing import ScheduleError, is_manual, job_for, job_name, ticks_of, turn
 from ketch.local.workloads.dying import is_dying
+from ketch.local.workloads.reporting import report
 
 MANAGER = "cronjob-controller"
 COMPLETE, FAILED = "Complete", "Failed"
@@ -94,7 +95,7 @@ class CronJobReconciler:
         due, wait = await self._due(cron_job)
         if due is not None:
             jobs, due = await self._begin(cron_job, jobs, due)
-        await self._write(cron_job, next_status(cron_job, jobs, due))
+        await report(self._client, cron_job, next_status(cron_job, jobs, due), MANAGER)
         for job in outlived(cron_job, jobs):
             await self._delete(cron_job, job)
         return Result(requeue_after=wait)
@@ -176,15 +177,6 @@ class CronJobReconciler:
         except (NotFound, Conflict):
             return
         await self._events.record(cron_job, "Normal", "SuccessfulDelete", f"Deleted job {meta.name}")
-
-    async def _write(self, cron_job: CronJob, status: CronJobStatus) -> None:
-        if status == cron_job.status:
-            return
-        meta = ObjectMeta(name=cron_job.metadata.name, namespace=cron_job.metadata.namespace)
-        try:
-            await self._client.apply_status(CronJob(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
 
 
 def setup(manager: Manager) -> None:

@@ -11,7 +11,7 @@ from ketch.kube.errors import APIError, Conflict, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import For, Manager, Maps, Owns
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.selectors import EVERYTHING, Selector, from_label_selector
 from ketch.kube.types.apps import DaemonSet, DaemonSetStatus
 from ketch.kube.types.core import Node
@@ -22,6 +22,7 @@ from ketch.local.workloads.daemonsets.placement import pod_for
 from ketch.local.workloads.daemonsets.steps import Station, Step, counts, next_look, next_step, stations, stranded
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_deleting
+from ketch.local.workloads.reporting import report
 from ketch.local.workloads.revisions import HASH_LABEL, REVISION_LABEL, Collision, Histories
 
 MANAGER = "daemonset-controller"
@@ -80,7 +81,7 @@ class DaemonSetReconciler:
             history = await self._histories.of(owner, selector, owner.spec.template, owner.status.collision_count)
         except Collision:
             count = (owner.status.collision_count or 0) + 1
-            await self._write(owner, msgspec.structs.replace(owner.status, collision_count=count))
+            await report(self._client, owner, msgspec.structs.replace(owner.status, collision_count=count), MANAGER)
             return Result()
         except APIError as error:
             if is_dying(error):
@@ -92,7 +93,7 @@ class DaemonSetReconciler:
         step = next_step(owner, found, revision, now)
         await together(self._delete(owner, pod) for pod in stranded(nodes, pods))
         wait = await self._act(owner, step, revision)
-        await self._write(owner, next_status(owner, found, revision, now))
+        await report(self._client, owner, next_status(owner, found, revision, now), MANAGER)
         used = {pod.metadata.labels.get(REVISION_LABEL) for pod in pods}
         live = {each.metadata.name for each in history.revisions if each.metadata.labels.get(HASH_LABEL) in used}
         await self._histories.prune(history, live, owner.spec.revision_history_limit)
@@ -150,15 +151,6 @@ class DaemonSetReconciler:
             return
         self._expected.deleted(owner.metadata.uid, pod)
         await self._events.record(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}")
-
-    async def _write(self, owner: DaemonSet, status: DaemonSetStatus) -> None:
-        if status == owner.status:
-            return
-        meta = ObjectMeta(name=owner.metadata.name, namespace=owner.metadata.namespace)
-        try:
-            await self._client.apply_status(DaemonSet(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
 
 
 def setup(manager: Manager) -> None:

@@ -13,7 +13,7 @@ from ketch.kube.errors import AlreadyExists, APIError, Conflict, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import For, Manager, Maps, Owns
-from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.meta import ObjectKey
 from ketch.kube.selectors import EVERYTHING, Selector, from_label_selector
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.apps import StatefulSet, StatefulSetStatus
@@ -23,6 +23,7 @@ from ketch.local.workloads.batches import slow_start, together
 from ketch.local.workloads.claiming import Claims, selecting
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import RUNNING, available_in, is_deleting, is_ready
+from ketch.local.workloads.reporting import report
 from ketch.local.workloads.revisions import (
     REVISION_LABEL,
     Collision,
@@ -103,7 +104,7 @@ class StatefulSetReconciler:
             history = await self._histories.of(owner, selector, owner.spec.template, owner.status.collision_count)
         except Collision:
             count = (owner.status.collision_count or 0) + 1
-            await self._write(owner, msgspec.structs.replace(owner.status, collision_count=count))
+            await report(self._client, owner, msgspec.structs.replace(owner.status, collision_count=count), MANAGER)
             return Result()
         except APIError as error:
             if is_dying(error):
@@ -112,7 +113,7 @@ class StatefulSetReconciler:
         current = history.named(owner.status.current_revision) or history.newest
         names = Revisions(current.metadata.name, history.newest.metadata.name)
         await self._advance(owner, members(owner, pods), names, history)
-        await self._write(owner, next_status(owner, pods, names, self._clock.now()))
+        await report(self._client, owner, next_status(owner, pods, names, self._clock.now()), MANAGER)
         live = {names.current, *(pod.metadata.labels.get(REVISION_LABEL, "") for pod in pods)}
         await self._histories.prune(history, live, owner.spec.revision_history_limit)
         return Result(requeue_after=next_look(owner, pods, self._clock.now()))
@@ -208,15 +209,6 @@ class StatefulSetReconciler:
         self._expected.deleted(owner.metadata.uid, pod)
         text = f"delete Pod {pod.metadata.name} in StatefulSet {owner.metadata.name} successful"
         await self._events.record(owner, "Normal", "SuccessfulDelete", text)
-
-    async def _write(self, owner: StatefulSet, status: StatefulSetStatus) -> None:
-        if status == owner.status:
-            return
-        meta = ObjectMeta(name=owner.metadata.name, namespace=owner.metadata.namespace)
-        try:
-            await self._client.apply_status(StatefulSet(metadata=meta, status=status), manager=MANAGER)
-        except NotFound:
-            return
 
 
 def setup(manager: Manager) -> None:
