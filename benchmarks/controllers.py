@@ -37,6 +37,7 @@ SIZES = (100, 300, 1_000)
 RANKS = 4
 AT_ONCE = 32
 MILLISECONDS = 1000
+LOOK = 0.05
 GROUP = "/apis/kubeflow.org/v1/namespaces/default/pytorchjobs"
 TRAINER = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/default"
 
@@ -118,6 +119,8 @@ async def cost(jobs: Callable[[int], Iterator[tuple[str, Body]]], count: int) ->
         gc.collect()
         started = time.process_time()
         await each(bodies, lambda item: client.request("POST", item[0], body=item[1]))
+        while len(manager.informer(Pod).list()) < count * RANKS:
+            await asyncio.sleep(LOOK)  # idle() alone would spin while the disk is written, and be in the figure
         await manager.idle()
         for phase in ("Running", "Succeeded"):
             await play(manager, client, phase)
