@@ -107,41 +107,10 @@ def runtime(*steps: JSON, **spec: Any) -> JSON:
     }
 
 
-def _of_every_kind(kind: str) -> Sequence[Refusal]:
-    """What the framework refuses whatever the kind."""
-    field_, container = REPLICAS[kind]
-    role = "Master" if kind in LED else "Worker"
-    path = f"spec.{field_}"
-    main = f"{path}[{role}].template.spec.containers"
-    lead = {"Master": 1} if kind == "XGBoostJob" else {}
+def _of_every_policy(kind: str) -> Sequence[Refusal]:
+    """What is refused of a runPolicy."""
     policy = "spec.runPolicy"
     return (
-        Refusal("no replicas", job(kind, **{role: {}}), [Said(REQUIRED, path, "at least one of")]),
-        Refusal("unknown type", job(kind, Captain=1), [Said(UNSUPPORTED, f"{path}[Captain]", '"Captain"')]),
-        Refusal(
-            "one type twice", job(kind, Worker=1, WORKER=1, **lead), [Said(DUPLICATE, f"{path}[WORKER]", '"WORKER"')]
-        ),
-        Refusal(
-            "no containers",
-            job(kind, **{role: {"template": {"spec": {"containers": []}}}}),
-            [Said(REQUIRED, main, "at least one container")],
-        ),
-        Refusal("no image", job(kind, **{role: replica(kind, image=None)}), [Said(REQUIRED, f"{main}[0].image")]),
-        Refusal(
-            "no container of the kind's name",
-            job(kind, **{role: replica(kind, name="other")}),
-            [Said(REQUIRED, main, f'must have at least one container with name "{container}"')],
-        ),
-        Refusal("a name with dots", job(kind, "a.b"), [Said(INVALID, "metadata.name", "a DNS-1035 label")]),
-        Refusal(
-            "a name that begins with a digit", job(kind, "1st"), [Said(INVALID, "metadata.name", "a letter first")]
-        ),
-        Refusal("too long a name", job(kind, "n" * 60), [Said(INVALID, "metadata.name", "characters too long")]),
-        Refusal(
-            "unknown restart policy",
-            job(kind, **{role: replica(kind) | {"restartPolicy": "Sometimes"}}),
-            [Said(UNSUPPORTED, f"{path}[{role}].restartPolicy", '"Sometimes"')],
-        ),
         Refusal(
             "unknown clean-up",
             job(kind, spec={"runPolicy": {"cleanPodPolicy": "Some"}}),
@@ -169,6 +138,44 @@ def _of_every_kind(kind: str) -> Sequence[Refusal]:
             [Said(INVALID, f"{policy}.managedBy", "field is immutable")],
             {"spec": {"runPolicy": {"managedBy": "kueue.x-k8s.io/multikueue"}}},
         ),
+    )
+
+
+def _of_every_kind(kind: str) -> Sequence[Refusal]:
+    """What the framework refuses whatever the kind."""
+    field_, container = REPLICAS[kind]
+    role = "Master" if kind in LED else "Worker"
+    path = f"spec.{field_}"
+    main = f"{path}[{role}].template.spec.containers"
+    lead = {"Master": 1} if kind == "XGBoostJob" else {}
+    return (
+        Refusal("no replicas", job(kind, **{role: {}}), [Said(REQUIRED, path, "at least one of")]),
+        Refusal("unknown type", job(kind, Captain=1), [Said(UNSUPPORTED, f"{path}[Captain]", '"Captain"')]),
+        Refusal(
+            "one type twice", job(kind, Worker=1, WORKER=1, **lead), [Said(DUPLICATE, f"{path}[WORKER]", '"WORKER"')]
+        ),
+        Refusal(
+            "no containers",
+            job(kind, **{role: {"template": {"spec": {"containers": []}}}}),
+            [Said(REQUIRED, main, "at least one container")],
+        ),
+        Refusal("no image", job(kind, **{role: replica(kind, image=None)}), [Said(REQUIRED, f"{main}[0].image")]),
+        Refusal(
+            "no container of the kind's name",
+            job(kind, **{role: replica(kind, name="other")}),
+            [Said(REQUIRED, main, f'must have at least one container with name "{container}"')],
+        ),
+        Refusal("a name with dots", job(kind, "a.b"), [Said(INVALID, "metadata.name", "a DNS-1035 label")]),
+        Refusal(
+            "a name that begins with a digit", job(kind, "1st"), [Said(INVALID, "metadata.name", "a letter first")]
+        ),
+        Refusal("too long a name", job(kind, "n" * 60), [Said(INVALID, "metadata.name", "characters too long")]),
+        Refusal(
+            "unknown restart policy",
+            job(kind, **{role: replica(kind) | {"restartPolicy": "Sometimes"}}),
+            [Said(UNSUPPORTED, f"{path}[{role}].restartPolicy", '"Sometimes"')],
+        ),
+        *_of_every_policy(kind),
     )
 
 
@@ -231,11 +238,8 @@ def _of_jobs() -> Sequence[Refusal]:
 
 
 def _of_jobsets() -> Sequence[Refusal]:
-    one, rules = replicated("a"), "spec.failurePolicy.rules[0]"
-
-    def ruled(**rule: Any) -> JSON:
-        return jobset(one, failurePolicy={"rules": [{"action": "FailJobSet", **rule}]})
-
+    """Names and order."""
+    one = replicated("a")
     return (
         Refusal("empty", jobset(), [Said(REQUIRED, "spec.replicatedJobs", "at least one")]),
         Refusal("two of a name", jobset(one, one), [Said(DUPLICATE, "spec.replicatedJobs[1]", '"a"')]),
@@ -266,6 +270,17 @@ def _of_jobsets() -> Sequence[Refusal]:
             ),
             [Said(FORBIDDEN, "spec.startupPolicy", "exclude each other")],
         ),
+    )
+
+
+def _of_jobset_policies() -> Sequence[Refusal]:
+    """Who decides about success and failure."""
+    one, rules = replicated("a"), "spec.failurePolicy.rules[0]"
+
+    def ruled(**rule: Any) -> JSON:
+        return jobset(one, failurePolicy={"rules": [{"action": "FailJobSet", **rule}]})
+
+    return (
         Refusal(
             "success of nobody",
             jobset(one, successPolicy={"operator": "All", "targetReplicatedJobs": ["x"]}),
@@ -292,6 +307,13 @@ def _of_jobsets() -> Sequence[Refusal]:
             [Said(INVALID, f"{rules}.onJobFailureMessagePatterns", "is no regular expression")],
         ),
         Refusal("unknown action", ruled(action="Panic"), [Said(UNSUPPORTED, f"{rules}.action", '"Panic"')]),
+    )
+
+
+def _of_jobset_places() -> Sequence[Refusal]:
+    """Who leads and where, and what may change."""
+    one = replicated("a")
+    return (
         Refusal(
             "coordinator of nobody",
             jobset(one, coordinator={"replicatedJob": "x"}),
@@ -328,11 +350,6 @@ def _of_jobsets() -> Sequence[Refusal]:
 def _of_trainjobs() -> Sequence[Refusal]:
     def sources(**source: Any) -> JSON:
         return trainjob(initializer=source)
-
-    def changed(name: str, value: Any) -> Refusal:
-        return Refusal(
-            f"another {name}", trainjob(), [Said(INVALID, f"spec.{name}", "immutable")], {"spec": {name: value}}
-        )
 
     return (
         Refusal("a name with dots", trainjob("a.b"), [Said(INVALID, "metadata.name", "DNS-1035")]),
@@ -377,6 +394,18 @@ def _of_trainjobs() -> Sequence[Refusal]:
         Refusal(
             "unknown manager", trainjob(managedBy="me"), [Said(UNSUPPORTED, "spec.managedBy", "trainjob-controller")]
         ),
+    )
+
+
+def _of_changed_trainjobs() -> Sequence[Refusal]:
+    """What never changes, or not while it runs."""
+
+    def changed(name: str, value: Any) -> Refusal:
+        return Refusal(
+            f"another {name}", trainjob(), [Said(INVALID, f"spec.{name}", "immutable")], {"spec": {name: value}}
+        )
+
+    return (
         changed("runtimeRef", {"name": "jax-distributed"}),
         changed("trainer", {"numNodes": 3}),
         changed("initializer", {"dataset": {"storageUri": "hf://a/b"}}),
@@ -454,6 +483,9 @@ REFUSALS: Sequence[Refusal] = (
     *(each for kind in REPLICAS for each in _of_every_kind(kind)),
     *_of_jobs(),
     *_of_jobsets(),
+    *_of_jobset_policies(),
+    *_of_jobset_places(),
     *_of_trainjobs(),
+    *_of_changed_trainjobs(),
     *_of_runtimes(),
 )
