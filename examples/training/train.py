@@ -6,6 +6,7 @@ Where it was stopped or killed, it goes on from its last checkpoint. It also run
 """
 
 import argparse
+import os
 
 import torch
 import torch.distributed as dist
@@ -104,3 +105,4 @@ def save(network, optimizer, epoch):
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # torch 2.13: a thread of gloo may abort an interpreter that ends in the ordinary way
