@@ -154,19 +154,6 @@ def test_a_pod_lives_on_when_a_process_is_killed(ordinary: OrdinaryPlatform, pro
     _ask(ordinary, f"after-{process}")
 
 
-@pytest.mark.usefixtures("web")
-def test_what_a_killed_supervisor_left_ends_and_the_pods_go_on(ordinary: OrdinaryPlatform):
-    ordinary.apply(_once("goes-on", "sh", "-c", "echo begun; sleep 4; echo ended; exit 7"))
-    ordinary.kubectl("wait", "pod/goes-on", "--for=condition=Ready", "--timeout=60s")
-    os.kill(ordinary.record()["pid"], signal.SIGKILL)
-    started = start_platform(ordinary.root, lambda command: as_ordinary_user(command, ordinary.home))
-    assert _ended(started, "goes-on")["exitCode"] == 7
-    assert started.kubectl("logs", "goes-on") == "begun\nended\n"
-    _ask(started, "after-all")
-    assert ordinary.ketch("down").returncode == 0
-    assert not (ordinary.root / "run" / "holder.sock").exists()
-
-
 def test_clients_get_into_pods(ordinary: OrdinaryPlatform):
     script = "import http.server; http.server.test(http.server.SimpleHTTPRequestHandler, port=8000, bind='127.0.0.1')"
     inside = container("python3", "-c", script, image="python:3.11", workingDir="/etc")
@@ -188,3 +175,16 @@ def test_clients_get_into_pods(ordinary: OrdinaryPlatform):
     eventually(lambda: "1234" in ordinary.kubectl("logs", "asks"))
     assert "/dev/console" in ordinary.kubectl("logs", "asks")
     eventually(lambda: "inside" in ordinary.kubectl_result("top", "pod", "--no-headers").stdout)
+
+
+@pytest.mark.usefixtures("web")
+def test_what_a_killed_supervisor_left_ends_and_the_pods_go_on(ordinary: OrdinaryPlatform):
+    ordinary.apply(_once("goes-on", "sh", "-c", "echo begun; sleep 4; echo ended; exit 7"))
+    ordinary.kubectl("wait", "pod/goes-on", "--for=condition=Ready", "--timeout=60s")
+    os.kill(ordinary.record()["pid"], signal.SIGKILL)
+    started = start_platform(ordinary.root, lambda command: as_ordinary_user(command, ordinary.home))
+    assert _ended(started, "goes-on")["exitCode"] == 7
+    assert started.kubectl("logs", "goes-on") == "begun\nended\n"
+    _ask(started, "after-all")
+    assert ordinary.ketch("down").returncode == 0
+    assert not (ordinary.root / "run" / "holder.sock").exists()
