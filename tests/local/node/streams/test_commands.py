@@ -150,7 +150,7 @@ async def test_nothing_is_left_of_a_command_whose_client_is_gone(pod: Node, tty:
     script = "trap '' HUP TERM; set -m; sleep 613 & echo here; sleep 613"
     async with connected(pod.data, EXEC, command=["bash", "-c", script], stdin="true", tty=str(tty).lower()) as client:
         await client.expect(STDOUT, "here")
-        assert len(processes("613")) >= 2
+        await eventually(lambda: len(processes("613")) >= 2)
     await eventually(lambda: not processes("613"))
 
 
