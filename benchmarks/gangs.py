@@ -18,12 +18,12 @@ JOBS, RANKS = 100, 4
 LOOK, PATIENCE = 0.25, 900
 GROUP = ("kubeflow.org", "v1", "default", "jaxjobs")
 MEETING = (
-    "for n in $(seq 0 {last}); do until getent hosts {name}-worker-$n >/dev/null; do sleep 0.05; done; done; sleep 0.2"
+    "for n in $(seq 0 {last}); do until getent hosts {name}-worker-$n >/dev/null; do sleep 0.05; done; done; sleep 1"
 )
 
 
 def _job(name: str, cpu: str, *, together: bool) -> dict[str, Any]:
-    """Ranks that end once each of them has seen all the others."""
+    """Ranks that end a second after they have seen all the others, who have seen them by then."""
     command = ["sh", "-c", MEETING.format(last=RANKS - 1, name=name)]
     container = {"name": "jax", "image": "busybox", "command": command, "resources": {"requests": {"cpu": cpu}}}
     pod = {"spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
