@@ -1,14 +1,12 @@
 """Tells the network daemon of NetworkPolicies, as a network plugin does. ``entries`` is pure."""
 
-import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
 from ketch.kube.clock import Clock
 from ketch.kube.informer import Informer
 from ketch.kube.manager import Manager
-from ketch.kube.meta import KubeObject, LabelSelector, ObjectKey
+from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Labels, matcher
 from ketch.kube.types.core import Namespace, Pod
 from ketch.kube.types.networking import IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
@@ -16,15 +14,12 @@ from ketch.local.network.client import (
     Block,
     Direction,
     NetworkClient,
-    NetworkError,
     Opening,
     PolicyEntry,
     PortRange,
     TransportProtocol,
 )
-from ketch.local.node.pods.status import TERMINAL_PHASES
-
-log = logging.getLogger(__name__)
+from ketch.local.node.telling import LivingPods, Telling
 
 RETRY_SECONDS = 5.0
 PAUSE = 0.05
@@ -145,47 +140,23 @@ class Policies:
     def __init__(self, manager: Manager, network: NetworkClient, pods: Informer[Pod], clock: Clock) -> None:
         self._policies = manager.informer(NetworkPolicy)
         self._namespaces = manager.informer(Namespace)
-        self._alive: dict[ObjectKey, Pod] = {}
         self._network = network
-        self._clock = clock
-        self._changed = asyncio.Event()
         self._told: tuple[PolicyEntry, ...] | None = None
-        self._policies.add_handler(self._on_change)
-        self._namespaces.add_handler(self._on_change)
-        pods.add_handler(self._on_pod)
+        self._telling = Telling(self._tell, clock, pause=PAUSE, retry=RETRY_SECONDS)
+        self._alive = LivingPods(pods, _seen, self._pod_changed)
+        self._policies.add_handler(self._telling.on_change)
+        self._namespaces.add_handler(self._telling.on_change)
 
-    def _on_change(self, old: KubeObject | None, new: KubeObject | None) -> None:  # noqa: ARG002  # a handler
-        self._changed.set()
-
-    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
-        pod = new or old
-        if pod is None:
-            return
-        if new is None or new.status.phase in TERMINAL_PHASES or not new.status.pod_ip:
-            changed = self._alive.pop(pod.key, None) is not None
-        else:
-            before = self._alive.get(new.key)
-            self._alive[new.key] = new
-            changed = before is None or _seen(before) != _seen(new)
-        if changed and self._policies.list():
-            self._changed.set()
+    def _pod_changed(self) -> None:
+        if self._policies.list():
+            self._telling.changed()
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            try:
-                await self._tell()
-            except NetworkError as error:
-                log.warning("the network was not told of NetworkPolicies: %s", error)
-                await self._clock.sleep(RETRY_SECONDS)
-                self._changed.set()
-            else:
-                await self._clock.sleep(PAUSE)
+        await self._telling.run()
 
     async def _tell(self) -> None:
-        wanted = entries(self._policies.list(), self._alive.values(), self._namespaces.list())
+        wanted = entries(self._policies.list(), self._alive.all(), self._namespaces.list())
         if wanted != self._told and (wanted or self._told is not None or self._policies.list()):
             await self._network.set_policies(wanted)
             self._told = wanted

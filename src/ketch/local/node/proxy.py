@@ -1,21 +1,16 @@
 """Tells the network daemon of Services and names, as kube-proxy and cluster DNS do. ``tables`` is pure."""
 
-import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ketch.kube.clock import Clock
 from ketch.kube.informer import Informer
 from ketch.kube.manager import Manager
-from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.types.core import Pod, Service
 from ketch.kube.types.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
 from ketch.kube.types.services import HEADLESS, ServicePort
-from ketch.local.network.client import NetworkClient, NetworkError, ServiceEntry
-from ketch.local.node.pods.status import TERMINAL_PHASES
-
-log = logging.getLogger(__name__)
+from ketch.local.network.client import NetworkClient, ServiceEntry
+from ketch.local.node.telling import LivingPods, Telling
 
 DOMAIN = "cluster.local"
 OWN = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})
@@ -99,52 +94,23 @@ class Proxy:
     def __init__(self, manager: Manager, network: NetworkClient, pods: Informer[Pod], clock: Clock) -> None:
         self._services = manager.informer(Service)
         self._slices = manager.informer(EndpointSlice)
-        self._alive: dict[ObjectKey, Pod] = {}
-        """The pods with an address of their own: of many that have ended, none costs anything any more."""
         self._network = network
-        self._clock = clock
-        self._changed = asyncio.Event()
         self._told: Tables | None = None
+        self._telling = Telling(self._tell, clock, pause=PAUSE, retry=RETRY_SECONDS)
+        self._alive = LivingPods(pods, lambda pod: pod.status.pod_ip, self._telling.changed)
         for informer in (self._services, self._slices):
-            informer.add_handler(self._on_change)
-        pods.add_handler(self._on_pod)
-
-    def _on_change(self, old: KubeObject | None, new: KubeObject | None) -> None:  # noqa: ARG002  # a handler
-        self._changed.set()
-
-    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
-        pod = new or old
-        if pod is None:
-            return
-        if new is None or new.status.phase in TERMINAL_PHASES or not new.status.pod_ip:
-            if self._alive.pop(pod.key, None) is not None:
-                self._changed.set()
-        else:
-            before = self._alive.get(new.key)
-            self._alive[new.key] = new
-            if before is None or before.status.pod_ip != new.status.pod_ip:
-                self._changed.set()
+            informer.add_handler(self._telling.on_change)
 
     async def run(self) -> None:
         """Go on until cancelled."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            try:
-                await self._tell()
-            except NetworkError as error:
-                log.warning("the network was not told of Services: %s", error)
-                await self._clock.sleep(RETRY_SECONDS)
-                self._changed.set()
-            else:
-                await self._clock.sleep(PAUSE)
+        await self._telling.run()
 
     async def _tell(self) -> None:
         slices: dict[tuple[str, str], list[EndpointSlice]] = {}
         for each in self._slices.list():
             name = each.metadata.labels.get(SERVICE_NAME_LABEL, "")
             slices.setdefault((each.metadata.namespace, name), []).append(each)
-        wanted = tables(self._services.list(), slices, self._alive.values())
+        wanted = tables(self._services.list(), slices, self._alive.all())
         before = self._told
         if before is None or wanted.services != before.services:
             await self._network.set_services(wanted.services)
