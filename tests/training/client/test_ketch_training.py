@@ -234,6 +234,17 @@ def test_a_process_tells_how_far_it_is(module: ModuleType, reports: Any, monkeyp
     assert float(last["rank"]["samplesPerSecond"]) > 0
 
 
+def test_a_checkpoint_saved_after_the_last_step_is_told_before_the_process_leaves(
+    folder: Path, module: ModuleType, reports: Any
+):
+    module.report(20, total=20)
+    with module.saving_checkpoint(20, ".pt") as path:
+        path.write_text("x")
+    (_, last) = reports(2)[-1]  # it is there: nothing that runs at exit was needed
+    assert last["rank"]["checkpoint"] == "step-20.pt"
+    assert last["trainerStatus"]["progressPercentage"] == 100
+
+
 def test_nothing_is_told_and_nothing_raised_where_nobody_listens(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

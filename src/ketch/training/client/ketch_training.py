@@ -181,6 +181,11 @@ class _Word:
     def __init__(self, step: int, total: int | None, samples: float | None, metrics: dict[str, Any]) -> None:
         self.step, self.total, self.samples, self.metrics = max(0, int(step)), total, samples, metrics
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it was the last step, as far as the script told how many there are."""
+        return self.total is not None and self.step >= self.total
+
 
 class _Reporter:
     """What this process knows of itself, and the thread that tells it."""
@@ -206,15 +211,19 @@ class _Reporter:
             atexit.register(self._last_word)
             self._thread = threading.Thread(target=self._run, name="ketch-report", daemon=True)
             self._thread.start()
-        if word.total is not None and word.step >= word.total:
+        if word.is_last:
             self._send(word)
         else:
             self._wake.set()
 
     def saved(self, checkpoint: str) -> None:
-        """Note the last checkpoint; it is told with the next word, or again with the last one."""
+        """Note the last checkpoint; it is told with the next word, or at once with the last one, told again."""
         self._checkpoint, self._sent = checkpoint, None
-        if self._thread is not None:
+        if self._word is not None and self._word.is_last:
+            self._send(
+                self._word
+            )  # nothing comes after it, not even what runs at exit where a script leaves by os._exit
+        elif self._thread is not None:
             self._wake.set()
 
     def _run(self) -> None:
