@@ -5,10 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ketch.local.apiserver.conversion import as_served
+from ketch.local.apiserver.custom.conversion import as_served
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record
-from ketch.local.apiserver.watching import EventStream
+from ketch.local.apiserver.verbs.watching import EventStream
 
 
 @dataclass(slots=True)

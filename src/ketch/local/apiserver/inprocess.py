@@ -12,7 +12,7 @@ from ketch.local.apiserver.answers import ConnectAnswer, StreamAnswer, TextAnswe
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
-from ketch.local.apiserver.watching import EventStream
+from ketch.local.apiserver.verbs.watching import EventStream
 
 
 class LocalTransport:

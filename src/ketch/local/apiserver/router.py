@@ -13,21 +13,21 @@ from ketch.local.apiserver.auth.nodes import Lookup, node_name
 from ketch.local.apiserver.auth.nodes import check as check_node
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
-from ketch.local.apiserver.deletion import DeleteHandlers
-from ketch.local.apiserver.discovery import VERSION, Discovery
+from ketch.local.apiserver.documents.discovery import VERSION, Discovery
+from ketch.local.apiserver.documents.openapi import V2_ASKED, V2_TYPE, OpenAPI
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
-from ketch.local.apiserver.openapi import V2_ASKED, V2_TYPE, OpenAPI
-from ketch.local.apiserver.patching import PatchHandlers
-from ketch.local.apiserver.podstreams import CONNECTED
-from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, resolve, split_path
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.reviews import Reviews
 from ketch.local.apiserver.store.records import StoreUnavailable
-from ketch.local.apiserver.subresources import SubresourceHandlers
-from ketch.local.apiserver.usage import GROUP as USAGE_GROUP
-from ketch.local.apiserver.usage import UsageHandlers
-from ketch.local.apiserver.writing import WriteHandlers
+from ketch.local.apiserver.streams.podstreams import CONNECTED
+from ketch.local.apiserver.streams.usage import GROUP as USAGE_GROUP
+from ketch.local.apiserver.streams.usage import UsageHandlers
+from ketch.local.apiserver.subresources.handlers import SubresourceHandlers
+from ketch.local.apiserver.verbs.deletion import DeleteHandlers
+from ketch.local.apiserver.verbs.patching import PatchHandlers
+from ketch.local.apiserver.verbs.reading import ReadHandlers
+from ketch.local.apiserver.verbs.writing import WriteHandlers
 
 if TYPE_CHECKING:
     from ketch.local.apiserver.audit.log import AuditLog

@@ -23,16 +23,13 @@ from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.bootstrap import initial_objects
 from ketch.local.apiserver.builtins import builtin_resources
-from ketch.local.apiserver.customresources import CustomResources
-from ketch.local.apiserver.deletion import DeleteHandlers
-from ketch.local.apiserver.discovery import Discovery
+from ketch.local.apiserver.custom.serving import CustomResources
+from ketch.local.apiserver.documents.discovery import Discovery
+from ketch.local.apiserver.documents.openapi import OpenAPI
 from ketch.local.apiserver.http.authentication import Authenticator
 from ketch.local.apiserver.http.front import Front
 from ketch.local.apiserver.inprocess import LocalTransport
 from ketch.local.apiserver.metrics import Metrics
-from ketch.local.apiserver.openapi import OpenAPI
-from ketch.local.apiserver.patching import PatchHandlers
-from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.resources import Registry, stored_api_version
 from ketch.local.apiserver.reviews import Reviews
@@ -41,9 +38,12 @@ from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
-from ketch.local.apiserver.subresources import SubresourceHandlers
-from ketch.local.apiserver.usage import UsageHandlers, metrics_resources
-from ketch.local.apiserver.writing import SERVER, WriteHandlers
+from ketch.local.apiserver.streams.usage import UsageHandlers, metrics_resources
+from ketch.local.apiserver.subresources.handlers import SubresourceHandlers
+from ketch.local.apiserver.verbs.deletion import DeleteHandlers
+from ketch.local.apiserver.verbs.patching import PatchHandlers
+from ketch.local.apiserver.verbs.reading import ReadHandlers
+from ketch.local.apiserver.verbs.writing import SERVER, WriteHandlers
 
 
 class _Parts(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.auth.identity import UserInfo
-from ketch.local.apiserver.conversion import as_served, as_stored
+from ketch.local.apiserver.custom.conversion import as_served, as_stored
 from ketch.local.apiserver.resources import ServedResource
 
 CREATE, UPDATE, DELETE = "CREATE", "UPDATE", "DELETE"

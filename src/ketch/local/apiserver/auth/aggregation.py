@@ -14,7 +14,7 @@ from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Change, StoreUnavailable
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.writing import WriteHandlers
+from ketch.local.apiserver.verbs.writing import WriteHandlers
 
 MANAGER = "clusterrole-aggregation-controller"
 

@@ -12,7 +12,7 @@ import httptools
 from ketch.kube.errors import APIError, BadRequest
 from ketch.local.apiserver.http.authentication import certificate_user
 from ketch.local.apiserver.http.encoding import head, status
-from ketch.local.apiserver.writing import LARGEST_OBJECT, too_large
+from ketch.local.apiserver.verbs.writing import LARGEST_OBJECT, too_large
 
 if TYPE_CHECKING:
     from ketch.local.apiserver.auth.identity import UserInfo

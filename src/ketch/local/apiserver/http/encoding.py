@@ -14,7 +14,7 @@ from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
 from ketch.local.apiserver.http.accept import DISCOVERY, JSON, PARTIAL, PLAIN, TABLE, YAML, Form
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.tables.table import table
-from ketch.local.apiserver.watching import WatchedEvent
+from ketch.local.apiserver.verbs.watching import WatchedEvent
 
 META_GROUP = "meta.k8s.io/v1"
 AGGREGATED = f"{JSON};g=apidiscovery.k8s.io;v=v2;as={DISCOVERY}"

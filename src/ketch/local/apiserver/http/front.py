@@ -35,7 +35,7 @@ from ketch.local.apiserver.router import Router
 
 if TYPE_CHECKING:
     from ketch.kube.doors import Door
-    from ketch.local.apiserver.watching import EventStream
+    from ketch.local.apiserver.verbs.watching import EventStream
 
 LOG = logging.getLogger(__name__)
 BACKLOG = 1024

@@ -26,15 +26,15 @@ from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ObjectAnswer
 from ketch.local.apiserver.auth.identity import LOOPBACK
-from ketch.local.apiserver.changes import may_go, same, stamped, take, with_status
-from ketch.local.apiserver.conversion import as_served, as_stored
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.reading import not_found, store_key
+from ketch.local.apiserver.custom.conversion import as_served, as_stored
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context, Strategy
+from ketch.local.apiserver.verbs.changes import may_go, same, stamped, take, with_status
+from ketch.local.apiserver.verbs.reading import not_found, store_key
 
 Obj = dict[str, Any]
 Change = Callable[[Mapping[str, Any]], Obj]

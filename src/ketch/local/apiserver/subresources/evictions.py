@@ -12,7 +12,7 @@ from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.writing import WriteHandlers
+from ketch.local.apiserver.verbs.writing import WriteHandlers
 
 BUDGETS = "policy/poddisruptionbudgets"
 RETRY_SECONDS = 10

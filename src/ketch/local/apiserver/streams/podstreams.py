@@ -6,11 +6,11 @@ from typing import Any
 from ketch.kube.errors import BadRequest, MethodNotAllowed
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.answers import Answer, ConnectAnswer, StreamAnswer
-from ketch.local.apiserver.nodedoor import node_stream, socket_of
-from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.streams.nodedoor import node_stream, socket_of
+from ketch.local.apiserver.verbs.reading import ReadHandlers
 
 LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
 CONNECTED = frozenset({"exec", "attach", "portforward"})

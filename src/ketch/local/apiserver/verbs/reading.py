@@ -13,10 +13,10 @@ from ketch.kube.errors import BadRequest, Cause, Gone, Invalid, NotFound, Status
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer, WatchAnswer
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.selection import Selection, selection
 from ketch.local.apiserver.store.records import Expired, Record, StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.watching import Asked, EventStream
+from ketch.local.apiserver.verbs.selection import Selection, selection
+from ketch.local.apiserver.verbs.watching import Asked, EventStream
 
 EXACT, NOT_OLDER = MATCHES = ("Exact", "NotOlderThan")
 """What ``resourceVersionMatch`` may be."""

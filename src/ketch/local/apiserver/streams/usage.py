@@ -7,13 +7,13 @@ from typing import Any
 from ketch.kube.errors import APIError
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
-from ketch.local.apiserver.nodedoor import node_json, told_socket
-from ketch.local.apiserver.reading import ReadHandlers, not_found
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.streams.nodedoor import node_json, told_socket
+from ketch.local.apiserver.verbs.reading import ReadHandlers, not_found
 
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
 API_VERSION = f"{GROUP}/{VERSION}"

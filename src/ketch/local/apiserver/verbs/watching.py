@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ketch.kube.clock import Clock
-from ketch.local.apiserver.conversion import as_served
+from ketch.local.apiserver.custom.conversion import as_served
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.selection import Selection
 from ketch.local.apiserver.store.records import Change, Record
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.store.watcher import Watcher
+from ketch.local.apiserver.verbs.selection import Selection
 
 BOOKMARK_SECONDS = 60.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"

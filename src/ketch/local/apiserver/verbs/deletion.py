@@ -12,15 +12,15 @@ from ketch.kube.errors import BadRequest, Conflict, NotFound
 from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
-from ketch.local.apiserver.conversion import as_served
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.reading import ReadHandlers, not_found, store_key
+from ketch.local.apiserver.custom.conversion import as_served
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record, WriteConflict
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context, Strategy
-from ketch.local.apiserver.writing import conflict
+from ketch.local.apiserver.verbs.reading import ReadHandlers, not_found, store_key
+from ketch.local.apiserver.verbs.writing import conflict
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"

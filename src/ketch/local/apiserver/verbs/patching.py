@@ -7,15 +7,15 @@ from ketch.kube.errors import AlreadyExists, BadRequest, UnsupportedMedia
 from ketch.kube.transport import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from ketch.local.apiserver import metadata, patches
 from ketch.local.apiserver.answers import ObjectAnswer
-from ketch.local.apiserver.changes import applicable
-from ketch.local.apiserver.conversion import as_served
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.reading import not_found, store_key
+from ketch.local.apiserver.custom.conversion import as_served
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
-from ketch.local.apiserver.writing import (
+from ketch.local.apiserver.verbs.changes import applicable
+from ketch.local.apiserver.verbs.reading import not_found, store_key
+from ketch.local.apiserver.verbs.writing import (
     ATTEMPTS,
     MODIFIED,
     Obj,

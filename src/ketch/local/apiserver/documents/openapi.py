@@ -7,8 +7,8 @@ from typing import Any, cast
 import orjson
 
 from ketch.kube.errors import NotFound
-from ketch.local.apiserver.discovery import VERSION
-from ketch.local.apiserver.operations import COMPONENTS, DELETE_OPTIONS, KIND, STATUS, paths_of
+from ketch.local.apiserver.documents.discovery import VERSION
+from ketch.local.apiserver.documents.operations import COMPONENTS, DELETE_OPTIONS, KIND, STATUS, paths_of
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas.definitions import OBJECT_META, documents, kinds
 from ketch.local.apiserver.schemas.nodes import REFERENCE_PREFIX
@@ -123,7 +123,7 @@ class OpenAPI:
 
     def whole(self, *, protobuf: bool) -> bytes:
         """OpenAPI v2: everything in one document, as JSON or as gnostic's protobuf."""
-        from ketch.local.apiserver import openapi2  # noqa: PLC0415  # deferred: few clients ask for it
+        from ketch.local.apiserver.documents import openapi2  # noqa: PLC0415  # deferred: few clients ask for it
 
         self._fresh()
         key = f"v2 {protobuf}"

@@ -11,17 +11,17 @@ from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, ISSUER, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.deletion import DeleteHandlers
-from ketch.local.apiserver.evictions import Evictions
 from ketch.local.apiserver.patches import patched
-from ketch.local.apiserver.podstreams import PodStreams
-from ketch.local.apiserver.reading import ReadHandlers
 from ketch.local.apiserver.requests import Call, Target, section, texts
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.writing import MODIFIED, WriteHandlers, conflict
+from ketch.local.apiserver.streams.podstreams import PodStreams
+from ketch.local.apiserver.subresources.evictions import Evictions
+from ketch.local.apiserver.verbs.deletion import DeleteHandlers
+from ketch.local.apiserver.verbs.reading import ReadHandlers
+from ketch.local.apiserver.verbs.writing import MODIFIED, WriteHandlers, conflict
 
 SCALE_PATHS = {
     "specReplicasPath": ".spec.replicas",

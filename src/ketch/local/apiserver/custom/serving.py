@@ -10,14 +10,14 @@ from ketch.kube.codec import format_time
 from ketch.kube.errors import NotFound
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
-from ketch.local.apiserver.deletion import DeleteHandlers
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registry, ServedResource, storage_of
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, accepted, established, names_accepted
-from ketch.local.apiserver.writing import WriteHandlers
+from ketch.local.apiserver.verbs.deletion import DeleteHandlers
+from ketch.local.apiserver.verbs.writing import WriteHandlers
 
 
 def _deprecation(group: str, version: Mapping[str, Any], kind: str) -> str:

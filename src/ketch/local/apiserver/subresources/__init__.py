@@ -1,0 +1,1 @@
+"""What lies below an object and is no part of it: scale, binding, eviction, token, finalize."""
