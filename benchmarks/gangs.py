@@ -17,15 +17,32 @@ from benchmarks.tables import show
 JOBS, RANKS = 100, 4
 LOOK, PATIENCE = 0.25, 900
 GROUP = ("kubeflow.org", "v1", "default", "jaxjobs")
-MEETING = (
-    "for n in $(seq 0 {last}); do until getent hosts {name}-worker-$n >/dev/null; do sleep 0.05; done; done; sleep 1"
-)
+MEETING_PORT = 6666
+MEETING = """
+import os, socket, time
+
+rank, world = int(os.environ["PROCESS_ID"]), int(os.environ["NUM_PROCESSES"])
+if rank == 0:
+    with socket.create_server(("", PORT), backlog=world) as door:
+        others = [door.accept()[0] for _ in range(world - 1)]
+    for each in others:
+        each.sendall(b".")
+else:
+    while True:
+        try:
+            meeting = socket.create_connection((os.environ["COORDINATOR_ADDRESS"], PORT))
+            break
+        except OSError:
+            time.sleep(0.05)
+    assert meeting.recv(1) == b"."
+""".replace("PORT", str(MEETING_PORT))
+"""A barrier at rank 0: nobody leaves before all have come."""
 
 
 def _job(name: str, cpu: str, *, together: bool) -> dict[str, Any]:
-    """Ranks that end a second after they have seen all the others, who have seen them by then."""
-    command = ["sh", "-c", MEETING.format(last=RANKS - 1, name=name)]
-    container = {"name": "jax", "image": "busybox", "command": command, "resources": {"requests": {"cpu": cpu}}}
+    """Ranks that end once all of them have met."""
+    command = ["python3", "-c", MEETING]
+    container = {"name": "jax", "image": "python:3.11", "command": command, "resources": {"requests": {"cpu": cpu}}}
     pod = {"spec": {"containers": [container], "terminationGracePeriodSeconds": 0}}
     policy = {"cleanPodPolicy": "None"} | ({"schedulingPolicy": {}} if together else {})
     replicas = {"Worker": {"replicas": RANKS, "restartPolicy": "Never", "template": pod}}
