@@ -4,8 +4,10 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
+from ketch.cli.parts import Part, Parts, arguments
 from ketch.local.network.holding import end_holder
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.gateway import (
@@ -21,7 +23,10 @@ from ketch.local.platform.supervisor import Endpoints, listen
 
 @dataclass(frozen=True)
 class Addresses:
-    """The listening sockets of one platform; they live as long as the supervisor."""
+    """The listening sockets of one platform; they live as long as the supervisor.
+
+    Without Kubeflow's APIs there is no ``gateway``: nothing would stand behind it.
+    """
 
     gateway: Sequence[socket.socket]
     kubernetes: Sequence[socket.socket]
@@ -30,13 +35,13 @@ class Addresses:
     @property
     def endpoints(self) -> Endpoints:
         """The addresses that users are told."""
-        gateway, kubernetes = (sockets[0].getsockname()[1] for sockets in (self.gateway, self.kubernetes))
-        return Endpoints(f"http://localhost:{gateway}", f"https://localhost:{kubernetes}")
+        kubernetes = f"https://localhost:{self.kubernetes[0].getsockname()[1]}"
+        return Endpoints(f"http://localhost:{self.gateway[0].getsockname()[1]}" if self.gateway else "", kubernetes)
 
 
-def open_addresses(port: int, api_port: int) -> Addresses:
+def open_addresses(port: int, api_port: int, without: Parts = ()) -> Addresses:
     """Listen on all addresses. Raises StartError, with nothing left open, when one of them cannot be had."""
-    gateway = listen(port, "--port")
+    gateway = () if Part.PIPELINES in without else listen(port, "--port")
     kubernetes: Sequence[socket.socket] = ()
     try:
         kubernetes = listen(api_port, "--api-port")
@@ -66,20 +71,11 @@ def end_pods(directory: DataDirectory) -> None:
     end_holder(directory.root)
 
 
-def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:
-    """The platform's programs in the order in which they start. Raises GatewayMissing."""
-    # The address in an earlier run's may have changed: the agent waits for the new one.
-    directory.node_kubeconfig.unlink(missing_ok=True)
-    routes = directory.run / "gateway"
-    write_routes(routes, f"http://127.0.0.1:{addresses.platform.getsockname()[1]}")
+def node_processes(directory: DataDirectory, kubeconfig: Path, *options: str) -> Sequence[ProcessSpec]:
+    """The programs of a node: its pods' network, what starts containers, and the agent."""
     python = (sys.executable, "-m")
     data = ("--data-dir", str(directory.root))
     return (
-        ProcessSpec(
-            "control-plane",
-            (*python, "ketch.cli.controlplane", *data),
-            sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
-        ),
         ProcessSpec(
             "network",
             (*python, "ketch.local.network.daemon", *data),
@@ -88,21 +84,34 @@ def platform_processes(directory: DataDirectory, addresses: Addresses) -> Sequen
         ProcessSpec("keeper", (*python, "ketch.local.sandbox.main", *data)),
         ProcessSpec(
             "node-agent",
-            (
-                *python,
-                "ketch.local.node.main",
-                *data,
-                "--kubeconfig",
-                str(directory.node_kubeconfig),
-                "--node-name",
-                NODE_NAME,
-            ),
+            (*python, "ketch.local.node.main", *data, "--kubeconfig", str(kubeconfig), *options),
             after_stop=lambda: _end_containers(directory),
         ),
-        gateway_process(
-            gateway_executable(),
-            routes,
-            _named((ENTRY_POINT, ENTRY_POINT_IPV6), addresses.gateway),
-            addresses.gateway[0].getsockname()[1],
-        ),
     )
+
+
+def platform_processes(directory: DataDirectory, addresses: Addresses, without: Parts = ()) -> Sequence[ProcessSpec]:
+    """The platform's programs in the order in which they start. Raises GatewayMissing."""
+    # The address in an earlier run's may have changed: the agent waits for the new one.
+    directory.node_kubeconfig.unlink(missing_ok=True)
+    control_plane = ProcessSpec(
+        "control-plane",
+        (
+            *(sys.executable, "-m", "ketch.cli.controlplane", "--data-dir", str(directory.root)),
+            *arguments(without),
+        ),
+        sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
+    )
+    node = (
+        () if Part.NODE in without else node_processes(directory, directory.node_kubeconfig, "--node-name", NODE_NAME)
+    )
+    return (control_plane, *node, *_gateway(directory, addresses))
+
+
+def _gateway(directory: DataDirectory, addresses: Addresses) -> Sequence[ProcessSpec]:
+    if not addresses.gateway:
+        return ()
+    routes = directory.run / "gateway"
+    write_routes(routes, f"http://127.0.0.1:{addresses.platform.getsockname()[1]}")
+    sockets = _named((ENTRY_POINT, ENTRY_POINT_IPV6), addresses.gateway)
+    return (gateway_process(gateway_executable(), routes, sockets, addresses.gateway[0].getsockname()[1]),)

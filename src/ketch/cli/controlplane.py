@@ -19,6 +19,8 @@ import uvicorn
 import uvloop
 
 from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
+from ketch.cli.parts import OPTION, Part, Parts
+from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager
 from ketch.kube.rest import RESTClient
@@ -77,7 +79,10 @@ def _dial(directory: DataDirectory) -> Callable[[str, int], Awaitable[socket.soc
 
 @asynccontextmanager
 async def _http(application: Any, sockets: list[socket.socket]) -> AsyncGenerator[None]:
-    """Serve the platform APIs on the inherited sockets."""
+    """Serve the platform APIs, if there are any, on the inherited sockets."""
+    if application is None:
+        yield
+        return
     configuration = uvicorn.Config(
         application,
         http="httptools",
@@ -98,21 +103,28 @@ async def _http(application: Any, sockets: list[socket.socket]) -> AsyncGenerato
         await server.shutdown(sockets=sockets)
 
 
-async def _serve(directory: DataDirectory) -> None:
+async def _serve(directory: DataDirectory, without: Parts) -> None:
     with ExitStack() as closing:
         kubernetes, platform = (
             [closing.enter_context(each) for each in _sockets(names)]
             for names in (KUBERNETES_SOCKETS, (PLATFORM_SOCKET,))
         )
-        await _run(directory, kubernetes, platform)
+        await _run(directory, kubernetes, platform, without)
 
 
-async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platform: list[socket.socket]) -> None:
+def _admissions(without: Parts) -> Sequence[Admission[Any]]:
+    pipelines = () if Part.PIPELINES in without else pipelines_admissions()
+    return (*pipelines, *(() if Part.TRAINING in without else training_admissions()))
+
+
+async def _run(
+    directory: DataDirectory, kubernetes: list[socket.socket], platform: list[socket.socket], without: Parts
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database = Database(f"sqlite:///{directory.platform_database}")
-    admissions = (*pipelines_admissions(), *training_admissions())
+    admissions = _admissions(without)
     async with APIServer(directory.kube_database, directory.pki, admissions=admissions, dial=_dial(directory)) as api:
         if directory.audit_policy.exists():
             api.audit(directory.audit_policy, directory.root / "logs" / AUDIT_LOG)
@@ -121,10 +133,13 @@ async def _run(directory: DataDirectory, kubernetes: list[socket.socket], platfo
         manager = Manager(RESTClient(api.transport(), shared=True), SYSTEM_CLOCK, lean={Pod: Lean(without_work)})
         api.place_pods_by(await scheduler.setup(manager))
         workloads.setup(manager, api.authority.certificate.read_text())
-        application = await setup_pipelines(
-            manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)
-        )
-        api.open_door(await setup_training(manager, STATUS_ADDRESS))
+        application = None
+        if Part.PIPELINES not in without:
+            application = await setup_pipelines(
+                manager, database, LocalObjectStore(directory.objects), read_settings(os.environ)
+            )
+        if Part.TRAINING not in without:
+            api.open_door(await setup_training(manager, STATUS_ADDRESS))
         running = asyncio.create_task(manager.run())
         async with _http(application, platform):
             await manager.ready()
@@ -143,13 +158,14 @@ def main() -> None:
     """Run until SIGTERM. Exit code 1 where the data directory's databases, or a setting, cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument(OPTION, type=Part, action="append", default=[])
     arguments = parser.parse_args()
     log_to_stderr()
     take_short_turns()
     collect_rarely()
     os.umask(OWNER_ONLY)
     try:
-        uvloop.run(_serve(DataDirectory(arguments.data_dir)))
+        uvloop.run(_serve(DataDirectory(arguments.data_dir), arguments.without))
     except (StoreCorrupt, DatabaseUnusable, SettingsError, PolicyError) as error:
         sys.exit(str(error))
 

@@ -37,8 +37,10 @@ def status(
         typer.echo(
             f"{'ready' if platform.ready else 'not ready'}, process {platform.pid}, since {since:%Y-%m-%d %H:%M:%S}"
         )
-        typer.echo(f"  Kubeflow APIs  {platform.platform}")
-        typer.echo(f"  Kubernetes     {platform.kubernetes}  KUBECONFIG={directory.kubeconfig}")
+        if platform.platform:
+            typer.echo(f"  Kubeflow APIs  {platform.platform}")
+        kubeconfig = f"  KUBECONFIG={directory.kubeconfig}" if directory.kubeconfig.exists() else ""
+        typer.echo(f"  Kubernetes     {platform.kubernetes}{kubeconfig}")
         typer.echo(f"  data           {directory.root}")
         for process in platform.processes:
             again = f", restarted {process.restarts} times" if process.restarts else ""

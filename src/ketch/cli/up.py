@@ -13,6 +13,7 @@ from ketch.cli.composition import end_pods, open_addresses, platform_processes
 from ketch.cli.degradation import degradation
 from ketch.cli.messages import UNAVAILABLE, USAGE, fail
 from ketch.cli.options import DataDir, data_directory
+from ketch.cli.parts import OPTION, Part
 from ketch.local.platform.directory import DataDirectory, DirectoryError
 from ketch.local.platform.gateway import GatewayMissing
 from ketch.local.platform.record import end_leftovers, running_platform, stop_platform
@@ -36,10 +37,8 @@ def command_started() -> float:
 def ready_line(directory: DataDirectory, endpoints: Endpoints, began: float) -> str:
     """The last line of a successful start; the command ``began`` at that second of the boot clock."""
     seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    return (
-        f"Ready in {seconds:.2f} s: {endpoints.platform} (Kubeflow APIs), "
-        f"{endpoints.kubernetes} (Kubernetes, KUBECONFIG={directory.kubeconfig})"
-    )
+    kubeflow = f"{endpoints.platform} (Kubeflow APIs), " if endpoints.platform else ""
+    return f"Ready in {seconds:.2f} s: {kubeflow}{endpoints.kubernetes} (Kubernetes, KUBECONFIG={directory.kubeconfig})"
 
 
 def up(
@@ -54,6 +53,10 @@ def up(
     warm: Annotated[
         bool, typer.Option(envvar=WARM, help="Fork known Python programs from interpreters that are kept ready.")
     ] = True,
+    without: Annotated[
+        list[Part] | None,
+        typer.Option(OPTION, help="Leave a part out: others bring it, as 'ketch manager' and 'ketch node' do."),
+    ] = None,
 ) -> None:
     """Start the platform: Kubeflow's APIs on one address, the Kubernetes API on another."""
     directory, began = data_directory(data_dir), command_started()
@@ -65,8 +68,8 @@ def up(
             _detach(directory)
         lock = lock_directory(directory)
         end_leftovers(directory)
-        addresses = open_addresses(port, api_port)
-        specs = platform_processes(directory, addresses)
+        addresses = open_addresses(port, api_port, without or ())
+        specs = platform_processes(directory, addresses, without or ())
     except SettingsError as error:
         fail(str(error), USAGE)
     except (DirectoryError, StartError, GatewayMissing) as error:
