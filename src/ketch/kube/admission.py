@@ -5,6 +5,7 @@ behind a webhook. What is completed here is stored and seen by users; what is on
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from ketch.kube.errors import Cause
@@ -15,7 +16,9 @@ Other = TypeVar("Other", bound=KubeObject)
 
 
 class View(Protocol):
-    """Other objects, as the write that is being decided will find them."""
+    """Other objects, as the write that is being decided will find them; and when that is."""
+
+    now: datetime
 
     def get(self, kind: type[Other], namespace: str, name: str) -> Other | None:
         """The object; None when there is none."""
@@ -36,4 +39,8 @@ class Admission(Generic[K]):
 
     def check(self, obj: K, old: K | None, view: View) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it
         """What is wrong with ``obj``; nothing when it may be stored."""
+        return ()
+
+    def warn(self, obj: K, old: K | None, view: View) -> Iterable[str]:  # noqa: ARG002  # for those who override it
+        """What its author should be told of an ``obj`` that may be stored; kubectl and clients show it."""
         return ()

@@ -1,6 +1,7 @@
 """A domain completes and checks its kinds before they are stored, whoever writes them and however."""
 
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,10 @@ from ketch.kube.errors import Cause, Invalid
 from ketch.kube.meta import KubeObject, ObjectMeta, Resource
 from ketch.kube.rest import RESTClient
 from ketch.kube.types.core import ConfigMap
+from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.server import APIServer
+from ketch.local.apiserver.strategies.base import Context
+from ketch.local.apiserver.strategies.custom import AdmittedStrategy
 
 
 class RaceSpec(KubeStruct, frozen=True, kw_only=True):
@@ -54,6 +58,10 @@ class RaceAdmission(Admission[Race]):
             yield invalid("spec.track", obj.spec.track, "there is no such track")
         if old is not None and old.spec.track != obj.spec.track:
             yield immutable("spec.track", obj.spec.track)
+
+    def warn(self, obj: Race, old: Race | None, view: View) -> Iterable[str]:
+        if obj.spec.laps > 5:
+            yield f"spec.laps: {obj.spec.laps} laps take until after {view.now:%Y}"
 
 
 @pytest.fixture
@@ -101,3 +109,12 @@ async def test_a_status_is_written_without_asking(client: Client):
     await client.apply_status(changed, manager="test")
     found = await client.get(Race, "one", "default")
     assert (found.status.lap, found.spec.laps) == (2, 3)
+
+
+@pytest.mark.parametrize(("laps", "told"), [(6, ["spec.laps: 6 laps take until after 2026"]), (5, []), (11, [])])
+def test_what_may_be_stored_is_warned_of_once(laps: int, told: list[str]):
+    strategy, race = AdmittedStrategy(RaceAdmission()), a_race(laps=laps).to_json()
+    context = Context(UserInfo("user"), datetime(2026, 1, 1, tzinfo=UTC), lambda *_: None, lambda *_: [])
+    for _ in range(2):  # a write that lost against another is decided again
+        strategy.validate(race, None, context)
+    assert context.warnings == told

@@ -115,7 +115,7 @@ class APIServer:
             return [record.value for record in store.list(storage, namespace)]
 
         def context(call: Call) -> Context:
-            return Context(call.user, self._clock.now(), newest, listing, call.dry_run)
+            return Context(call.user, self._clock.now(), newest, listing, call.dry_run, call.warnings)
 
         tokens = Tokens(self.authority.signing_key, self._clock, lookup)
         reads = ReadHandlers(store, self._clock)

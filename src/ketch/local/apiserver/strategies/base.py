@@ -1,7 +1,7 @@
 """The ordinary strategy, and what a strategy may see."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ class Context:
     """The server as a strategy sees it.
 
     ``newest(storage, namespace, name)`` is an object as the next writer must see it; ``listing(storage, namespace)``
-    the committed objects.
+    the committed objects. ``warnings`` is what the sender will be told beside the answer.
     """
 
     user: UserInfo
@@ -26,6 +26,12 @@ class Context:
     newest: Lookup
     listing: Listing
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list[str])
+
+    def warn(self, text: str) -> None:
+        """Tell the sender, once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 class Strategy:

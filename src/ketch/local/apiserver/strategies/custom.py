@@ -18,6 +18,7 @@ class StoreView:
 
     def __init__(self, context: Context) -> None:
         self._newest = context.newest
+        self.now = context.now
 
     def get(self, kind: type[K], namespace: str, name: str) -> K | None:
         """The object; None when there is none."""
@@ -44,8 +45,12 @@ class AdmittedStrategy(Strategy):
         """What the domain says is wrong; an object that is going, or whose status alone changes, is not asked about."""
         if old is not None and (obj.get("spec") == old.get("spec") or "deletionTimestamp" in obj["metadata"]):
             return ()
-        before = None if old is None else decode(self._admission.kind, old)
-        return tuple(self._admission.check(decode(self._admission.kind, obj), before, StoreView(context)))
+        admission, view = self._admission, StoreView(context)
+        before, after = None if old is None else decode(admission.kind, old), decode(admission.kind, obj)
+        found = tuple(admission.check(after, before, view))
+        for text in () if found else admission.warn(after, before, view):
+            context.warn(text)
+        return found
 
     def _complete(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> None:
         kind = self._admission.kind
