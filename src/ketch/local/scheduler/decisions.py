@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from ketch.kube.quantities import format_quantity
-from ketch.local.scheduler.filters import Change, Refusal, refusals, surroundings
+from ketch.local.scheduler.filters import Change, Refusal, Surroundings, refusals, surroundings
 from ketch.local.scheduler.needs import CPU, MEMORY, PODS, Needs
 from ketch.local.scheduler.scores import best
 from ketch.local.scheduler.state import NodeState, State
@@ -25,8 +25,13 @@ class Unplaced(NamedTuple):
 
 
 def decide(needs: Needs, state: State, volumes: Sequence[tuple[NodeTerm, ...]] = ()) -> NodeState | Unplaced:
-    """The node for a pod. ``volumes`` are the node affinities of its bound volumes."""
+    """The node for a pod. ``volumes`` are the node affinities of its bound volumes.
+
+    Looks at all nodes only where the pod tells nodes apart that are alike, or has no place.
+    """
     around = surroundings(needs, state)
+    if candidates := _candidates(needs, state, around, volumes):
+        return best(needs, candidates, state)
     feasible: list[NodeState] = []
     refused: list[Sequence[Refusal]] = []
     for node in state.nodes():
@@ -38,6 +43,27 @@ def decide(needs: Needs, state: State, volumes: Sequence[tuple[NodeTerm, ...]] =
     if feasible:
         return best(needs, feasible, state)
     return unplaced(needs, refused, state)
+
+
+def _candidates(
+    needs: Needs, state: State, around: Surroundings, volumes: Sequence[tuple[NodeTerm, ...]]
+) -> list[NodeState]:
+    """Nodes among which the best of all is; none where all must be looked at."""
+    if needs.named is not None:
+        named = map(state.node, sorted(needs.named))
+        return [node for node in named if node is not None and not refusals(needs, node, around, volumes)]
+    if needs.tells_nodes_apart:
+        return []
+    found: list[NodeState] = []
+    for alike in state.alike():
+        for node in alike:
+            against = refusals(needs, node, around, volumes)
+            if not against:
+                found.append(node)
+                break
+            if against[0].alike:
+                break
+    return found
 
 
 def unplaced(needs: Needs, refused: Sequence[Sequence[Refusal]], state: State) -> Unplaced:

@@ -24,15 +24,19 @@ class Change(IntFlag):
 
 
 class Refusal(NamedTuple):
-    """One reason against one node; ``cure`` says which changes may lift it, ``shared`` whether labels play no part."""
+    """One reason against one node; ``cure`` says which changes may lift it, ``shared`` whether labels play no part.
+
+    ``alike`` says that it holds of all nodes that are alike, for pods that do not look at their names.
+    """
 
     reason: str
     cure: Change
     shared: bool = True
+    alike: bool = False
 
 
-AFFINITY = Refusal("node(s) didn't match Pod's node affinity/selector", Change.NODES)
-CORDONED = Refusal("node(s) were unschedulable", Change.NODES)
+AFFINITY = Refusal("node(s) didn't match Pod's node affinity/selector", Change.NODES, alike=True)
+CORDONED = Refusal("node(s) were unschedulable", Change.NODES, alike=True)
 PORTS = Refusal("node(s) didn't have free ports for the requested pod ports", Change.ROOM | Change.NODES)
 SHARED_PORTS = Refusal(
     "node(s) didn't have free ports for the requested pod ports (pods there share the network of their host)",
@@ -139,7 +143,7 @@ def _taint_refusal(needs: Needs, facts: NodeFacts) -> Refusal | None:
         if not any(toleration.tolerates(taint) for toleration in needs.tolerations):
             if taint.key == UNSCHEDULABLE:
                 return CORDONED
-            return Refusal(f"node(s) had untolerated taint {taint}", Change.NODES)
+            return Refusal(f"node(s) had untolerated taint {taint}", Change.NODES, alike=True)
     return None
 
 

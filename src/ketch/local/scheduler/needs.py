@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ketch.kube.codec import decode
@@ -11,7 +12,7 @@ from ketch.kube.quantities import QuantityError, milli, whole
 from ketch.kube.selectors import Requirement, Selector, from_label_selector
 from ketch.kube.types.containers import Container
 from ketch.kube.types.pods import Pod, PodSpec
-from ketch.local.scheduler.terms import Labels, NodeTerm, PodTerm, Spread, Toleration
+from ketch.local.scheduler.terms import HOSTNAME_LABEL, Labels, NodeTerm, PodTerm, Spread, Toleration
 
 CPU, MEMORY, PODS = "cpu", "memory", "pods"
 REQUIRED, PREFERRED = (
@@ -59,6 +60,24 @@ class Needs:
     priority: int = 0
     preempts: bool = True
     labels: Labels = field(default_factory=dict[str, str], compare=False)
+
+    @cached_property
+    def named(self) -> frozenset[str] | None:
+        """The only nodes that the pod may be on, by name, as DaemonSets say it; None where it says nothing of names."""
+        names = [term.named for term in self.node_terms or ()]
+        known = [each for each in names if each is not None]
+        return frozenset[str]().union(*known) if known and len(known) == len(names) else None
+
+    @cached_property
+    def tells_nodes_apart(self) -> bool:
+        """Whether nodes that are alike may be good for the pod in different degrees, whatever is on them."""
+        terms = (*(self.node_terms or ()), *(term for _, term in self.preferred_nodes))
+        return (
+            bool(self.preferred_pods)
+            or any(not each.hard for each in self.spreads)
+            or any(key == HOSTNAME_LABEL for key, _ in self.node_selector)
+            or any(term.tells_apart for term in terms)
+        )
 
 
 def amount(resource: str, quantity: str) -> int:

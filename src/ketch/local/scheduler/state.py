@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from ketch.local.scheduler.needs import EVERYWHERE, Needs, Port
-from ketch.local.scheduler.terms import HARD_EFFECTS, Labels, NodeTerm, PodTerm, Taint
+from ketch.local.scheduler.needs import CPU, EVERYWHERE, MEMORY, Needs, Port
+from ketch.local.scheduler.ranks import Likeness, Rank, Ranks
+from ketch.local.scheduler.terms import HARD_EFFECTS, HOSTNAME_LABEL, Labels, NodeTerm, PodTerm, Taint
 
 NETWORK_LABEL, HOST_NETWORK = "node.ketch.dev/network", "host"
 """How a node says that its pods have no networks of their own."""
@@ -23,10 +25,16 @@ class NodeFacts:
     taints: tuple[Taint, ...]
     allocatable: Mapping[str, int]
 
-    @property
+    @cached_property
     def hard_taints(self) -> tuple[Taint, ...]:
         """Those that keep pods away, rather than being held against the node."""
         return tuple(taint for taint in self.taints if taint.effect in HARD_EFFECTS)
+
+    @cached_property
+    def likeness(self) -> Likeness:
+        """All that it says but its name."""
+        labels = frozenset((key, value) for key, value in self.labels.items() if key != HOSTNAME_LABEL)
+        return labels, self.taints, frozenset(self.allocatable.items())
 
     @property
     def shares_network(self) -> bool:
@@ -49,6 +57,14 @@ class NodeState:
         """How much of ``resource`` is left; below zero when the node shrank under its pods."""
         assert self.facts
         return self.facts.allocatable.get(resource, 0) - self.used[resource]
+
+    @property
+    def rank(self) -> Rank:
+        """Its place among those that are alike: which of them is the best does not depend on what a pod asks for."""
+        assert self.facts
+        totals = ((resource, self.facts.allocatable.get(resource, 0)) for resource in (CPU, MEMORY))
+        empty = sum(max(0, self.free(resource)) / total for resource, total in totals if total)
+        return -empty, len(self.pods), self.name
 
     def port_taken(self, port: Port) -> bool:
         """Whether a pod here listens on the same port of the host; the wildcard address meets every address."""
@@ -85,11 +101,13 @@ class NodeState:
 class State:
     """All nodes with their pods, those that are only assumed included.
 
-    Invariant: ``_placed[uid]`` names the one node in whose sums the pod ``uid`` is.
+    Invariants: ``_placed[uid]`` names the one node in whose sums the pod ``uid`` is; ``_ranks`` has every node that
+    exists at its place.
     """
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeState] = {}
+        self._ranks = Ranks()
         self._placed: dict[str, str] = {}
         self._counted: dict[PodTerm, Counter[str]] = {}
         self._kept_apart: dict[PodTerm, Counter[str]] = {}
@@ -110,10 +128,21 @@ class State:
         """Take in what a node says; whether anything changed."""
         node = self._nodes.setdefault(facts.name, NodeState(facts.name))
         changed, node.facts = node.facts != facts, facts
+        self._rank(node)
         return changed
+
+    def _rank(self, node: NodeState) -> None:
+        if node.facts is not None:
+            self._ranks.put(node.facts.likeness, node.rank)
+
+    def alike(self) -> Iterator[Iterator[NodeState]]:
+        """The nodes that exist, those that are alike together, the best of them first."""
+        for names in self._ranks.alike():
+            yield map(self._nodes.__getitem__, names)
 
     def remove_node(self, name: str) -> None:
         """The node is gone; its pods count until they are gone too."""
+        self._ranks.drop(name)
         if node := self._nodes.get(name):
             node.facts = None
             if not node.pods:
@@ -151,7 +180,9 @@ class State:
         if self._placed.get(uid) == name:
             return False
         self.displace(uid)
-        self._nodes.setdefault(name, NodeState(name)).add(uid, needs)
+        node = self._nodes.setdefault(name, NodeState(name))
+        node.add(uid, needs)
+        self._rank(node)
         self._placed[uid] = name
         self._count(needs, name, 1)
         return True
@@ -164,6 +195,7 @@ class State:
         node = self._nodes[name]
         self._count(node.pods[uid], name, -1)
         node.remove(uid)
+        self._rank(node)
         if node.facts is None and not node.pods:
             del self._nodes[name]
         return True

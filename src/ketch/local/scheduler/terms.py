@@ -6,6 +6,9 @@ from typing import NamedTuple
 from ketch.kube.selectors import Requirement, Selector
 
 NODE_NAME_FIELD = "metadata.name"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+"""The one label that no two nodes share."""
+
 HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
 Labels = Mapping[str, str]
@@ -51,6 +54,17 @@ class NodeTerm(NamedTuple):
             return False
         fields = {NODE_NAME_FIELD: name}
         return all(term.matches(labels) for term in self.labels) and all(term.matches(fields) for term in self.fields)
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether nodes that are alike but for their names may fare differently."""
+        return bool(self.fields) or any(each.key == HOSTNAME_LABEL for each in self.labels)
+
+    @property
+    def named(self) -> frozenset[str] | None:
+        """The only nodes that can be meant, by name; None where others can."""
+        found = (each for each in self.fields if each.key == NODE_NAME_FIELD and each.operator == "In")
+        return next((each.values for each in found), None)
 
 
 class PodTerm(NamedTuple):
