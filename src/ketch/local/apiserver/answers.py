@@ -8,6 +8,7 @@ from typing import Any
 from ketch.local.apiserver.custom.conversion import as_served
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record
+from ketch.local.apiserver.streams.nodedoor import Way
 from ketch.local.apiserver.verbs.watching import EventStream
 
 
@@ -86,9 +87,9 @@ class TextAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ConnectAnswer:
-    """A live connection that a node serves: ``path`` on its ``socket``, with the client's own query and handshake."""
+    """A live connection that a node serves: ``path`` at the end of ``way``, with the client's query and handshake."""
 
-    socket: str
+    way: Way
     path: str
 
 

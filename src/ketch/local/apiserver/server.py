@@ -38,6 +38,7 @@ from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
+from ketch.local.apiserver.streams.nodedoor import NodeDoors
 from ketch.local.apiserver.streams.usage import UsageHandlers, metrics_resources
 from ketch.local.apiserver.subresources.handlers import SubresourceHandlers
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
@@ -125,17 +126,18 @@ class APIServer:
         writes = WriteHandlers(store, self._clock, strategies.find, context, gate)
         deletes = DeleteHandlers(store, reads, strategies.find, context, gate)
         metrics = Metrics(store)
+        doors = NodeDoors(store, self.authority.node_context)
         handlers = Handlers(
             reads=reads,
             writes=writes,
             patches=PatchHandlers(store, writes, context),
             deletes=deletes,
-            subresources=SubresourceHandlers(store, registry, reads, writes, deletes, tokens),
+            subresources=SubresourceHandlers(store, registry, reads, writes, deletes, tokens, doors),
             reviews=Reviews(authorizer, tokens),
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
             metrics=metrics,
-            usage=UsageHandlers(store, registry, reads),
+            usage=UsageHandlers(store, registry, reads, doors),
             tokens=tokens,
         )
         router = Router(registry, authorizer, handlers, newest)

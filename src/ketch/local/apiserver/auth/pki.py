@@ -32,6 +32,8 @@ SERVER_ADDRESSES = ("127.0.0.1", "::1", "10.96.0.1")
 LIFETIME = timedelta(days=3650)
 RENEW_BEFORE = timedelta(days=30)
 ADMINISTRATOR = ("kubernetes-admin", ("system:masters",))
+NODE_CLIENT = ("kube-apiserver-kubelet-client", ("system:masters",))
+"""Who the API server is to nodes."""
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -77,6 +79,21 @@ class Authority:
         context.load_verify_locations(self.certificate)
         context.verify_mode = ssl.CERT_OPTIONAL
         context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def node_context(self, certificate: str) -> ssl.SSLContext:
+        """TLS towards a node that is known by ``certificate`` (PEM), or, without one, by its address and our signature.
+
+        Raises SSLError.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate:
+            context.check_hostname = False
+            context.load_verify_locations(cadata=certificate)
+        else:
+            context.load_verify_locations(self.certificate)
+        context.load_cert_chain(*self.client_pair("apiserver-kubelet-client", *NODE_CLIENT))
         return context
 
     def write_kubeconfig(self, path: Path, server: str, pair: tuple[Path, Path], user: str) -> None:

@@ -49,11 +49,10 @@ class Tunnel(asyncio.Protocol):
         """Have the node accept the client's handshake. Raises APIError."""
         if not request.upgrade or request.body or request.headers.get("content-length", "0") != "0":
             raise BadRequest("Upgrade request required")
+        tunnel = cls(client)
         try:
-            transport, tunnel = await asyncio.get_running_loop().create_unix_connection(
-                lambda: cls(client), answer.socket
-            )
-        except OSError as error:
+            transport = await answer.way.connect(lambda: tunnel)
+        except (OSError, TimeoutError) as error:
             raise Unavailable(f"the node does not answer: {error}") from error
         query = request.target.partition("?")[2]
         lines = [f"GET {answer.path}?{query} HTTP/1.1", "host: node", "connection: Upgrade"]

@@ -8,8 +8,7 @@ from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.answers import Answer, ConnectAnswer, StreamAnswer
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
-from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.streams.nodedoor import node_stream, socket_of
+from ketch.local.apiserver.streams.nodedoor import NodeDoors, Way, node_stream
 from ketch.local.apiserver.verbs.reading import ReadHandlers
 
 LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
@@ -20,18 +19,18 @@ CONNECTED = frozenset({"exec", "attach", "portforward"})
 class PodStreams:
     """Finds the node of a pod, and what to ask it."""
 
-    def __init__(self, store: Store, reads: ReadHandlers) -> None:
-        self._store = store
+    def __init__(self, doors: NodeDoors, reads: ReadHandlers) -> None:
+        self._doors = doors
         self._reads = reads
 
     async def log(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         """A container's log."""
         pod = self._pod(target, resource)
         container = _container(pod, call.query.get("container", ""))
-        socket = self._socket(pod)
+        way = self._way(pod)
         query = {name: call.query[name] for name in LOG_PARAMETERS if name in call.query}
         path = f"/containerLogs/{target.namespace}/{target.name}/{container}"
-        return StreamAnswer(node_stream(socket, path, query))
+        return StreamAnswer(node_stream(way, path, query))
 
     async def connect(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         """A live connection."""
@@ -40,21 +39,21 @@ class PodStreams:
         pod = self._pod(target, resource)
         path = f"{target.namespace}/{target.name}"
         if target.subresource == "portforward":
-            return ConnectAnswer(self._socket(pod), f"/portForward/{path}")
+            return ConnectAnswer(self._way(pod), f"/portForward/{path}")
         container = _container(pod, call.query.get("container", ""))
-        return ConnectAnswer(self._socket(pod), f"/{target.subresource}/{path}/{container}")
+        return ConnectAnswer(self._way(pod), f"/{target.subresource}/{path}/{container}")
 
     def _pod(self, target: Target, resource: ServedResource) -> Mapping[str, Any]:
         record = self._reads.get(target, resource).record
         assert record
         return record.value
 
-    def _socket(self, pod: Mapping[str, Any]) -> str:
+    def _way(self, pod: Mapping[str, Any]) -> Way:
         """Where the pod's node answers. Raises BadRequest, Unavailable."""
         name = pod["spec"].get("nodeName")
         if not name:
             raise BadRequest(f"pod {pod['metadata']['name']} does not have a host assigned")
-        return socket_of(self._store, name)
+        return self._doors.find(name)
 
 
 def _container(pod: Mapping[str, Any], wanted: str) -> str:

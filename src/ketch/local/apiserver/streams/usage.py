@@ -12,7 +12,7 @@ from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.streams.nodedoor import node_json, told_socket
+from ketch.local.apiserver.streams.nodedoor import NodeDoors, node_json
 from ketch.local.apiserver.verbs.reading import ReadHandlers, not_found
 
 GROUP, VERSION = "metrics.k8s.io", "v1beta1"
@@ -54,8 +54,9 @@ def metrics_resources() -> Iterable[ServedResource]:
 class UsageHandlers:
     """Asks the nodes."""
 
-    def __init__(self, store: Store, registry: Registry, reads: ReadHandlers) -> None:
+    def __init__(self, store: Store, registry: Registry, reads: ReadHandlers, doors: NodeDoors) -> None:
         self._store = store
+        self._doors = doors
         self._registry = registry
         self._reads = reads
 
@@ -90,13 +91,12 @@ class UsageHandlers:
         room = asyncio.Semaphore(MOST_AT_ONCE)
 
         async def ask(name: str) -> tuple[str, Any]:
-            node = self._store.get(StoreKey("/nodes", "", name))
-            socket = told_socket(node.value) if node is not None else ""
-            if not socket:
-                return name, None
             try:
+                way = self._doors.told(name)
+                if way is None:
+                    return name, None
                 async with room, asyncio.timeout(PATIENCE):
-                    return name, await node_json(socket, "/usage")
+                    return name, await node_json(way, "/usage")
             except (APIError, TimeoutError):
                 return name, None
 

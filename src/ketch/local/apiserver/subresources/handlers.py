@@ -17,6 +17,7 @@ from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.streams.nodedoor import NodeDoors
 from ketch.local.apiserver.streams.podstreams import PodStreams
 from ketch.local.apiserver.subresources.evictions import Evictions
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
@@ -73,6 +74,7 @@ class SubresourceHandlers:
         writes: WriteHandlers,
         deletes: DeleteHandlers,
         tokens: Tokens,
+        doors: NodeDoors,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -81,7 +83,7 @@ class SubresourceHandlers:
         self._deletes = deletes
         self._tokens = tokens
         self._evictions = Evictions(store, registry, writes)
-        self._streams = PodStreams(store, reads)
+        self._streams = PodStreams(doors, reads)
 
     def find(self, resource: ServedResource, subresource: str) -> Callable[..., Any]:
         """The handler ``(call, target, resource)``. Raises NotFound."""
