@@ -44,6 +44,7 @@ from ketch.local.apiserver.subresources.handlers import SubresourceHandlers
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.patching import PatchHandlers
 from ketch.local.apiserver.verbs.reading import ReadHandlers
+from ketch.local.apiserver.verbs.selection import INDEXED, index_of
 from ketch.local.apiserver.verbs.writing import SERVER, WriteHandlers
 
 
@@ -99,7 +100,7 @@ class APIServer:
 
     async def start(self) -> None:
         """Open the store, begin to answer."""
-        store = Store(self._database)
+        store = Store(self._database, {storage: index_of(storage) for storage in INDEXED})
         registry = Registry((*builtin_resources(), *metrics_resources()))
         authorizer = Authorizer(store)
         strategies = Strategies(authorizer, self._admissions)

@@ -7,7 +7,7 @@ closed properly, or copied from under it as a kill leaves it. A plain model besi
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,21 +19,32 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ketch.local.apiserver.store import collection
 from ketch.local.apiserver.store.records import Change, Expired, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.store.watcher import Watcher
+from ketch.local.apiserver.store.watcher import Scope, Watcher
 
 NAMES = st.sampled_from(["a", "b", "c"])
 SPACES = st.sampled_from(["x", "y"])
 RESOURCE = "/things"
 SHORT_HISTORY = 6
+SCOPES = st.builds(
+    Scope,
+    st.just(RESOURCE),
+    namespace=st.none() | SPACES,
+    name=st.none() | NAMES,
+    indexed=st.sampled_from(["", "even", "odd"]),
+)
+
+
+def parity(value: Mapping[str, Any]) -> str:
+    """What things are found by; last versions of what is deleted say nothing of it."""
+    return ("even", "odd")[value["n"] % 2] if "n" in value else ""
 
 
 class Reader:
-    """A watcher and what it was told: from ``start`` on, of one namespace or all."""
+    """A watcher and what it was told: from ``start`` on, of what it looks at."""
 
-    def __init__(self, watcher: Watcher, start: int, missed: Any, namespace: str | None) -> None:
+    def __init__(self, watcher: Watcher, start: int, missed: Any) -> None:
         self.watcher = watcher
         self.start = start
-        self.namespace = namespace
         self.seen: list[tuple[int, str, str, bool]] = [_told(change) for change in missed]
 
     async def catch_up(self) -> None:
@@ -60,6 +71,7 @@ class Interleavings(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="interleavings-"))
         self.count = 0
         self.acknowledged: list[tuple[int, str, str, bool]] = []
+        self.numbers: dict[int, int] = {}
         self.values: dict[tuple[str, str], tuple[int, int]] = {}
         self.readers: list[Reader] = []
         self.horizon = 0
@@ -73,11 +85,11 @@ class Interleavings(RuleBasedStateMachine):
         return self.folder / f"{self.count}.db"
 
     async def opened(self) -> Store:
-        store = Store(self.path)
+        store = Store(self.path, {RESOURCE: parity})
         self.horizon = store.revision
         # One watcher of everything is there from the beginning, so that no change goes unwatched.
-        watcher, missed = store.watch(RESOURCE, None, store.revision)
-        self.readers.append(Reader(watcher, store.revision, missed, None))
+        watcher, missed = store.watch(Scope(RESOURCE), store.revision)
+        self.readers.append(Reader(watcher, store.revision, missed))
         return store
 
     # what clients do ----------------------------------------------------------------------------------------------
@@ -89,6 +101,7 @@ class Interleavings(RuleBasedStateMachine):
             key, lambda revision: {"n": number, "r": revision}, expected=newest.revision if newest else None
         )
         self.acknowledged.append((record.revision, space, name, False))
+        self.numbers[record.revision] = number
         self.values[space, name] = (record.revision, number)
 
     async def delete(self, space: str, name: str) -> None:
@@ -128,19 +141,19 @@ class Interleavings(RuleBasedStateMachine):
 
         self.run(late())
 
-    @rule(namespace=st.none() | SPACES, back=st.integers(0, 12))
-    def a_watch_begins(self, namespace: str | None, back: int) -> None:
+    @rule(scope=SCOPES, back=st.integers(0, 12))
+    def a_watch_begins(self, scope: Scope, back: int) -> None:
         start = max(1, self.store.revision - back)
 
         async def begin() -> None:
             try:
-                watcher, missed = self.store.watch(RESOURCE, namespace, start)
+                watcher, missed = self.store.watch(scope, start)
             except Expired:
                 # Only where history really is gone: before this store was opened, or more than it keeps.
                 since = [each for each in self.acknowledged if each[0] > start]
                 assert start < self.horizon or len(since) > self.short
                 return
-            self.readers.append(Reader(watcher, start, missed, namespace))
+            self.readers.append(Reader(watcher, start, missed))
 
         self.run(begin())
 
@@ -218,9 +231,16 @@ class Interleavings(RuleBasedStateMachine):
     # the laws -----------------------------------------------------------------------------------------------------
 
     def check(self, reader: Reader) -> None:
-        wanted = [
-            each for each in sorted(self.acknowledged) if each[0] > reader.start and reader.namespace in (None, each[1])
-        ]
+        scope, wanted = reader.watcher.scope, list[tuple[int, str, str, bool]]()
+        found_by: dict[tuple[str, str], str] = {}
+        for each in sorted(self.acknowledged):
+            revision, space, name, deleted = each
+            before = found_by.get((space, name), "")
+            now = "" if deleted else parity({"n": self.numbers[revision]})
+            found_by[space, name] = now
+            inside = scope.namespace in (None, space) and scope.name in (None, name)
+            if revision > reader.start and inside and (not scope.indexed or scope.indexed in (before, now)):
+                wanted.append(each)
         assert reader.seen == wanted
 
     @invariant()
@@ -236,6 +256,9 @@ class Interleavings(RuleBasedStateMachine):
         }
         assert found == self.values
         assert self.store.count(RESOURCE) == len(self.values)
+        for index in ("even", "odd"):
+            indexed = [(each.key.namespace, each.key.name) for each in self.store.list(RESOURCE, index=index)]
+            assert indexed == sorted(place for place, (_, n) in self.values.items() if parity({"n": n}) == index)
 
     def teardown(self) -> None:
         self.leave()

@@ -16,6 +16,7 @@ from ketch.local.apiserver.store import collection, watcher
 from ketch.local.apiserver.store import store as store_module
 from ketch.local.apiserver.store.records import Expired, StoreCorrupt, StoreKey, StoreUnavailable, WriteConflict
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.store.watcher import Scope
 
 CONFIG = "/configmaps"
 
@@ -130,7 +131,7 @@ async def test_a_resumed_watch_misses_nothing_and_repeats_nothing(store: Store) 
     seen = store.revision
     writes = [asyncio.ensure_future(store.put(key(f"n{index}"), build(), expected=None)) for index in range(50)]
     await writes[10]
-    reader, missed = store.watch(CONFIG, None, seen)
+    reader, missed = store.watch(Scope(CONFIG), seen)
     await asyncio.gather(*writes)
     revisions = [change.revision for change in missed]
     while len(revisions) < 50:
@@ -147,8 +148,8 @@ async def test_what_is_no_longer_remembered_is_expired(store: Store, monkeypatch
     for index in range(10):
         await store.put(key(f"n{index}"), build(), expected=None)
     with pytest.raises(Expired):
-        store.watch(CONFIG, None, start)
-    _, missed = store.watch(CONFIG, None, store.revision - 5)
+        store.watch(Scope(CONFIG), start)
+    _, missed = store.watch(Scope(CONFIG), store.revision - 5)
     assert len(missed) == 5
 
 
@@ -159,14 +160,14 @@ async def test_history_does_not_outlive_the_store(store: Store, tmp_path: Path) 
     await store.close()
     again = Store(tmp_path / "kube.db")
     with pytest.raises(Expired):
-        again.watch(CONFIG, None, seen)
-    again.watch(CONFIG, None, again.revision)
+        again.watch(Scope(CONFIG), seen)
+    again.watch(Scope(CONFIG), again.revision)
     await again.close()
 
 
 async def test_a_reader_that_falls_behind_is_cut_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher, "MOST_WAITING", 3)
-    reader, _ = store.watch(CONFIG, None, None)
+    reader, _ = store.watch(Scope(CONFIG), None)
     for index in range(5):
         await store.put(key(f"n{index}"), build(), expected=None)
     assert await reader.changes() == ()
@@ -175,7 +176,7 @@ async def test_a_reader_that_falls_behind_is_cut_off(store: Store, monkeypatch: 
 
 async def test_closing_ends_watches(tmp_path: Path) -> None:
     store = Store(tmp_path / "kube.db")
-    reader, _ = store.watch(CONFIG, None, None)
+    reader, _ = store.watch(Scope(CONFIG), None)
     waiting = asyncio.ensure_future(reader.changes())
     await store.close()
     assert await waiting == ()
@@ -219,6 +220,7 @@ import asyncio, sys
 from pathlib import Path
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.store.watcher import Scope
 
 async def main():
     store = Store(Path(sys.argv[1]))

@@ -15,6 +15,7 @@ from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registr
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.store.watcher import Scope
 from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, accepted, established, names_accepted
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.writing import WriteHandlers
@@ -114,7 +115,7 @@ class CustomResources:
         storage = storage_of(group, plural)
         resource = next((item for item in served_versions(definition)), None)
         if resource is not None:
-            watcher, _ = self._store.watch(storage, None, None)
+            watcher, _ = self._store.watch(Scope(storage), None)
             try:
                 for record in tuple(self._store.list(storage)):
                     await self._delete(resource, record.key)

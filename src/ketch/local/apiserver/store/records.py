@@ -23,11 +23,15 @@ that."""
 class Record:
     """One version of one object. Its ``value`` must never be changed; its bytes are made once, on first use."""
 
-    __slots__ = ("_encoded", "_labels", "_value", "key", "revision")
+    __slots__ = ("_encoded", "_labels", "_value", "index", "key", "revision")
 
-    def __init__(self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None) -> None:
+    def __init__(
+        self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None, index: str = ""
+    ) -> None:
         self.key = key
         self.revision = revision
+        self.index = index
+        """What the object is found by besides its key; empty when by nothing."""
         self._value: dict[str, Any] | None = value
         self._encoded = encoded
         self._labels = NO_LABELS

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import orjson
 from ketch.local.apiserver.store.collection import Collection
 from ketch.local.apiserver.store.journal import Batch, Journal, LogEntry
 from ketch.local.apiserver.store.records import Change, Record, StoreKey, StoreUnavailable, WriteConflict
-from ketch.local.apiserver.store.watcher import Watcher, Watchers
+from ketch.local.apiserver.store.watcher import Scope, Watcher, Watchers
 
 WARM = 512
 """So many objects that were written last are kept as values; whoever watches is about to ask for those."""
@@ -20,6 +20,9 @@ _RESTED_AT_ONCE = 4  # of too many, per write: after a start there are thousands
 
 Build = Callable[[int], dict[str, Any]]
 """Makes the stored value, given the revision of its write."""
+
+Index = Callable[[Mapping[str, Any]], str]
+"""What an object is found by; empty for nothing."""
 
 
 class _Staged(NamedTuple):
@@ -33,10 +36,12 @@ class _Staged(NamedTuple):
 class Store:
     """Versioned JSON objects in ``path``. One event loop owns it; every method is called there.
 
-    Raises StoreCorrupt on opening a file that is not this store's.
+    ``indexes`` say, by resource, what objects are found by besides their keys: they may then be listed and watched by
+    that. Raises StoreCorrupt on opening a file that is not this store's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indexes: Mapping[str, Index] | None = None) -> None:
+        self._indexes = indexes or {}
         self._journal = Journal(path)
         self._revision = self._assigned = self._journal.revision()
         self._collections: dict[str, Collection] = {}
@@ -49,7 +54,7 @@ class Store:
         self._observers_of_all: list[Callable[[Change], None]] = []
         self._warm: deque[Change] = deque()
         for key, revision, value in self._journal.objects():
-            record = Record(key, orjson.loads(value), revision, value)
+            record = self._record(key, orjson.loads(value), revision, value)
             self._collection(key.resource).load(record)
             self._warm.append(Change(record, None, deleted=False))
         self._loaded = self._revision
@@ -76,6 +81,10 @@ class Store:
             collection = self._collections[resource] = Collection(getattr(self, "_loaded", self._revision))
         return collection
 
+    def _record(self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None) -> Record:
+        index = self._indexes.get(key.resource)
+        return Record(key, value, revision, encoded, index(value) if index is not None else "")
+
     def get(self, key: StoreKey) -> Record | None:
         """The committed object, or None."""
         collection = self._collections.get(key.resource)
@@ -85,9 +94,12 @@ class Store:
         """The object as the next writer must see it: also what is not yet on disk."""
         return self._pending[key] if key in self._pending else self.get(key)
 
-    def list(self, resource: str, namespace: str | None = None, after: tuple[str, str] = ("", "")) -> Iterator[Record]:
-        """Committed objects in order of (namespace, name), behind ``after``."""
-        return self._collection(resource).records(namespace, after)
+    def list(
+        self, resource: str, namespace: str | None = None, after: tuple[str, str] = ("", ""), index: str = ""
+    ) -> Iterator[Record]:
+        """Committed objects in order of (namespace, name), behind ``after``; all, or those found by ``index``."""
+        collection = self._collection(resource)
+        return collection.indexed(index, namespace, after) if index else collection.records(namespace, after)
 
     def list_at(
         self, resource: str, revision: int, namespace: str | None = None, after: tuple[str, str] = ("", "")
@@ -118,7 +130,7 @@ class Store:
         if (current.revision if current else None) != expected:
             raise WriteConflict(current)
         self._assigned += 1
-        return await self._stage(Record(key, build(self._assigned), self._assigned), deleted=False)
+        return await self._stage(self._record(key, build(self._assigned), self._assigned), deleted=False)
 
     async def remove(self, key: StoreKey, build: Build, *, expected: int) -> Record:
         """Delete the object if its newest revision is ``expected``; returns its last version, once on disk.
@@ -129,7 +141,7 @@ class Store:
         if current is None or current.revision != expected:
             raise WriteConflict(current)
         self._assigned += 1
-        return await self._stage(Record(key, build(self._assigned), self._assigned), deleted=True)
+        return await self._stage(self._record(key, build(self._assigned), self._assigned), deleted=True)
 
     async def settled(self, record: Record) -> None:
         """Wait until ``record``, which ``newest`` gave, is on disk. Raises StoreUnavailable."""
@@ -213,15 +225,14 @@ class Store:
         """Call ``observer`` with each committed change of whatever resource, as ``observe`` does."""
         self._observers_of_all.append(observer)
 
-    def watch(self, resource: str, namespace: str | None, after: int | None) -> tuple[Watcher, Sequence[Change]]:
+    def watch(self, scope: Scope, after: int | None) -> tuple[Watcher, Sequence[Change]]:
         """Begin to watch: the watcher, and what happened after ``after`` (None: now) already. Raises Expired.
 
         Changes handed over and changes queued meet without gap or overlap. End with ``unwatch``.
         """
-        missed = () if after is None else self._collection(resource).changes_after(after)
-        if namespace is not None:
-            missed = [change for change in missed if change.record.key.namespace == namespace]
-        watcher = Watcher(resource, namespace)
+        missed = () if after is None else self._collection(scope.resource).changes_after(after)
+        missed = [change for change in missed if scope.concerns(change)]
+        watcher = Watcher(scope)
         self._watchers.add(watcher)
         return watcher, missed
 

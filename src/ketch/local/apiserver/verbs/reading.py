@@ -15,6 +15,7 @@ from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Expired, Record, StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.store.watcher import Scope
 from ketch.local.apiserver.verbs.selection import Selection, selection
 from ketch.local.apiserver.verbs.watching import Asked, EventStream
 
@@ -147,7 +148,7 @@ class ReadHandlers:
         namespace = wanted.namespace if resource.namespaced else None
         if position is None or position.revision == self._store.revision:
             after = (position.namespace, position.name) if position else ("", "")
-            found = self._store.list(resource.storage, namespace, after)
+            found = self._store.list(resource.storage, namespace, after, wanted.indexed)
         else:
             if position.revision > self._store.revision:
                 raise BadRequest(f"Too large resource version: {position.revision}, current: {self._store.revision}")
@@ -189,9 +190,8 @@ class ReadHandlers:
             # From a future that is not ours (a copy of the database was put back): only a new list tells what is.
             raise too_old(asked.after, self._store.revision)
         try:
-            watcher, missed = self._store.watch(
-                resource.storage, wanted.namespace, None if asked.initial else asked.after
-            )
+            scope = Scope(resource.storage, wanted.namespace, wanted.name, wanted.indexed)
+            watcher, missed = self._store.watch(scope, None if asked.initial else asked.after)
         except Expired:
             raise too_old(asked.after or 0, self._store.revision) from None
         # Nothing waits between the two: what exists and what changes meet without gap or overlap.

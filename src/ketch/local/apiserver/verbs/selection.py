@@ -47,6 +47,15 @@ FIELDS: Mapping[str, frozenset[str]] = {
 }
 """Fields that may be selected by, per storage; what kube-apiserver knows."""
 
+INDEXED: Mapping[str, str] = {"/pods": "spec.nodeName"}
+"""The field by which objects are found without looking at others: each node agent asks for its own pods."""
+
+
+def index_of(storage: str) -> Callable[[Obj], str]:
+    """What the store finds objects by."""
+    path = INDEXED[storage]
+    return lambda obj: field_value(obj, path)
+
 
 def field_value(obj: Obj, path: str) -> str:
     """A field as the selector sees it: absent is the empty text, booleans are ``true`` and ``false``."""
@@ -69,11 +78,12 @@ def field_value(obj: Obj, path: str) -> str:
 
 
 class Selection(NamedTuple):
-    """What a caller asked for. ``matches`` is None when everything is wanted."""
+    """What a caller asked for. ``matches`` is None when everything is wanted; ``indexed`` is what all is found by."""
 
     namespace: str | None
     name: str | None
     matches: Callable[[Record], bool] | None
+    indexed: str = ""
 
 
 def _predicate(labels: Selector, fields: tuple[Requirement, ...]) -> Callable[[Record], bool] | None:
@@ -103,6 +113,7 @@ def selection(resource: ServedResource, namespace: str, name: str, label_text: s
             raise BadRequest(f"field label not supported: {requirement.key}")
     wanted_namespace: str | None = namespace or None
     wanted_name = name or None
+    indexed = ""
     rest: list[Requirement] = []
     for requirement in fields:
         single = requirement.operator == "In" and len(requirement.values) == 1
@@ -112,4 +123,7 @@ def selection(resource: ServedResource, namespace: str, name: str, label_text: s
             wanted_namespace = next(iter(requirement.values))
         else:
             rest.append(requirement)
-    return Selection(wanted_namespace if resource.namespaced else None, wanted_name, _predicate(labels, tuple(rest)))
+            if single and INDEXED.get(resource.storage) == requirement.key:
+                indexed = next(iter(requirement.values))
+    matches = _predicate(labels, tuple(rest))
+    return Selection(wanted_namespace if resource.namespaced else None, wanted_name, matches, indexed)
