@@ -17,6 +17,7 @@ from ketch.local.sandbox.interactive import CONTROLLING, Attendance, Stdio, is_i
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
+from ketch.local.sandbox.processlimit import confine
 from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, remove_tree, write_record
 from ketch.local.sandbox.sweeping import settle
 from ketch.local.sandbox.wire import send
@@ -276,6 +277,7 @@ def keep(
         pass  # whoever asked is gone: the container is found by its records
     finally:
         connection.close()
+    confine(container.init)
     limit = request["memory_bytes"]
     memory = None if limit is None else MemoryWatch(container.init, limit)
     interactive = is_interactive(request)

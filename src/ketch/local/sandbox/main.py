@@ -13,6 +13,7 @@ import sys
 from ketch.local.program import announce_ready
 from ketch.local.sandbox import connecting, execution, keeper, sweeping, templates
 from ketch.local.sandbox.namespaces import CLONE_NEWUSER, may_administer, own_user_namespace, set_namespace
+from ketch.local.sandbox.processlimit import process_limit
 from ketch.local.sandbox.records import remove_tree
 from ketch.local.sandbox.wire import Closed, receive, send
 
@@ -155,6 +156,10 @@ def main(arguments: "Sequence[str]") -> "NoReturn":
     if arguments[:1] != ["--data-dir"] or arguments[2:] not in ([], [NO_NETWORK]):
         sys.exit(f"usage: python -m ketch.local.sandbox.main --data-dir DIRECTORY [{NO_NETWORK}]")
     data_dir = os.path.abspath(arguments[1])  # noqa: PTH100
+    try:
+        process_limit(os.environ)
+    except ValueError as error:
+        sys.exit(str(error))
     keep_descriptors()
     remove_tree(f"{data_dir}/{TEMPLATES}")  # those of an earlier zygote ended with it
     become_administrator(data_dir, with_network=len(arguments) == 2)

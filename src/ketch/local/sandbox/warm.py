@@ -29,6 +29,7 @@ from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.mounting import Root, add, furnish
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, close_from, die_with_parent, outlive_parent, set_namespace
+from ketch.local.sandbox.processlimit import confine_own
 from ketch.local.sandbox.records import SCRATCH
 from ketch.local.sandbox.sweeping import settle
 from ketch.local.sandbox.template import READY, WITH_NETWORK, WITHOUT_NETWORK
@@ -80,6 +81,7 @@ class Init:
 
     def __init__(self, nest: Nest) -> None:
         die_with_parent()
+        confine_own()
         null = os.open(os.devnull, os.O_RDWR)
         for number in range(2):
             os.dup2(null, number)
