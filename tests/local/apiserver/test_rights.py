@@ -188,6 +188,56 @@ async def test_a_node_keeps_to_its_own(ask: Any, as_user: Any) -> None:
             await as_user(NODE, "POST", token, body)
 
 
+NAMING = (
+    {"volumes": [{"name": "v", "configMap": {"name": "it"}}, {"name": "w", "secret": {"secretName": "it"}}]},
+    {"volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "it"}}, {"secret": {"name": "it"}}]}}]},
+    {"envFrom": [{"configMapRef": {"name": "it"}}, {"secretRef": {"name": "it"}}]},
+    {
+        "env": [
+            {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "it", "key": "a"}}},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "it", "key": "b"}}},
+        ]
+    },
+)
+
+
+@pytest.mark.parametrize("naming", NAMING, ids=("volumes", "projected", "envFrom", "env"))
+async def test_a_node_reads_what_its_pods_name_and_nothing_else(ask: Any, as_user: Any, naming: dict[str, Any]) -> None:
+    container = {"name": "a", "image": "x", **{key: naming[key] for key in ("envFrom", "env") if key in naming}}
+    spec = {"containers": [container], "volumes": naming.get("volumes", [])}
+    await ask("POST", PODS, {"metadata": {"name": "far"}, "spec": {**spec, "nodeName": "n2"}})
+    for plural in ("configmaps", "secrets"):
+        objects = f"/api/v1/namespaces/default/{plural}"
+        for name in ("it", "other"):
+            await ask("POST", objects, {"metadata": {"name": name}})
+        with pytest.raises(Forbidden, match="no relationship found"):
+            await as_user(NODE, "GET", f"{objects}/it")
+    await ask("POST", PODS, {"metadata": {"name": "near"}, "spec": {**spec, "nodeName": "n1"}})
+    for plural in ("configmaps", "secrets"):
+        objects = f"/api/v1/namespaces/default/{plural}"
+        await as_user(NODE, "GET", f"{objects}/it")
+        listed = await as_user(NODE, "GET", objects, query={"fieldSelector": "metadata.name=it"})
+        assert [item["metadata"]["name"] for item in listed["items"]] == ["it"]
+        for query in ({}, {"fieldSelector": "metadata.name!=it"}):
+            with pytest.raises(Forbidden, match="by their names"):
+                await as_user(NODE, "GET", objects, query=query)
+        with pytest.raises(Forbidden, match="no relationship found"):
+            await as_user(NODE, "GET", f"{objects}/other")
+        with pytest.raises(Forbidden, match="by their names"):
+            await as_user(NODE, "GET", f"/api/v1/{plural}", query={"fieldSelector": "metadata.name=it"})
+
+
+async def test_a_node_reads_the_secrets_that_images_are_pulled_with(ask: Any, as_user: Any) -> None:
+    await ask("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "registry"}})
+    spec = {
+        "containers": [{"name": "a", "image": "x"}],
+        "nodeName": "n1",
+        "imagePullSecrets": [{"name": "registry"}],
+    }
+    await ask("POST", PODS, {"metadata": {"name": "a"}, "spec": spec})
+    await as_user(NODE, "GET", "/api/v1/namespaces/default/secrets/registry")
+
+
 # tokens that others can check -----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from ketch.kube.errors import APIError, Forbidden, MethodNotAllowed, NotFound, S
 from ketch.kube.transport import APPLY_PATCH, JSON_TYPE
 from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
-from ketch.local.apiserver.auth.nodes import Lookup, node_name
+from ketch.local.apiserver.auth.nodes import Listing, Lookup, node_name
 from ketch.local.apiserver.auth.nodes import check as check_node
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
@@ -75,8 +75,11 @@ def _not_allowed() -> MethodNotAllowed:
 class Router:
     """Both doors lead here. ``handle`` raises APIError for every failed call."""
 
-    def __init__(self, registry: Registry, authorizer: Authorizer, handlers: Handlers, lookup: Lookup) -> None:
+    def __init__(
+        self, registry: Registry, authorizer: Authorizer, handlers: Handlers, lookup: Lookup, listing: Listing
+    ) -> None:
         self._lookup = lookup
+        self._listing = listing
         self._registry = registry
         self._authorizer = authorizer
         self._handlers = handlers
@@ -121,7 +124,7 @@ class Router:
         if not self._authorizer.allows(user, asked):
             raise forbidden(user, asked)
         if node := node_name(user):
-            check_node(call, target, node, self._lookup)
+            check_node(call, target, node, self._lookup, self._listing)
         if target.verb == "get" and target.plural == "pods" and target.subresource in CONNECTED:
             # A WebSocket begins with GET; what it does is no reading.
             creating = asked._replace(verb="create")

@@ -128,12 +128,13 @@ class APIServer:
         deletes = DeleteHandlers(store, reads, strategies.find, context, gate)
         metrics = Metrics(store)
         doors = NodeDoors(store, self.authority.node_context)
+        patches = PatchHandlers(store, writes, context)
         handlers = Handlers(
             reads=reads,
             writes=writes,
-            patches=PatchHandlers(store, writes, context),
+            patches=patches,
             deletes=deletes,
-            subresources=SubresourceHandlers(store, registry, reads, writes, deletes, tokens, doors),
+            subresources=SubresourceHandlers(store, registry, reads, writes, patches, deletes, tokens, doors),
             reviews=Reviews(authorizer, tokens),
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),
@@ -141,7 +142,7 @@ class APIServer:
             usage=UsageHandlers(store, registry, reads, doors),
             tokens=tokens,
         )
-        router = Router(registry, authorizer, handlers, newest)
+        router = Router(registry, authorizer, handlers, newest, listing)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
         self._parts = _Parts(
             store=store,

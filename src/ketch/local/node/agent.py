@@ -117,7 +117,7 @@ class Agent:
         await self._manager.ready()
         await self._clean_up()
         adopted = {pod.metadata.uid: await self._adopt(pod) for pod in self._pods.list()}
-        self._tools.references.on_change(self._references_changed)
+        self._tools.references.on_change(self._references_changed, self._named_changed)
 
         def handler(old: Pod | None, new: Pod | None) -> None:
             if new is None:
@@ -146,6 +146,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._workers.values()))
+        await self._tools.references.close()
         await self._warming.close()
         await self._tools.events.close()
         await self._server.close()
@@ -232,6 +233,11 @@ class Agent:
             if namespace in ("", worker.pod.metadata.namespace):
                 worker.references_changed()
 
+    def _named_changed(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            if (worker := self._workers.get(uid)) is not None:
+                worker.references_changed()
+
     async def _adopt(self, pod: Pod) -> Adopted:
         return await adopt(self._folders, pod)
 
@@ -257,7 +263,7 @@ class Agent:
 
 def waiting_reason(status: PodStatus, container: str) -> str:
     """Why a container does not run; empty when it runs or has ended."""
-    for each in (*status.init_container_statuses, *status.container_statuses):
+    for each in status.every_status():
         if each.name == container and each.state.waiting is not None:
             return each.state.waiting.reason
     return ""

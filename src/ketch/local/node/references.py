@@ -1,7 +1,7 @@
-"""What pods refer to, read from informers: ConfigMaps, Secrets, Services, claims and volumes."""
+"""What pods refer to: ConfigMaps and Secrets, each watched by its name; Services, claims and volumes."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from urllib.parse import urlsplit
 
 import msgspec
@@ -10,13 +10,14 @@ from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.types.core import ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service
 from ketch.kube.types.volumes import VolumeProjection
-from ketch.local.node.environment import MASTER_SERVICE, Surroundings
+from ketch.local.node.environment import MASTER_SERVICE, ConfigError, Surroundings
+from ketch.local.node.named import NamedObjects, NotTold
 
 
 def _named_config_maps(pod: Pod) -> set[str]:
     names = {volume.config_map.name for volume in pod.spec.volumes if volume.config_map is not None}
     names |= {part.config_map.name for part in _projections(pod) if part.config_map is not None}
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.spec.every_container():
         names |= {source.config_map_ref.name for source in container.env_from if source.config_map_ref is not None}
         for variable in container.env:
             if variable.value_from is not None and variable.value_from.config_map_key_ref is not None:
@@ -27,7 +28,7 @@ def _named_config_maps(pod: Pod) -> set[str]:
 def _named_secrets(pod: Pod) -> set[str]:
     names = {volume.secret.secret_name for volume in pod.spec.volumes if volume.secret is not None}
     names |= {part.secret.name for part in _projections(pod) if part.secret is not None}
-    for container in (*pod.spec.init_containers, *pod.spec.containers):
+    for container in pod.spec.every_container():
         names |= {source.secret_ref.name for source in container.env_from if source.secret_ref is not None}
         for variable in container.env:
             if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
@@ -48,11 +49,12 @@ def reached_at(service: Service, address: str, port: int) -> Service:
 
 
 class References:
-    """The objects that this node's pods refer to. ``changed`` is told the namespace of each change ("": cluster)."""
+    """The objects that this node's pods refer to. What a pod names is known while it is held."""
 
     def __init__(self, manager: Manager, node_name: str, host_ip: str) -> None:
-        self._config_maps = manager.informer(ConfigMap)
-        self._secrets = manager.informer(Secret)
+        self._changed_for: Callable[[Collection[str]], None] = lambda _: None
+        self._config_maps = NamedObjects(manager.client, ConfigMap, manager.clock, self._named_changed)
+        self._secrets = NamedObjects(manager.client, Secret, manager.clock, self._named_changed)
         self._services = manager.informer(Service)
         self._claims = manager.informer(PersistentVolumeClaim)
         self._volumes = manager.informer(PersistentVolume)
@@ -62,16 +64,44 @@ class References:
         self.api_server = ""
         """URL of the API server for pods that share the host's network, in which its Service has no address."""
 
-    def on_change(self, changed: Callable[[str], None]) -> None:
-        """Tell ``changed`` the namespace in which an object came, changed or went."""
+    def on_change(self, changed: Callable[[str], None], changed_for: Callable[[Collection[str]], None]) -> None:
+        """Tell ``changed`` the namespace in which a claim or ("") a volume came, changed or went, and ``changed_for``
+        the uids of the pods that name what did."""
+        self._changed_for = changed_for
 
         def handler(old: KubeObject | None, new: KubeObject | None) -> None:
             obj = new or old
             if obj is not None:
                 changed(obj.metadata.namespace)
 
-        for informer in (self._config_maps, self._secrets, self._claims, self._volumes):
+        for informer in (self._claims, self._volumes):
             informer.add_handler(handler)
+
+    def _named_changed(self, uids: Collection[str]) -> None:
+        self._changed_for(uids)
+
+    async def hold(self, pod: Pod) -> None:
+        """Know what the pod names, until it is released. Raises ConfigError."""
+        namespace, uid = pod.metadata.namespace, pod.metadata.uid
+        config_maps = frozenset(ObjectKey(namespace, name) for name in _named_config_maps(pod))
+        secrets = frozenset(ObjectKey(namespace, name) for name in _named_secrets(pod))
+        self._config_maps.hold(uid, config_maps)
+        self._secrets.hold(uid, secrets)
+        try:
+            await self._config_maps.told(config_maps)
+            await self._secrets.told(secrets)
+        except NotTold as error:
+            raise ConfigError(str(error)) from error
+
+    def release(self, uid: str) -> None:
+        """The pod needs nothing any more."""
+        self._config_maps.hold(uid, frozenset())
+        self._secrets.hold(uid, frozenset())
+
+    async def close(self) -> None:
+        """Watch nothing any more."""
+        await self._config_maps.close()
+        await self._secrets.close()
 
     def around(self, pod: Pod, pod_ip: str) -> Surroundings:
         """What the pod's values may refer to."""

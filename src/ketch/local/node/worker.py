@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from ketch.kube.client import Client, DeleteOptions
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, Conflict, NotFound, TransportError
 from ketch.kube.events import PacedEvents
+from ketch.kube.types.containers import Container as ContainerToRun
+from ketch.kube.types.containers import EphemeralContainer
 from ketch.kube.types.core import Pod
 from ketch.local.images.images import Image, ImageError, Images
 from ketch.local.network.client import NetworkClient, NetworkError
@@ -213,6 +216,7 @@ class PodWorker:
 
     async def _prepare_volumes(self) -> None:
         try:
+            await self._tools.references.hold(self.pod)
             await self._volumes.prepare(self.pod)
         except (ConfigError, APIError, TransportError, OSError) as error:
             self.tell(events.VolumesFailed(str(error)))
@@ -277,7 +281,7 @@ class PodWorker:
             devices = gpus.take(self.machine.uid, each.spec)
             given = {**self._tools.given, **gpus.variables(devices)}
             setting = Setting(self._tools.folders, self._volumes.places, info, around, given, gpus.mounts(devices))
-            spec = container_spec(self.pod, each.spec, attempt, image, setting)
+            spec = container_spec(self.pod, each.spec, attempt, image, setting, self._target(each.spec))
             spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
             ending = await self._start_sandbox(spec)
             container = Container.adopt(directory, ending)
@@ -296,6 +300,15 @@ class PodWorker:
                 await asyncio.to_thread(self._tools.cpu.limit, limited, container.started.pid, spec.cpu_millis)
             self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
             await self._watch(name, attempt, container)
+
+    def _target(self, spec: ContainerToRun) -> Path | None:
+        """The records of the container among whose processes an ephemeral one lives. Raises ConfigError."""
+        if not isinstance(spec, EphemeralContainer) or not spec.target_container_name:
+            return None
+        target = self.machine.container(spec.target_container_name)
+        if not self.running(target.name, target.attempt):
+            raise ConfigError(f"the target container {target.name} does not run")
+        return container_directory(self._tools.folders, self.machine.uid, target.name, target.attempt)
 
     async def _start_sandbox(self, spec: ContainerSpec) -> Ending | None:
         """Start, and wait for a keeper that is being restarted; what tells of the end."""
@@ -370,6 +383,7 @@ class PodWorker:
             await self._tools.network.detach(self.machine.uid)
         except NetworkError as error:  # the next agent gives it back
             log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
+        self._tools.references.release(self.machine.uid)
         await self._volumes.release(self.pod)
         self._tools.gpus.give_back(self.machine.uid)
         self.tell(events.Released())

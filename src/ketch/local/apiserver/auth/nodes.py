@@ -1,17 +1,19 @@
-"""What a node's agent may do within what its role allows: its own Node, its own pods, tokens for these."""
+"""What a node's agent may do within what its role allows: its own Node, its own pods, tokens and objects for these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from ketch.kube.errors import Forbidden, StatusDetails
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.auth.identity import MASTERS, NODES, UserInfo
+from ketch.local.apiserver.auth.podreferences import CONFIG_MAPS, SECRETS, names
 from ketch.local.apiserver.requests import Call, Target
 
 PREFIX = "system:node:"
 LEASES = "kube-node-lease"
 WRITES = frozenset({"create", "update", "patch", "delete"})
 Lookup = Callable[[str, str, str], Mapping[str, Any] | None]
+Listing = Callable[[str, str | None], Sequence[Mapping[str, Any]]]
 
 
 def node_name(user: UserInfo) -> str:
@@ -21,9 +23,12 @@ def node_name(user: UserInfo) -> str:
     return user.name.removeprefix(PREFIX)
 
 
-def check(call: Call, target: Target, node: str, lookup: Lookup) -> None:
+def check(call: Call, target: Target, node: str, lookup: Lookup, listing: Listing) -> None:
     """Whether the agent of ``node`` may do this, beyond its role. Raises Forbidden."""
-    why = _objection(call, target, node, lookup)
+    if not target.group and target.plural in (CONFIG_MAPS, SECRETS):
+        why = _about_named(call, target, node, listing)
+    else:
+        why = _objection(call, target, node, lookup)
     if why:
         qualified = f"{target.plural}.{target.group}" if target.group else target.plural
         details = StatusDetails(name=target.name, group=target.group, kind=target.plural)
@@ -60,6 +65,20 @@ def _about_pods(call: Call, target: Target, node: str, lookup: Lookup) -> str:
     if pod is None or pod["spec"].get("nodeName") == node:
         return ""
     return "can only read and modify pods that are bound to it"
+
+
+def _about_named(call: Call, target: Target, node: str, listing: Listing) -> str:
+    """Objects are read by their names, and only those that a pod of the node names."""
+    name = target.name
+    if target.verb in ("list", "watch"):
+        selected = dict(part.split("=", 1) for part in call.query.get("fieldSelector", "").split(",") if "=" in part)
+        name = selected.get("metadata.name", "").removeprefix("=")
+    if not name or not target.namespace:
+        return f"can only read {target.plural} by their names"
+    pods = listing("/pods", target.namespace)
+    if any(pod["spec"].get("nodeName") == node and names(pod, target.plural, name) for pod in pods):
+        return ""
+    return "can only read what pods bound to it refer to: no relationship found between it and this object"
 
 
 def _about_token(call: Call, target: Target, node: str, lookup: Lookup) -> str:
