@@ -76,6 +76,7 @@ def without_work(pod: Pod) -> Pod:
             spec,
             containers=tuple(map(_named, spec.containers)),
             init_containers=tuple(map(_named, spec.init_containers)),
+            ephemeral_containers=(),
             volumes=tuple([each for each in spec.volumes if each.persistent_volume_claim or each.ephemeral]),
             tolerations=(),
         ),

@@ -219,6 +219,12 @@ class Container(KubeStruct, frozen=True, kw_only=True):
     tty: bool = False
 
 
+class EphemeralContainer(Container, frozen=True, kw_only=True):
+    """A container that joins a pod that is there already, to look at it; it sees the processes of its target."""
+
+    target_container_name: str = ""
+
+
 class ContainerStateWaiting(KubeStruct, frozen=True, kw_only=True):
     """Not yet running, or waiting to run again."""
 

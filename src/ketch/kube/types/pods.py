@@ -9,7 +9,14 @@ from msgspec import field
 from ketch.kube.codec import KubeStruct
 from ketch.kube.meta import NO_LABELS, Condition, KubeObject, ObjectMeta, Resource
 from ketch.kube.quantities import Quantity
-from ketch.kube.types.containers import NO_QUANTITIES, NOTHING, Container, ContainerStatus, LocalReference
+from ketch.kube.types.containers import (
+    NO_QUANTITIES,
+    NOTHING,
+    Container,
+    ContainerStatus,
+    EphemeralContainer,
+    LocalReference,
+)
 from ketch.kube.types.volumes import Volume
 
 
@@ -67,6 +74,7 @@ class PodSpec(KubeStruct, frozen=True, kw_only=True):
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = ""
     termination_grace_period_seconds: int | None = None
@@ -101,6 +109,10 @@ class PodSpec(KubeStruct, frozen=True, kw_only=True):
     topology_spread_constraints: tuple[Mapping[str, Any], ...] = ()
     scheduling_gates: tuple[Mapping[str, Any], ...] = ()
 
+    def every_container(self) -> tuple[Container, ...]:
+        """Init containers, main ones, ephemeral ones."""
+        return (*self.init_containers, *self.containers, *self.ephemeral_containers)
+
 
 class PodCondition(Condition, frozen=True, kw_only=True):
     """A condition of a pod."""
@@ -130,7 +142,12 @@ class PodStatus(KubeStruct, frozen=True, kw_only=True):
     start_time: datetime | None = None
     init_container_statuses: tuple[ContainerStatus, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""
+
+    def every_status(self) -> tuple[ContainerStatus, ...]:
+        """Of init containers, main ones, ephemeral ones."""
+        return (*self.init_container_statuses, *self.container_statuses, *self.ephemeral_container_statuses)
 
 
 class Pod(KubeObject, frozen=True, kw_only=True):

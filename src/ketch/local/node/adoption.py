@@ -32,7 +32,7 @@ async def adopt(folders: Folders, pod: Pod) -> Adopted:
     uid = pod.metadata.uid
     runs: dict[str, list[AdoptedRun]] = {}
     running: list[tuple[str, int, Container]] = []
-    for spec in (*pod.spec.init_containers, *pod.spec.containers):
+    for spec in pod.spec.every_container():
         root = container_directory(folders, uid, spec.name, 0).parent
         for attempt in _attempts(root):
             try:

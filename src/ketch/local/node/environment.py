@@ -164,8 +164,7 @@ def _lines(values: Mapping[str, str]) -> str:
 def resource_value(pod: Pod, container: Container, selector: ResourceFieldSelector, around: Surroundings) -> str:
     """A container's request or limit in units of the divisor, rounded up. Raises ConfigError."""
     if selector.container_name:
-        every = (*pod.spec.containers, *pod.spec.init_containers)
-        named = next((each for each in every if each.name == selector.container_name), None)
+        named = next((each for each in pod.spec.every_container() if each.name == selector.container_name), None)
         if named is None:
             raise ConfigError(f"container {selector.container_name} not found")
         container = named

@@ -74,8 +74,10 @@ def forget_runs(folders: Folders, uid: str, name: str, last: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def container_spec(pod: Pod, container: Container, attempt: int, image: Image, setting: Setting) -> ContainerSpec:
-    """The run ``attempt`` of ``container``. Raises ConfigError."""
+def container_spec(
+    pod: Pod, container: Container, attempt: int, image: Image, setting: Setting, processes_of: Path | None = None
+) -> ContainerSpec:
+    """The run ``attempt`` of ``container``, maybe among the processes of another. Raises ConfigError."""
     uid, name = pod.metadata.uid, container.name
     own = build_environment(pod, container, setting.around)
     terminal = {"TERM": "xterm"} if container.tty else {}
@@ -102,6 +104,7 @@ def container_spec(pod: Pod, container: Container, attempt: int, image: Image, s
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        processes_of=processes_of,
         extra={ATTEMPT: str(attempt), IMAGE: container.image, IMAGE_ID: image.digest},
     )
 

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_EXECUTABLE, CANNOT_START = 127, 126, 128
 
 NEW_SESSION = "--new-session"
+OWN_PROCESSES = "--unshare-pid"
+PROCESSES_FD = 5
+"""Where bubblewrap finds the PID namespace that a container shares with another."""
+
 ALWAYS = (
-    "--unshare-pid",
+    OWN_PROCESSES,
     "--unshare-ipc",
     "--unshare-uts",
     # With its keeper the container ends, so nobody runs whom nobody watches.
@@ -97,7 +101,10 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
 def arguments(request: "StartRequest") -> "Sequence[str]":
     """All options for the container; makes its writable layers. Raises Refused."""
     # A program with a terminal begins a session of its own, else it could not have it.
-    always = [option for option in ALWAYS if option != NEW_SESSION] if request["tty"] else ALWAYS
+    always = [option for option in ALWAYS if option != NEW_SESSION or not request["tty"]]
+    if request["processes_of"]:
+        always = [option for option in always if option != OWN_PROCESSES]
+        always += "--pidns", str(PROCESSES_FD)
     options = [*always, "--hostname", request["hostname"]]
     user, group = request["user"], request["group"]
     if user or group:

@@ -33,8 +33,9 @@ def as_request(spec: ContainerSpec, descriptors: Sequence[str], warm: WarmStart 
     fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     paths = {"directory": str(spec.directory.absolute()), "log": str(spec.log.absolute())}
     mounts = [vars(mount) for mount in spec.mounts if warm is None or mount not in warm.furniture]
+    shared = {"processes_of": str(spec.processes_of.absolute()) if spec.processes_of else None}
     chosen = {"mounts": mounts, "warm": None if warm is None else {name: getattr(warm, name) for name in WARM_FIELDS}}
-    return {"operation": "start", "descriptors": descriptors, **fields, **paths, **chosen}
+    return {"operation": "start", "descriptors": descriptors, **fields, **paths, **shared, **chosen}
 
 
 class _Connection:

@@ -11,14 +11,14 @@ import signal
 import socket
 import time
 
-from ketch.local.processes import PROC, boot, children, program, start_ticks
+from ketch.local.processes import PROC, boot, children, open_process, program, start_ticks
 from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
 from ketch.local.sandbox.interactive import CONTROLLING, Attendance, Stdio, is_interactive, read
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
 from ketch.local.sandbox.processlimit import confine
-from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, remove_tree, write_record
+from ketch.local.sandbox.records import CLAIM, EXIT, SCRATCH, SPEC, STARTED, read_record, remove_tree, write_record
 from ketch.local.sandbox.sweeping import settle
 from ketch.local.sandbox.wire import send
 
@@ -49,8 +49,10 @@ class Program:
         self.stdio = stdio = Stdio(request)
         self.stdout, self.stderr = stdio.stdout, stdio.stderr
         self.status, status = os.pipe()
+        self._joins = request["processes_of"] is not None
+        shared = (process_namespace(request["processes_of"]),) if request["processes_of"] else ()
         # Numbers that are in nobody's way while they are put in place one after the other.
-        theirs = [_high(number) for number in (*stdio.theirs, options, status)]
+        theirs = [_high(number) for number in (*stdio.theirs, options, status, *shared)]
         program = (*(CONTROLLING if request["tty"] else ()), *request["argv"])
         argv = (bwrap, "--args", str(ARGUMENTS_FD), "--json-status-fd", str(STATUS_FD), "--", *program)
         self.pid = os.posix_spawn(
@@ -60,7 +62,7 @@ class Program:
             file_actions=[(os.POSIX_SPAWN_DUP2, theirs[number], number) for number in range(len(theirs))],
             setsigdef=KEPT_SIGNALS,
         )
-        for number in (*stdio.theirs, options, status, *theirs):
+        for number in (*stdio.theirs, options, status, *shared, *theirs):
             os.close(number)
         self.init = 0
         self.user_pid = 0
@@ -85,14 +87,15 @@ class Program:
                 said += text
                 if not self.init and b"\n" in said:  # bubblewrap writes its line in pieces
                     self.init = int(json.loads(said.partition(b"\n")[0])["child-pid"])
-                    bwrap = program(self.init)
+                    bwrap = program(self.pid if self._joins else self.init)
             elif self.init:
                 if self._became_program(bwrap):
                     return True
                 pause = min(LONGEST_GLANCE, pause * GROWTH)
 
     def _became_program(self, bwrap: "tuple[int, int] | None") -> bool:
-        for child in children(self.init):
+        # Among another container's processes there is no init of its own: the child itself is to be the program.
+        for child in (self.init,) if self._joins else children(self.init):
             self.user_pid = child
             runs = program(child)
             return runs is not None and bwrap is not None and runs != bwrap
@@ -115,6 +118,23 @@ class Program:
             os.kill(self.init or self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+
+def process_namespace(directory: str) -> int:
+    """The PID namespace of the container that runs in a directory. Raises Refused."""
+    try:
+        record = read_record(f"{directory}/{STARTED}")
+    except FileNotFoundError:
+        raise Refused("the container whose processes are to be seen has not started") from None
+    init = open_process(record["init"], record["init_ticks"]) if record["boot"] == boot() else None
+    if init is None:
+        raise Refused("the container whose processes are to be seen has ended")
+    try:
+        return os.open(f"/proc/{record['init']}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Refused(f"the processes of the container cannot be joined: {error.strerror}") from error
+    finally:
+        os.close(init)
 
 
 def _high(number: int) -> int:

@@ -77,7 +77,8 @@ class ContainerSpec:
     ``directory`` is its own and new: records, writable layers. Mounts are made in the order of their targets' depth,
     later ones over earlier ones. ``user`` and ``group`` are what the process sees itself as; every one of them is the
     platform's user outside. ``stdin`` stays open for clients (``interactive``), with ``stdin_once`` until the first one
-    has said all; with ``tty`` the standard streams are a terminal.
+    has said all; with ``tty`` the standard streams are a terminal. ``processes_of`` is the directory of
+    a running container: this one lives among its processes, and ends with it.
     """
 
     directory: Path
@@ -94,6 +95,7 @@ class ContainerSpec:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    processes_of: Path | None = None
     warm: WarmStart | None = None
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     """Kept in the records as it is, for whoever adopts the container."""

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         stdin: bool
         stdin_once: bool
         tty: bool
+        processes_of: str | None
         warm: WarmRequest | None
         extra: dict[str, str]
 

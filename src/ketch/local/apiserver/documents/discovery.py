@@ -22,6 +22,7 @@ SUBRESOURCES: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
     "/pods": (
         ("attach", "PodAttachOptions", ("create", "get")),
         ("binding", "Binding", ("create",)),
+        ("ephemeralcontainers", "Pod", ("get", "patch", "update")),
         ("eviction", "Eviction", ("create",)),
         ("exec", "PodExecOptions", ("create", "get")),
         ("log", "Pod", ("get",)),

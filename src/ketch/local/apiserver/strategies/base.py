@@ -19,6 +19,7 @@ class Context:
 
     ``newest(storage, namespace, name)`` is an object as the next writer must see it; ``listing(storage, namespace)``
     the committed objects. ``warnings`` is what the sender will be told beside the answer.
+    ``subresource`` is said of writes to others than the status.
     """
 
     user: UserInfo
@@ -27,6 +28,7 @@ class Context:
     listing: Listing
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list[str])
+    subresource: str = ""
 
     def warn(self, text: str) -> None:
         """Tell the sender, once."""

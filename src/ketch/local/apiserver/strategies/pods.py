@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ketch.kube.causes import invalid, required, unsupported
+from ketch.kube.causes import forbidden, invalid, required, unsupported
 from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause, Forbidden
 from ketch.kube.placement import Placement
@@ -14,6 +14,7 @@ from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.ephemeral import EPHEMERAL_SUBRESOURCE, ephemeral_causes, only_ephemeral
 from ketch.local.apiserver.strategies.limits import complete_pod, joined, pod_troubles
 
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a place, no secret  # a place, no secret
@@ -53,6 +54,11 @@ class PodStrategy(Strategy):
 
     def __init__(self) -> None:
         self.placement: Placement | None = None
+
+    def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
+        """Of a write to a subresource only that part of the pod counts."""
+        if context.subresource == EPHEMERAL_SUBRESOURCE:
+            only_ephemeral(obj, old)
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Service account and its token, tolerations, priority, first status."""
@@ -132,9 +138,15 @@ class PodStrategy(Strategy):
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Rules between fields; and what an update may not change."""
+        if context.subresource == EPHEMERAL_SUBRESOURCE and old is not None:
+            return ephemeral_causes(obj["spec"], old["spec"])
         if old is not None:
             return _changes(obj["spec"], old["spec"])
-        return pod_spec_causes(obj["spec"], "spec")
+        causes = pod_spec_causes(obj["spec"], "spec")
+        if obj["spec"].get("ephemeralContainers"):
+            message = "cannot be set on create"
+            causes.append(forbidden("spec.ephemeralContainers", message))
+        return causes
 
     def grace_seconds(self, obj: Mapping[str, Any], asked: int | None) -> int:
         """None for a pod that no node knows, or that has ended."""

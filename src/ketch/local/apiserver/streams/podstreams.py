@@ -12,6 +12,7 @@ from ketch.local.apiserver.streams.nodedoor import NodeDoors, Way, node_stream
 from ketch.local.apiserver.verbs.reading import ReadHandlers
 
 LOG_PARAMETERS = ("follow", "tailLines", "previous", "sinceSeconds", "sinceTime", "timestamps", "limitBytes")
+CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
 CONNECTED = frozenset({"exec", "attach", "portforward"})
 """Subresources of pods that are live connections."""
 
@@ -58,7 +59,7 @@ class PodStreams:
 
 def _container(pod: Mapping[str, Any], wanted: str) -> str:
     spec = pod["spec"]
-    names = [each["name"] for kind in ("initContainers", "containers") for each in spec.get(kind) or NO_ITEMS]
+    names = [each["name"] for kind in CONTAINERS for each in spec.get(kind) or NO_ITEMS]
     if wanted:
         if wanted not in names:
             raise BadRequest(f"container {wanted} is not valid for pod {pod['metadata']['name']}")

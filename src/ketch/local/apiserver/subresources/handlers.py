@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from ketch.kube.codec import decode, format_time
-from ketch.kube.errors import BadRequest, NotFound
+from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
@@ -21,6 +21,7 @@ from ketch.local.apiserver.streams.nodedoor import NodeDoors
 from ketch.local.apiserver.streams.podstreams import PodStreams
 from ketch.local.apiserver.subresources.evictions import Evictions
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
+from ketch.local.apiserver.verbs.patching import PatchHandlers
 from ketch.local.apiserver.verbs.reading import ReadHandlers
 from ketch.local.apiserver.verbs.writing import MODIFIED, WriteHandlers, conflict
 
@@ -72,6 +73,7 @@ class SubresourceHandlers:
         registry: Registry,
         reads: ReadHandlers,
         writes: WriteHandlers,
+        patches: PatchHandlers,
         deletes: DeleteHandlers,
         tokens: Tokens,
         doors: NodeDoors,
@@ -80,6 +82,7 @@ class SubresourceHandlers:
         self._registry = registry
         self._reads = reads
         self._writes = writes
+        self._patches = patches
         self._deletes = deletes
         self._tokens = tokens
         self._evictions = Evictions(store, registry, writes)
@@ -94,6 +97,8 @@ class SubresourceHandlers:
                 return self._bind
             case "/pods", "eviction":
                 return self._evict
+            case "/pods", "ephemeralcontainers":
+                return self._ephemeral_containers
             case "/pods", "log":
                 return self._streams.log
             case "/pods", "exec" | "attach" | "portforward":
@@ -159,6 +164,17 @@ class SubresourceHandlers:
         await self._evictions.admit(call, _main(target), resource, record.value)
         await self._deletes.delete(_plain(call, dict(options)), _main(target), resource)
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
+
+    async def _ephemeral_containers(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+        match target.verb:
+            case "get":
+                return self._reads.get(target, resource)
+            case "update":
+                return await self._writes.update(call, target, resource)
+            case "patch":
+                return await self._patches.patch(call, target, resource)
+            case _:
+                raise MethodNotAllowed("the server does not allow this method on the requested resource")
 
     async def _finalize(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         finalizers = texts(section(call.object_body("Namespace"), "spec"), "finalizers")

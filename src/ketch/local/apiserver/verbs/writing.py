@@ -241,6 +241,8 @@ class WriteHandlers:
     ) -> tuple[Record | None, Obj]:
         key = store_key(resource, target)
         strategy, context = self._strategy_for(resource), self._context_for(call)
+        if target.subresource not in ("", "status"):
+            context = replace(context, subresource=target.subresource)
         current = self._store.newest(key)
         if current is None:
             raise not_found(resource, target.name)

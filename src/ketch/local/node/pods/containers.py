@@ -25,6 +25,7 @@ class Role(StrEnum):
     INIT = "init"
     SIDECAR = "sidecar"
     MAIN = "main"
+    EPHEMERAL = "ephemeral"
 
 
 class Stage(Enum):
@@ -192,6 +193,8 @@ class TrackedContainer:
         """Whether its end is followed by another run, as long as the pod lives."""
         if self.role is Role.SIDECAR:
             return True
+        if self.role is Role.EPHEMERAL:
+            return False
         if self.succeeded:
             return self.role is Role.MAIN and policy == "Always"
         return policy != "Never"
@@ -218,4 +221,5 @@ def containers_of(pod: Pod) -> list[TrackedContainer]:
         TrackedContainer(each, Role.SIDECAR if each.restart_policy == "Always" else Role.INIT)
         for each in pod.spec.init_containers
     ]
-    return [*inits, *(TrackedContainer(each, Role.MAIN) for each in pod.spec.containers)]
+    mains = (TrackedContainer(each, Role.MAIN) for each in pod.spec.containers)
+    return [*inits, *mains, *(TrackedContainer(each, Role.EPHEMERAL) for each in pod.spec.ephemeral_containers)]

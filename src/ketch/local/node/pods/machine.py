@@ -84,8 +84,7 @@ class PodMachine:
     # --- facts ---
 
     def _adopt(self, adopted: Mapping[str, Sequence[AdoptedRun]], now: datetime) -> None:
-        statuses = (*self.pod.status.init_container_statuses, *self.pod.status.container_statuses)
-        told = {each.name: each for each in statuses}
+        told = {each.name: each for each in self.pod.status.every_status()}
         for each in self.containers:
             if runs := adopted.get(each.name):
                 before = told.get(each.name)
@@ -142,7 +141,10 @@ class PodMachine:
 
     def _changed(self, pod: Pod) -> None:
         self.pod = pod
-        specs = {each.name: each for each in (*pod.spec.init_containers, *pod.spec.containers)}
+        specs = {each.name: each for each in pod.spec.every_container()}
+        if len(specs) > len(self.containers):  # only ephemeral containers come later
+            known = {each.name for each in self.containers}
+            self.containers += [each for each in containers_of(pod) if each.name not in known]
         for each in self.containers:
             each.spec = specs.get(each.name, each.spec)
             self.images.setdefault(each.spec.image, Need(IMAGE_BACKOFF, LONGEST_IMAGE_BACKOFF))
@@ -283,13 +285,16 @@ class PodMachine:
         return all(map(over, mains)) or any(over(each) and not each.succeeded for each in inits)
 
     def eligible(self) -> list[TrackedContainer]:
-        """The containers whose turn has come: sidecars and the first unfinished init container, or all the rest."""
+        """The containers whose turn has come: sidecars and the first unfinished init container, or all the rest.
+
+        It is always that of ephemeral ones.
+        """
         chosen: list[TrackedContainer] = []
+        waits = False
         for each in self.containers:
-            if each.role is Role.MAIN or not each.passed or each.role is Role.SIDECAR:
+            if each.role is Role.EPHEMERAL or (not waits and (each.role is not Role.INIT or not each.passed)):
                 chosen.append(each)
-            if each.role is not Role.MAIN and not each.passed:
-                break
+            waits = waits or (each.role in (Role.INIT, Role.SIDECAR) and not each.passed)
         return chosen
 
     def _ask(self, now: datetime) -> Iterator[Order]:

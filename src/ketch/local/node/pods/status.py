@@ -27,6 +27,12 @@ IMAGE_REASON, IMAGE_BACKOFF_REASON = "ErrImagePull", "ImagePullBackOff"
 IMAGE_REASON_SHOWN = timedelta(seconds=2)
 """How long ErrImagePull is told before ImagePullBackOff."""
 
+BEFORE = (Role.INIT, Role.SIDECAR)
+"""Containers that begin before the main ones."""
+
+SERVING = (Role.SIDECAR, Role.MAIN)
+"""Containers that must be ready for the pod to be."""
+
 SANDBOX_READY, INITIALIZED, READY, CONTAINERS_READY = (
     "PodReadyToStartContainers",
     "Initialized",
@@ -88,8 +94,11 @@ def pod_status(facts: Facts, now: datetime) -> PodStatus:
         pod_ip=facts.pod_ip,
         pod_ips=(PodIP(ip=facts.pod_ip),) if facts.pod_ip else (),
         start_time=facts.start_time.replace(microsecond=0),
-        init_container_statuses=tuple(statuses[each.name] for each in facts.containers if each.role is not Role.MAIN),
+        init_container_statuses=tuple(statuses[each.name] for each in facts.containers if each.role in BEFORE),
         container_statuses=tuple(statuses[each.name] for each in facts.containers if each.role is Role.MAIN),
+        ephemeral_container_statuses=tuple(
+            statuses[each.name] for each in facts.containers if each.role is Role.EPHEMERAL
+        ),
         qos_class=old.qos_class,
         unknown_fields=old.unknown_fields,
     )
@@ -99,7 +108,7 @@ def phase(facts: Facts) -> str:
     """The pod's phase. It is terminal only once no container is left running."""
     policy = facts.pod.spec.restart_policy
     mains = [each for each in facts.containers if each.role is Role.MAIN]
-    inits = [each for each in facts.containers if each.role is not Role.MAIN]
+    inits = [each for each in facts.containers if each.role in BEFORE]
     alive = any(each.alive for each in facts.containers)
     if facts.ending is not None and not alive:
         worked = all(each.succeeded for each in mains) and not facts.ending.failure
@@ -142,7 +151,7 @@ def _conditions(facts: Facts, ended: str) -> list[PodCondition]:
 
 
 def _initialized(facts: Facts, ended: str) -> _Verdict:
-    inits = [each for each in facts.containers if each.role is not Role.MAIN]
+    inits = [each for each in facts.containers if each.role in BEFORE]
     if ended == SUCCEEDED:
         return _Verdict(True, "PodCompleted" if inits else "")
     begun = any(each.role is Role.MAIN and not _never_ran(each) for each in facts.containers)
@@ -159,7 +168,7 @@ def _containers_ready(facts: Facts, ended: str) -> _Verdict:
         return _Verdict(False, "PodCompleted")
     if ended == FAILED:
         return _Verdict(False, "PodFailed")
-    unready = [each.name for each in facts.containers if each.role is not Role.INIT and not each.ready]
+    unready = [each.name for each in facts.containers if each.role in SERVING and not each.ready]
     if unready:
         return _Verdict(False, "ContainersNotReady", f"containers with unready status: {_names(unready)}")
     return _Verdict(True)
@@ -194,7 +203,7 @@ def container_status(facts: Facts, each: TrackedContainer, has_turn: bool, now: 
         name=each.name,
         state=state,
         last_state=last,
-        ready=each.ready,
+        ready=each.ready and each.role is not Role.EPHEMERAL,
         restart_count=max(0, each.attempt - (1 if each.stage is Stage.STARTING and each.attempt > 0 else 0)),
         image=each.image or each.spec.image,
         image_id=each.image_id if each.container_id else "",
@@ -235,7 +244,7 @@ def _first_wait(facts: Facts, each: TrackedContainer, has_turn: bool, now: datet
     """Why a container has not run yet."""
     if has_turn and (trouble := _trouble(facts, each, now)) is not None:
         return trouble
-    has_inits = bool(facts.pod.spec.init_containers)
+    has_inits = bool(facts.pod.spec.init_containers) and each.role is not Role.EPHEMERAL
     reason = "PodInitializing" if has_inits else "ContainerCreating"
     return ContainerStateWaiting(reason=reason, message=facts.volumes.message)
 
