@@ -227,10 +227,10 @@ def _add(
 
 
 def _manifest(files: _Files, top: Descriptor) -> tuple[Manifest, Sequence[str]]:
-    """The manifest for this machine, and the digests by which it is known: its own first, then its index's."""
+    """The manifest for this machine, and the digests by which it is known: its index's first, then its own."""
     digests: list[str] = []
     for _ in range(MOST_LINKS):
-        digests.insert(0, top.digest)
+        digests.append(top.digest)
         found = parse_manifest(_blob(files, top), top.digest)
         if found.manifests is None:
             return found, digests
