@@ -7,16 +7,18 @@ from typing import Any
 import msgspec
 
 from ketch.kube.codec import decode, encode
-from ketch.kube.errors import AlreadyExists, NotFound
+from ketch.kube.errors import AlreadyExists, APIError, NotFound
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectMeta
 from ketch.kube.owners import controlled_by, controller_of
 from ketch.kube.selectors import Selector
 from ketch.kube.transport import MERGE_PATCH
-from ketch.kube.types.apps import ControllerRevision
+from ketch.kube.types.apps import ControllerRevision, DaemonSet, StatefulSet
 from ketch.kube.types.pods import PodTemplateSpec
 from ketch.local.workloads.claiming import Claims
 from ketch.local.workloads.digests import digest
+from ketch.local.workloads.dying import is_dying
+from ketch.local.workloads.reporting import report
 
 REVISION_LABEL = "controller-revision-hash"
 """On a pod: which template it was made from."""
@@ -25,8 +27,8 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 DEFAULT_LIMIT = 10
 
 
-class Collision(Exception):
-    """Another template's revision has the name: the owner must count a collision and try again."""
+class _Collision(Exception):
+    """Another template's revision has the name."""
 
 
 def data_of(template: PodTemplateSpec) -> dict[str, Any]:
@@ -79,16 +81,30 @@ class Histories:
         self._revisions = manager.informer(ControllerRevision)
         self._claims = Claims(manager.client, self._revisions, name)
 
-    async def of(
-        self, owner: KubeObject, selector: Selector, template: PodTemplateSpec, collisions: int | None
-    ) -> History:
-        """The owner's history, its present template included. Raises Collision, APIError."""
+    async def of(self, owner: StatefulSet | DaemonSet, selector: Selector) -> History | None:
+        """The owner's history, its present template included. Raises APIError.
+
+        None when this pass ends here: the namespace is going, or another template's revision has the name, which is
+        counted in the owner's status, so that the next pass tries another name.
+        """
+        collisions = owner.status.collision_count or 0
+        try:
+            return await self._of(owner, selector, owner.spec.template, collisions)
+        except _Collision:
+            status = msgspec.structs.replace(owner.status, collision_count=collisions + 1)
+            await report(self._client, owner, status, self._name)
+        except APIError as error:
+            if not is_dying(error):
+                raise
+        return None
+
+    async def _of(self, owner: KubeObject, selector: Selector, template: PodTemplateSpec, collisions: int) -> History:
         held = in_order(await self._claims.claimed(owner, selector, self._revisions))
         wanted = data_of(template)
         same = [each for each in held if each.data == wanted]
         following = number(held[-1]) + 1 if held else 1
         if not same:
-            made = await self._make(owner, wanted, template, following, collisions or 0)
+            made = await self._make(owner, wanted, template, following, collisions)
             return History((*held, made), made)
         newest = same[-1]
         if newest is not held[-1]:
@@ -119,7 +135,7 @@ class Histories:
         holder = controller_of(taken)
         if taken.data == data and holder is not None and holder.uid == owner.metadata.uid:
             return taken  # the cache is behind
-        raise Collision(meta.name)
+        raise _Collision(meta.name)
 
     async def prune(self, history: History, live: Collection[str], limit: int | None) -> None:
         """Forget what is beyond the limit."""

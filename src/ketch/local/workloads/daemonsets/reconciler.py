@@ -23,7 +23,7 @@ from ketch.local.workloads.daemonsets.steps import Station, Step, counts, next_l
 from ketch.local.workloads.dying import is_dying
 from ketch.local.workloads.pods import is_deleting
 from ketch.local.workloads.reporting import report
-from ketch.local.workloads.revisions import HASH_LABEL, REVISION_LABEL, Collision, Histories
+from ketch.local.workloads.revisions import HASH_LABEL, REVISION_LABEL, Histories
 
 MANAGER = "daemonset-controller"
 BURST = 250
@@ -77,16 +77,9 @@ class DaemonSetReconciler:
             return Result()
         selector = selector_of(owner) or EVERYTHING
         pods = await self._claims.claimed(owner, selector, self._pods)
-        try:
-            history = await self._histories.of(owner, selector, owner.spec.template, owner.status.collision_count)
-        except Collision:
-            count = (owner.status.collision_count or 0) + 1
-            await report(self._client, owner, msgspec.structs.replace(owner.status, collision_count=count), MANAGER)
+        history = await self._histories.of(owner, selector)
+        if history is None:
             return Result()
-        except APIError as error:
-            if is_dying(error):
-                return Result()
-            raise
         revision, now = history.newest.metadata.labels.get(HASH_LABEL, ""), self._clock.now()
         nodes = self._nodes.list()
         found = stations(owner, nodes, pods)

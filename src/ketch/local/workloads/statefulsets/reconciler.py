@@ -26,7 +26,6 @@ from ketch.local.workloads.pods import RUNNING, available_in, is_deleting, is_re
 from ketch.local.workloads.reporting import report
 from ketch.local.workloads.revisions import (
     REVISION_LABEL,
-    Collision,
     Histories,
     History,
     template_of,
@@ -100,16 +99,9 @@ class StatefulSetReconciler:
         selector = selector_of(owner) or EVERYTHING
         pods = await self._claims.claimed(owner, selector, self._pods)
         pods = [pod for pod in pods if ordinal_of(owner, pod) is not None]
-        try:
-            history = await self._histories.of(owner, selector, owner.spec.template, owner.status.collision_count)
-        except Collision:
-            count = (owner.status.collision_count or 0) + 1
-            await report(self._client, owner, msgspec.structs.replace(owner.status, collision_count=count), MANAGER)
+        history = await self._histories.of(owner, selector)
+        if history is None:
             return Result()
-        except APIError as error:
-            if is_dying(error):
-                return Result()
-            raise
         current = history.named(owner.status.current_revision) or history.newest
         names = Revisions(current.metadata.name, history.newest.metadata.name)
         await self._advance(owner, members(owner, pods), names, history)
