@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ketch.local.apiserver.tables import pods, workloads
+from ketch.local.apiserver.tables import administration, pods, workloads
 from ketch.local.apiserver.tables.columns import duration
 from ketch.local.apiserver.tables.jsonpath import PathError, compiled
 
@@ -156,3 +156,43 @@ def test_an_autoscalers_metrics_as_they_are_and_as_they_should_be() -> None:
     assert targets.cell(an_autoscaler(), NOW) == "cpu: <unknown>/50%, main/memory: <unknown>/1Gi"
     known = an_autoscaler(cpu, {"type": "ContainerResource", "containerResource": memory})
     assert targets.cell(known, NOW) == "cpu: 38%/50%, main/memory: 2Gi/1Gi"
+
+
+QUOTA = {
+    "status": {
+        "hard": {"pods": "5", "limits.cpu": "2", "requests.memory": "1Gi"},
+        "used": {"pods": "1", "limits.cpu": "500m"},
+    }
+}
+POLICY = {
+    "spec": {"podSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "Exists"}]}}
+}
+BINDING = {"spec": {"policyName": "p", "paramRef": {"name": "limits", "namespace": "n"}}}
+REVISION = {
+    "revision": 3,
+    "metadata": {
+        "ownerReferences": [{"controller": True, "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("columns", "obj", "cells"),
+    [
+        pytest.param(
+            administration.RESOURCE_QUOTA,
+            QUOTA,
+            ["pods: 1/5, requests.memory: 0/1Gi", "limits.cpu: 500m/2"],
+            id="quota",
+        ),
+        pytest.param(administration.NETWORK_POLICY, POLICY, ["a=b,c"], id="network policy"),
+        pytest.param(administration.NETWORK_POLICY, {"spec": {"podSelector": {}}}, ["<none>"], id="all pods"),
+        pytest.param(administration.POLICY_BINDING, BINDING, ["p", "n/limits"], id="binding of a policy"),
+        pytest.param(administration.REVISION, REVISION, ["statefulset.apps/db", 3], id="revision"),
+        pytest.param(administration.WEBHOOKS, {"webhooks": [{}, {}]}, [2], id="webhooks"),
+        pytest.param(administration.RUNTIME_CLASS, {"handler": "runc"}, ["runc"], id="runtime class"),
+    ],
+)
+def test_what_administrators_look_for(columns: Any, obj: dict[str, Any], cells: list[Any]) -> None:
+    named = {**obj, "metadata": {"name": "x", "creationTimestamp": "2026-01-01T23:59:00Z", **obj.get("metadata", {})}}
+    assert [column.cell(named, NOW) for column in columns] == ["x", *cells, "60s"]

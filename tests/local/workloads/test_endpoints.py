@@ -168,3 +168,15 @@ async def test_a_pod_is_found_by_selectors_of_every_shape_and_by_those_that_chan
     assert await behind() == {"one", "other"}
     await run(world, "a", 2)
     assert {address for address, _, _ in await listed(world)} == {"10.244.0.2"}
+
+
+async def test_a_name_elsewhere_has_no_endpoints(world):
+    await world.client.create(serving("a"))
+    await run(world, "a")
+    await world.client.create(a_service())
+    await world.settle()
+    assert await listed(world) == [("10.244.0.1", True, False)]
+    await world.edit(Service, "web", {"spec": {"type": "ExternalName", "externalName": "example.org", "ports": None}})
+    await world.settle()
+    assert await world.all(EndpointSlice) + await world.all(Endpoints) == []
+    assert await world.settles("endpoints", KEY)

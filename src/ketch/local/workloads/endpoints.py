@@ -25,6 +25,7 @@ from ketch.local.workloads.pods import is_deleting, is_ready, is_terminal
 
 MANAGER = "endpointslice-controller"
 MANAGED_BY = "endpointslice-controller.k8s.io"
+EXTERNAL_NAME = "ExternalName"
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 SLICE_SIZE = 100
@@ -59,7 +60,7 @@ class Place(NamedTuple):
 def selects(service: Service, labels: Mapping[str, str]) -> bool:
     """Whether the service means a pod with these labels. One without selector is looked after by others."""
     selector = service.spec.selector
-    return bool(selector) and service.spec.type != "ExternalName" and selector.items() <= labels.items()
+    return bool(selector) and service.spec.type != EXTERNAL_NAME and selector.items() <= labels.items()
 
 
 def target(port: ServicePort, pod: Pod) -> int | None:
@@ -203,11 +204,20 @@ class EndpointsReconciler:
         if not service.spec.selector or service.metadata.deletion_timestamp is not None:
             return Result()
         try:
-            await self._write(key, service)
+            if service.spec.type == EXTERNAL_NAME:
+                await self._clear(key)
+            else:
+                await self._write(key, service)
         except APIError as error:
             if not is_dying(error):
                 raise
         return Result()
+
+    async def _clear(self, key: ObjectKey) -> None:
+        """A name elsewhere has no pods behind it, whatever it selects and was before."""
+        for old in self._owned(key):
+            await self._delete_slice(old)
+        await self._forget(key)
 
     async def _write(self, key: ObjectKey, service: Service) -> None:
         found = places(service, self._candidates(service))

@@ -5,7 +5,7 @@ import pytest
 from tests.playing import NAMESPACE, a_pod, a_world
 
 from ketch.kube.codec import decode
-from ketch.kube.errors import Invalid
+from ketch.kube.errors import Forbidden, Invalid
 from ketch.kube.meta import ObjectKey, ObjectMeta
 from ketch.kube.types.containers import ResourceRequirements
 from ketch.kube.types.core import (
@@ -259,3 +259,32 @@ async def test_access_modes_that_there_are_not(world, kind, modes, field):
     with pytest.raises(Invalid) as caught:
         await world.client.create(decode(kind, body))
     assert [cause.field for cause in caught.value.details.causes] == [field]
+
+
+async def grow(world, size: str) -> None:
+    await world.edit(PersistentVolumeClaim, "data", {"spec": {"resources": {"requests": {"storage": size}}}})
+    await world.settle()
+
+
+async def test_a_claim_grows_with_its_volume(world):
+    await world.client.create(a_claim(annotations=SELECTED))
+    assert await phases(world) == ("Bound", ["Bound"])
+    await grow(world, "3Gi")
+    claim = await world.get(PersistentVolumeClaim, "data")
+    assert claim.status.capacity == {"storage": "3Gi"}
+    assert (await world.get(PersistentVolume, claim.spec.volume_name)).spec.capacity == {"storage": "3Gi"}
+    assert len(await world.events("VolumeResizeSuccessful")) == 1
+    assert await world.settles("claims", KEY)
+    with pytest.raises(Invalid, match="can not be less than"):
+        await grow(world, "2Gi")
+
+
+async def test_what_does_not_grow_says_why(world):
+    await world.client.create(a_claim())
+    with pytest.raises(Invalid, match="for bound claims"):
+        await grow(world, "2Gi")
+    await world.client.create(a_volume())
+    await world.client.create(a_claim("by-hand", storage_class_name=""))
+    await world.settle()
+    with pytest.raises(Forbidden, match="must support resize"):
+        await world.edit(PersistentVolumeClaim, "by-hand", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})

@@ -4,6 +4,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from ketch.kube.causes import forbidden, invalid, required, unsupported
@@ -11,7 +12,7 @@ from ketch.kube.errors import Cause, Forbidden, Invalid, StatusDetails
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
-from ketch.local.apiserver.strategies.limits import claim_troubles, joined
+from ketch.local.apiserver.strategies.limits import amounts, claim_troubles, joined
 
 SERVICE_NETWORK = ipaddress.IPv4Network("10.96.0.0/16")
 RESERVED_ADDRESSES = 256
@@ -20,6 +21,12 @@ NODE_PORTS = range(30000, 32768)
 PORT_RANGE = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
 ACCESS_MODES = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"]
 NAMESPACE_FINALIZER = "kubernetes"
+CLAIM_FIXED = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+)
+NOT_GROWING = (
+    "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
+)
 IMMUTABLE_MESSAGE = "Forbidden: field is immutable when `immutable` is set"
 
 
@@ -267,9 +274,32 @@ class ClaimStrategy(Strategy):
             before = {name: item for name, item in old["spec"].items() if name not in free}
             after = {name: item for name, item in spec.items() if name not in free}
             if before != after:
-                message = "Forbidden: spec is immutable after creation except resources.requests for bound claims"
-                causes.append(Cause("FieldValueForbidden", message, "spec"))
+                causes.append(forbidden("spec", CLAIM_FIXED))
+            elif spec.get("resources") != old["spec"].get("resources"):
+                causes += _size_causes(obj, old, context)
         return causes
+
+
+def _size(spec: Mapping[str, Any]) -> Fraction:
+    return amounts((spec.get("resources") or NOTHING).get("requests")).get("storage", Fraction(0))
+
+
+def _size_causes(obj: Obj, old: Mapping[str, Any], context: Context) -> Iterable[Cause]:
+    """What forbids another size: no volume yet, a class that makes none larger, less than there is. May raise
+    Forbidden.
+    """
+    status = old.get("status") or NOTHING
+    if status.get("phase") != "Bound":
+        yield forbidden("spec", CLAIM_FIXED)
+        return
+    wanted, before = _size(obj["spec"]), _size(old["spec"])
+    there = amounts(status.get("capacity")).get("storage", Fraction(0))
+    if wanted < before and wanted < there:
+        yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+    elif wanted > before:
+        storage = context.newest("storage.k8s.io/storageclasses", "", obj["spec"].get("storageClassName") or "")
+        if not (storage or NOTHING).get("allowVolumeExpansion"):
+            raise Forbidden(f'persistentvolumeclaims "{obj["metadata"]["name"]}" is forbidden: {NOT_GROWING}')
 
 
 def access_mode_causes(spec: Mapping[str, Any]) -> Iterable[Cause]:

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 
 from ketch.local.apiserver.resources import PrinterColumn, ServedResource
-from ketch.local.apiserver.tables import core, pods, workloads
+from ketch.local.apiserver.tables import administration, core, pods, workloads
 from ketch.local.apiserver.tables.columns import AGE, NAME, Cell, Column, Obj, since
 from ketch.local.apiserver.tables.jsonpath import PathError, compiled
 
 RBAC = "rbac.authorization.k8s.io"
+ADMISSION = "admissionregistration.k8s.io"
 ORDINARY: Sequence[Column] = (NAME, AGE)
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "/pods": pods.COLUMNS,
@@ -27,6 +28,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "/persistentvolumes": core.VOLUME,
     "/persistentvolumeclaims": core.CLAIM,
     "/replicationcontrollers": workloads.REPLICA_SET,
+    "/resourcequotas": administration.RESOURCE_QUOTA,
+    "/limitranges": administration.CREATED,
+    "/podtemplates": administration.POD_TEMPLATE,
+    "apps/controllerrevisions": administration.REVISION,
     "apps/deployments": workloads.DEPLOYMENT,
     "apps/replicasets": workloads.REPLICA_SET,
     "apps/statefulsets": workloads.STATEFUL_SET,
@@ -38,8 +43,20 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "coordination.k8s.io/leases": core.LEASE,
     "discovery.k8s.io/endpointslices": core.ENDPOINT_SLICE,
     "networking.k8s.io/ingresses": core.INGRESS,
+    "networking.k8s.io/ingressclasses": administration.INGRESS_CLASS,
+    "networking.k8s.io/networkpolicies": administration.NETWORK_POLICY,
+    "node.k8s.io/runtimeclasses": administration.RUNTIME_CLASS,
     "scheduling.k8s.io/priorityclasses": core.PRIORITY_CLASS,
     "storage.k8s.io/storageclasses": core.STORAGE_CLASS,
+    "storage.k8s.io/csidrivers": administration.DRIVER,
+    "storage.k8s.io/csinodes": administration.NODE_DRIVERS,
+    "storage.k8s.io/volumeattachments": administration.ATTACHMENT,
+    f"{ADMISSION}/mutatingwebhookconfigurations": administration.WEBHOOKS,
+    f"{ADMISSION}/validatingwebhookconfigurations": administration.WEBHOOKS,
+    f"{ADMISSION}/validatingadmissionpolicies": administration.VALIDATING_POLICY,
+    f"{ADMISSION}/validatingadmissionpolicybindings": administration.POLICY_BINDING,
+    f"{ADMISSION}/mutatingadmissionpolicies": administration.MUTATING_POLICY,
+    f"{ADMISSION}/mutatingadmissionpolicybindings": administration.POLICY_BINDING,
     f"{RBAC}/roles": core.ROLE,
     f"{RBAC}/clusterroles": core.ROLE,
     f"{RBAC}/rolebindings": core.BINDING,

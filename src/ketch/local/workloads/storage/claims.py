@@ -9,6 +9,7 @@ from ketch.kube.errors import AlreadyExists, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.manager import For, Manager, Maps
 from ketch.kube.meta import ObjectKey, ObjectMeta
+from ketch.kube.quantities import Quantity, parse_quantity
 from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.core import (
     Node,
@@ -36,6 +37,7 @@ from ketch.local.workloads.storage.binding import (
 MANAGER = "persistentvolume-binder"
 PROTECTION = "kubernetes.io/pvc-protection"
 PENDING, BOUND, LOST = "Pending", "Bound", "Lost"
+STORAGE = "storage"
 BY_CLAIM = "claims.pods"
 
 
@@ -50,6 +52,7 @@ class News(NamedTuple):
 WAITING = News("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
 NO_CLASS = News("Normal", "FailedBinding", "no persistent volumes available for this claim and no storage class is set")
 TAKEN = News("Warning", "FailedBinding", "volume already bound to a different claim.")
+RESIZED = News("Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
 CLAIM_LOST = News("Warning", "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")
 
 
@@ -92,6 +95,15 @@ def status_of(claim: PersistentVolumeClaim, volume: PersistentVolume | None, pha
         capacity=volume.spec.capacity,
         conditions=claim.status.conditions,
     )
+
+
+def grown_size(claim: PersistentVolumeClaim, volume: PersistentVolume) -> Quantity | None:
+    """The size that the volume should be of, if it was made here and is asked to be larger."""
+    wanted, there = claim.spec.resources.requests.get(STORAGE), volume.spec.capacity.get(STORAGE)
+    made_here = volume.spec.csi is not None and volume.spec.csi.driver == DRIVER
+    if not made_here or wanted is None or there is None or parse_quantity(wanted) <= parse_quantity(there):
+        return None
+    return wanted
 
 
 def claims_of(pod: Pod) -> Iterator[ObjectKey]:
@@ -212,13 +224,25 @@ class ClaimReconciler:
             if told is None or told.uid != claim.metadata.uid or not was_bound:
                 await self._bind(claim, volume)
             else:
-                await self._report(claim, volume, BOUND)
+                await self._report(claim, await self._grown(claim, volume), BOUND)
             return
         if volume is not None:
             await self._events.record(claim, *TAKEN)
         elif was_bound:
             await self._events.record(claim, *CLAIM_LOST)
         await self._report(claim, None, LOST if was_bound else PENDING)
+
+    async def _grown(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> PersistentVolume:
+        """The volume at the size that the claim asks for by now: a directory takes what it gets."""
+        size = grown_size(claim, volume)
+        if size is None:
+            return volume
+        body = {"spec": {"capacity": {STORAGE: size}}}
+        grown = await self._client.patch(
+            PersistentVolume, volume.metadata.name, "", body, content_type=MERGE_PATCH, manager=MANAGER
+        )
+        await self._events.record(claim, *RESIZED)
+        return grown
 
     async def _patch(self, claim: PersistentVolumeClaim, body: dict[str, Any]) -> None:
         meta = claim.metadata

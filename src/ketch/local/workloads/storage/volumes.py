@@ -26,7 +26,7 @@ def default_class() -> StorageClass:
         provisioner=DRIVER,
         reclaim_policy=DELETE,
         volume_binding_mode=WAIT_FOR_CONSUMER,
-        allow_volume_expansion=False,
+        allow_volume_expansion=True,
     )
 
 
