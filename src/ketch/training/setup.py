@@ -9,6 +9,7 @@ from ketch.kube.doors import Door
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.apiextensions import CustomResourceColumn, CustomResourceDefinition
+from ketch.kube.types.autoscaling import HorizontalPodAutoscaler
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Namespace, Service
 from ketch.kube.types.pods import Pod
@@ -75,10 +76,11 @@ async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
     for kind in KINDS:
         await manager.client.apply(_definition(kind), manager=MANAGER)
     pods, services, files = manager.informer(Pod), manager.informer(Service), manager.informer(ConfigMap)
+    autoscalers = manager.informer(HorizontalPodAutoscaler)
     for kind in KINDS:
         jobs = manager.informer(kind.kind)
         reconciler = JobReconciler(kind, manager, equipment)
-        owned = (Owns(pods, kind.kind), Owns(services, kind.kind), Owns(files, kind.kind))
+        owned = (Owns(pods, kind.kind), Owns(services, kind.kind), Owns(files, kind.kind), Owns(autoscalers, kind.kind))
         manager.controller(f"training-{kind.kind.resource.plural}", reconciler, For(jobs), *owned)
     over_ssh = LauncherReconciler(MPIOverSSH(), manager, equipment)
     owned = (Owns(manager.informer(Job), MPIJob), Owns(services, MPIJob), Owns(files, MPIJob))

@@ -47,6 +47,11 @@ def test_elastic_pytorch_meets_at_its_first_worker():
     }
 
 
+def test_processes_per_node_may_stand_where_they_stood_once():
+    job = a_job("PyTorchJob", Worker=2, spec={"elasticPolicy": {"minReplicas": 2, "nProcPerNode": 4}})
+    assert environment("PyTorchJob", job, "Worker", 0)["PET_NPROC_PER_NODE"] == "4"
+
+
 def test_a_port_that_the_container_names_is_the_port():
     ports = [{"name": "pytorchjob-port", "containerPort": 5000}]
     master = a_replica(BY_NAME["PyTorchJob"], 1, ports=ports)

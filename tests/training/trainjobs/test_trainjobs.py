@@ -161,6 +161,51 @@ async def test_patches_have_the_last_word(world: World):
     )
 
 
+async def test_overrides_of_pod_templates_come_before_patches(world: World):
+    container = {"name": "node", "env": [{"name": "A", "value": "overridden"}, {"name": "B", "value": "overridden"}]}
+    override = {
+        "targetJobs": [{"name": "node"}],
+        "metadata": {"labels": {"l": "v"}},
+        "spec": {"nodeSelector": {"disk": "fast"}, "containers": [container]},
+    }
+    pod = {"spec": {"containers": [{"name": "node", "env": [{"name": "A", "value": "patched"}]}]}}
+    replicated = {"name": "node", "template": {"spec": {"template": pod}}}
+    patch = {"manager": "me", "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [replicated]}}}}
+    await create(world, a_trainjob(podTemplateOverrides=[override], runtimePatches=[patch]))
+    (made,) = await pods(world)
+    told = variables(made)
+    assert (told["A"], told["B"]) == ("patched", "overridden")
+    assert (made.spec.node_selector, made.metadata.labels["l"]) == ({"disk": "fast"}, "v")
+
+
+@pytest.mark.parametrize(
+    ("targets", "field"), [([], "targetJobs"), ([{"name": "nobody"}], "targetJobs[0].name")], ids=["nobody", "unknown"]
+)
+async def test_overrides_say_of_which_jobs(world: World, targets: list[Any], field: str):
+    with pytest.raises(Invalid) as caught:
+        await create(world, a_trainjob(podTemplateOverrides=[{"targetJobs": targets}]))
+    assert [each.field for each in caught.value.details.causes] == [f"spec.podTemplateOverrides[0].{field}"]
+
+
+async def test_patches_say_since_when_they_are_what_they_are(world: World):
+    def patch(manager: str, label: str) -> dict[str, Any]:
+        return {"manager": manager, "trainingRuntimeSpec": {"template": {"metadata": {"labels": {"l": label}}}}}
+
+    async def times() -> list[Any]:
+        return [each.time for each in (await the_job(world)).spec.runtime_patches]
+
+    await create(world, a_trainjob(suspend=True, runtimePatches=[patch("me", "a"), patch("you", "b")]))
+    begun = world.now().replace(microsecond=0)
+    assert await times() == [begun, begun]
+    await world.pass_time(60)
+    await world.edit(TrainJob, "job", {"spec": {"runtimePatches": [patch("me", "a"), patch("you", "c")]}})
+    changed = world.now().replace(microsecond=0)
+    assert await times() == [begun, changed]
+    await world.pass_time(60)
+    await world.edit(TrainJob, "job", {"metadata": {"labels": {"l": "v"}}})
+    assert await times() == [begun, changed]
+
+
 async def test_suspended_it_waits_and_may_be_patched(world: World):
     await create(world, a_trainjob(suspend=True))
     assert await pods(world) == []

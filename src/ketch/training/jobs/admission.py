@@ -40,6 +40,10 @@ class JobAdmission(Admission[TrainingJob]):
             yield from self._kind.check(obj)
             yield from self._check_gang(obj)
 
+    def warn(self, obj: TrainingJob, old: TrainingJob | None, view: View) -> Iterable[str]:  # noqa: ARG002
+        """What of the job should be written otherwise."""
+        return self._kind.warn(obj)
+
     def _check_name(self, obj: TrainingJob) -> Iterable[Cause]:
         """Pods and services are named after the job, so the longest of their names must be one as well."""
         name = obj.metadata.name

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from ketch.kube.meta import KubeObject, LabelSelector
+from ketch.kube.types.autoscaling import HorizontalPodAutoscaler
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import PodGroup
@@ -29,7 +30,15 @@ from ketch.training.jobs.conditions import (
     added,
     holds,
 )
-from ketch.training.jobs.desired import INDEX_LABEL, TYPE_LABEL, job_labels, pod_group, pod_of, services
+from ketch.training.jobs.desired import (
+    INDEX_LABEL,
+    TYPE_LABEL,
+    autoscaler,
+    job_labels,
+    pod_group,
+    pod_of,
+    services,
+)
 from ketch.training.jobs.framework import (
     ALWAYS,
     EXIT_CODE,
@@ -62,6 +71,9 @@ class Decision:
     status: JobStatus
     group: PodGroup | None = None
     """What must be there, and up to date, before pods are made."""
+
+    autoscaler: HorizontalPodAutoscaler | None = None
+    """What changes the job's size while it runs; one that is there and is not wanted goes."""
 
     surroundings: Sequence[KubeObject] = ()
     """What pods need beside themselves, as it should be now."""
@@ -280,6 +292,7 @@ class Pass:
                 self.decision.announcements.append(_OVERRIDDEN)
         if self.decision.create_pods:
             self.decision.group = pod_group(self.group)
+        self.decision.autoscaler = autoscaler(self.kind, self.group)
         self.decision.surroundings = self.kind.surroundings(self.group, list(self.pods.values()))
         self.decision.create_services += [
             each for each in services(self.kind, self.group) if each.metadata.name not in self.services

@@ -7,6 +7,7 @@ import msgspec
 
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.owners import controlled_by
+from ketch.kube.types.autoscaling import AutoscalerSpec, HorizontalPodAutoscaler, ScaleTarget
 from ketch.kube.types.containers import Container, ContainerPort
 from ketch.kube.types.core import Service
 from ketch.kube.types.podgroups import POD_GROUP_LABEL, PodGroup, PodGroupSpec
@@ -81,6 +82,20 @@ def pod_group(group: Group[Any]) -> PodGroup | None:
     )
     metadata = ObjectMeta(name=group.name, namespace=group.namespace)
     return controlled_by(group.job, PodGroup(metadata=metadata, spec=spec))
+
+
+def autoscaler(kind: JobKind[Any], group: Group[Any]) -> HorizontalPodAutoscaler | None:
+    """What changes the number of workers by their use, if the job's elastic policy has metrics."""
+    wanted = kind.autoscaling(group)
+    if wanted is None:
+        return None
+    resource = kind.kind.resource
+    target = ScaleTarget(kind=resource.kind, name=group.name, api_version=resource.api_version)
+    spec = AutoscalerSpec(
+        scale_target_ref=target, min_replicas=wanted.low, max_replicas=wanted.high, metrics=tuple(wanted.metrics)
+    )
+    metadata = ObjectMeta(name=group.name, namespace=group.namespace)
+    return controlled_by(group.job, HorizontalPodAutoscaler(metadata=metadata, spec=spec))
 
 
 def services(kind: JobKind[Any], group: Group[Any]) -> Iterator[Service]:

@@ -87,6 +87,15 @@ class Ends:
         return 0 < count <= self.succeeded(role)
 
 
+@dataclass(frozen=True, slots=True)
+class Autoscaling:
+    """Between how many replicas of the elastic type a job may be, and by which metrics (as autoscaling/v2 has them)."""
+
+    low: int
+    high: int
+    metrics: Sequence[Mapping[str, Any]]
+
+
 class JobKind(Generic[J]):
     """One kind. Subclasses are values without state."""
 
@@ -205,6 +214,10 @@ class JobKind(Generic[J]):
         """Objects that the job's pods need beside themselves, as they should be now that these pods are there."""
         return ()
 
+    def autoscaling(self, group: Group[J]) -> Autoscaling | None:  # noqa: ARG002  # for those who override it
+        """How the elastic type's number follows its use; None where it does not."""
+        return None
+
     def dressed(self, group: Group[J], role: str, index: int, pod: Pod) -> Pod:  # noqa: ARG002
         """A replica's pod with what only this kind gives it."""
         return pod
@@ -219,6 +232,10 @@ class JobKind(Generic[J]):
 
     def check(self, job: J) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it
         """What is wrong with a job beyond what the framework finds."""
+        return ()
+
+    def warn(self, job: J) -> Iterable[str]:  # noqa: ARG002  # for those who override it
+        """What of a job should be written otherwise."""
         return ()
 
     def check_change(self, job: J, old: J) -> Iterable[Cause]:  # noqa: ARG002  # for those who override it

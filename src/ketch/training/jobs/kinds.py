@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Final
 from ketch.kube.causes import invalid, required
 from ketch.kube.errors import Cause
 from ketch.kube.types.containers import EnvVar, EnvVarSource, ObjectFieldSelector
-from ketch.training.jobs.framework import ON_FAILURE, Ends, Group, JobKind, variable
+from ketch.training.jobs.elasticity import autoscaling_of, bounds_of, check_elastic
+from ketch.training.jobs.framework import ON_FAILURE, Autoscaling, Ends, Group, JobKind, variable
 from ketch.training.jobs.mpi.exec import MPI
 from ketch.training.jobs.types import (
     ElasticPolicy,
@@ -46,7 +47,7 @@ class PyTorch(JobKind[PyTorchJob]):
     def environment(self, group: Group[PyTorchJob], role: str, index: int) -> Sequence[EnvVar]:
         """Static rendezvous with the master; elastic by torchrun's own."""
         spec = group.job.spec
-        processes = spec.nproc_per_node or "auto"
+        processes = self.processes_of(group.job)
         env = [UNBUFFERED]
         lead = group.of(MASTER)
         if lead is not None:
@@ -65,13 +66,23 @@ class PyTorch(JobKind[PyTorchJob]):
         elastic = spec.elastic_policy
         if elastic is None:
             return [*env, variable("PET_NNODES", group.total)]
-        low, high = self.bounds(group, elastic)
+        low, high = bounds_of(elastic, group.count(WORKER))
         return [*env, variable("PET_NNODES", f"{low}:{high}"), *self._rendezvous(group, elastic)]
 
-    def bounds(self, group: Group[PyTorchJob], elastic: ElasticPolicy) -> tuple[int, int]:
-        """Fewest and most workers; each stands in for the other, the workers that there are for both."""
-        low, high, now = elastic.min_replicas, elastic.max_replicas, group.count(WORKER)
-        return (low or high or now), (high or low or now)
+    def processes_of(self, job: PyTorchJob) -> str:
+        """Processes of each replica: a number, or what torchrun takes for one."""
+        elastic = job.spec.elastic_policy
+        older = elastic.n_proc_per_node if elastic is not None else None
+        return job.spec.nproc_per_node or (_AUTO_PROCESSES[0] if older is None else str(older))
+
+    def warn(self, job: PyTorchJob) -> Iterable[str]:
+        """What upstream has called deprecated since 1.7."""
+        if job.spec.elastic_policy is not None and job.spec.elastic_policy.n_proc_per_node is not None:
+            yield "spec.elasticPolicy.nProcPerNode is deprecated: use spec.nprocPerNode"
+
+    def autoscaling(self, group: Group[PyTorchJob]) -> Autoscaling | None:
+        """By the elastic policy's metrics."""
+        return autoscaling_of(group.job.spec.elastic_policy, group.count(WORKER))
 
     def _rendezvous(self, group: Group[PyTorchJob], elastic: ElasticPolicy) -> Iterable[EnvVar]:
         workers = group.of(WORKER)
@@ -111,9 +122,7 @@ class PyTorch(JobKind[PyTorchJob]):
             yield required("spec.pytorchReplicaSpecs[Worker]", "an elastic job needs workers")
         if elastic.n_proc_per_node is not None and processes:
             yield invalid("spec.elasticPolicy.nProcPerNode", elastic.n_proc_per_node, "set spec.nprocPerNode alone")
-        low, high = elastic.min_replicas, elastic.max_replicas
-        if low is not None and high is not None and low > high:
-            yield invalid("spec.elasticPolicy.minReplicas", low, "must not be more than maxReplicas")
+        yield from check_elastic(elastic)
 
 
 class TensorFlow(JobKind[TFJob]):
@@ -242,8 +251,17 @@ class Paddle(JobKind[PaddleJob]):
         elastic = group.job.spec.elastic_policy
         if elastic is None:
             return str(group.total)
-        low, high, now = elastic.min_replicas, elastic.max_replicas, group.count(WORKER)
-        return f"{low or high or now}:{high or low or now}"
+        low, high = bounds_of(elastic, group.count(WORKER))
+        return f"{low}:{high}"
+
+    def autoscaling(self, group: Group[PaddleJob]) -> Autoscaling | None:
+        """By the elastic policy's metrics."""
+        return autoscaling_of(group.job.spec.elastic_policy, group.count(WORKER))
+
+    def check(self, job: PaddleJob) -> Iterable[Cause]:
+        """Elasticity."""
+        if job.spec.elastic_policy is not None:
+            yield from check_elastic(job.spec.elastic_policy)
 
     def succeeded(self, group: Group[PaddleJob], ends: Ends) -> bool:
         """The master, else all workers."""

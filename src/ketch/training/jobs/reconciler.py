@@ -4,13 +4,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from ketch.kube.controller import Result
-from ketch.kube.errors import AlreadyExists, APIError, NotFound
+from ketch.kube.errors import AlreadyExists, APIError, Forbidden, Invalid, NotFound
 from ketch.kube.events import EventRecorder
 from ketch.kube.expectations import Expectations
 from ketch.kube.manager import Manager
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.owners import controller_of
 from ketch.kube.transport import MERGE_PATCH
+from ketch.kube.types.autoscaling import HorizontalPodAutoscaler
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Service
 from ketch.kube.types.podgroups import PodGroup
@@ -35,6 +36,7 @@ class JobReconciler:
         self._equipment = equipment or Equipment()
         self._jobs = manager.informer(kind.kind)
         self._pods, self._services = manager.informer(Pod), manager.informer(Service)
+        self._autoscalers = manager.informer(HorizontalPodAutoscaler)
         self._expected = Expectations(self._pods, manager.clock)
         self._events = EventRecorder(manager.client, kind.controller, manager.clock)
         config_maps = manager.informer(ConfigMap)
@@ -75,6 +77,7 @@ class JobReconciler:
             decision.look_again = min(decision.look_again or _RETRY_SECONDS, _RETRY_SECONDS)
         if decision.group is not None:
             await self._group(job, decision.group)
+        await self._autoscale(job, decision.autoscaler)
         await together([self._create(job, each, "Service") for each in decision.create_services])
         await together([self._create(job, self._equipped(job, each), "Pod") for each in decision.create_pods])
         await together([self._create(job, self._equipped_job(job, each), "Job") for each in decision.create_jobs])
@@ -122,16 +125,30 @@ class JobReconciler:
             await self._events.record(job, WARNING, "FailedCreatePodGroup", f"Error creating: {error}")
             raise
 
-    async def _check_owner(self, job: TrainingJob, wanted: KubeObject, word: str) -> None:
-        """What has the name is the job's own, not seen yet; or someone else's, which only its user can settle."""
+    async def _autoscale(self, job: TrainingJob, wanted: HorizontalPodAutoscaler | None) -> None:
+        """Have the job's autoscaler as it should be, or not at all; a job without one runs as well."""
+        mine = self._autoscalers.owned_by(job.metadata.uid)
+        if wanted is None:
+            await together([self._remove(job, each, "Autoscaler") for each in mine])
+        elif all(each.spec != wanted.spec for each in mine):
+            try:
+                if mine or await self._check_owner(job, wanted, "Autoscaler"):
+                    await self._client.apply(wanted, manager=self._kind.controller)
+            except (Invalid, Forbidden) as error:
+                await self._events.record(job, WARNING, "FailedCreateAutoscaler", f"Error creating: {error}")
+
+    async def _check_owner(self, job: TrainingJob, wanted: KubeObject, word: str) -> bool:
+        """Whether what has the name is the job's own, not seen yet; what is someone else's only its user can settle."""
         try:
             existing = await self._client.get(type(wanted), wanted.metadata.name, wanted.metadata.namespace)
         except NotFound:
-            return
+            return True
         owner = controller_of(existing)
         if owner is None or owner.uid != job.metadata.uid:
             message = f"Error creating: {word.lower()} {wanted.metadata.name} exists and is not this job's"
             await self._events.record(job, WARNING, f"FailedCreate{word}", message)
+            return False
+        return True
 
     async def _remove(self, job: TrainingJob, doomed: KubeObject, word: str) -> None:
         if not await delete(self._client, doomed):

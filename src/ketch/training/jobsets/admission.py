@@ -68,6 +68,12 @@ class JobSetAdmission(Admission[JobSet]):
         if old is not None:
             yield from self._check_changes(obj, old)
 
+    def warn(self, obj: JobSet, old: JobSet | None, view: View) -> Iterable[str]:  # noqa: ARG002
+        """What upstream will not have for ever."""
+        startup = obj.spec.startup_policy
+        if startup is not None and startup.in_order:
+            yield "spec.startupPolicy is deprecated: say with spec.replicatedJobs[*].dependsOn what waits for what"
+
     def _check_dependencies(self, replicated: ReplicatedJob, path: str, seen: set[str]) -> Iterable[Cause]:
         for number, dependency in enumerate(replicated.depends_on):
             if dependency.name not in seen:
@@ -101,7 +107,7 @@ class JobSetAdmission(Admission[JobSet]):
                     re.compile(pattern)
                 except re.error as error:
                     yield invalid(f"{path}.onJobFailureMessagePatterns", pattern, f"is no regular expression: {error}")
-        in_order = spec.startup_policy and spec.startup_policy.startup_policy_order == "InOrder"
+        in_order = spec.startup_policy is not None and spec.startup_policy.in_order
         if in_order and any(each.depends_on for each in spec.replicated_jobs):
             yield forbidden("spec.startupPolicy", "InOrder and dependsOn exclude each other")
 

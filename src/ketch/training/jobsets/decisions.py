@@ -215,7 +215,7 @@ class _Pass:
 
     def _starts_in_order(self) -> bool:
         policy = self.jobset.spec.startup_policy
-        return policy is not None and policy.startup_policy_order == "InOrder"
+        return policy is not None and policy.in_order
 
     def _dependencies_met(self, replicated: ReplicatedJob) -> bool:
         for dependency in replicated.depends_on:

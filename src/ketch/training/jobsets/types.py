@@ -84,6 +84,11 @@ class StartupPolicy(KubeStruct, frozen=True, kw_only=True):
 
     startup_policy_order: Literal["", "AnyOrder", "InOrder"] = ""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether each replicated job waits for the one before it."""
+        return self.startup_policy_order == "InOrder"
+
 
 class Coordinator(KubeStruct, frozen=True, kw_only=True):
     """The pod that all others are told the address of."""

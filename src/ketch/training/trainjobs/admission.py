@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from ketch.training.trainjobs.types import (
     RUNTIME,
     ClusterTrainingRuntime,
     MLPolicy,
+    RuntimePatch,
     TrainingRuntime,
     TrainingRuntimeSpec,
     TrainJob,
@@ -34,6 +36,11 @@ _DNS_1035: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAME: Final = 63
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _MANAGERS: Final = (MANAGED_BY, "kueue.x-k8s.io/multikueue")
+SUPPORT: Final = "trainer.kubeflow.org/support"
+"""A runtime's label that says whether it is still looked after."""
+
+_DEPRECATED: Final = "deprecated"
+_WHILE_SUSPENDED: Final = {"runtime_patches": "runtimePatches", "pod_template_overrides": "podTemplateOverrides"}
 _FIXED: Final = {
     "runtime_ref": "runtimeRef",
     "initializer": "initializer",
@@ -43,14 +50,12 @@ _FIXED: Final = {
 }
 
 
-def runtime_of(job: TrainJob, view: View) -> TrainingRuntimeSpec | None:
-    """What the job's runtime says; None when there is no such runtime."""
+def runtime_of(job: TrainJob, view: View) -> TrainingRuntime | ClusterTrainingRuntime | None:
+    """The job's runtime; None when there is no such runtime."""
     reference = job.spec.runtime_ref
     if (reference.kind or CLUSTER_RUNTIME) == RUNTIME:
-        found: Any = view.get(TrainingRuntime, job.metadata.namespace, reference.name)
-    else:
-        found = view.get(ClusterTrainingRuntime, "", reference.name)
-    return found.spec if found else None
+        return view.get(TrainingRuntime, job.metadata.namespace, reference.name)
+    return view.get(ClusterTrainingRuntime, "", reference.name)
 
 
 class TrainJobAdmission(Admission[TrainJob]):
@@ -58,14 +63,18 @@ class TrainJobAdmission(Admission[TrainJob]):
 
     kind = TrainJob
 
-    def complete(self, obj: TrainJob, old: TrainJob | None, view: View) -> TrainJob:  # noqa: ARG002
-        """The reference to the runtime in full, so that clients need no defaults of their own."""
+    def complete(self, obj: TrainJob, old: TrainJob | None, view: View) -> TrainJob:
+        """The reference to the runtime in full, so that clients need no defaults of their own; when patches came."""
         reference = obj.spec.runtime_ref
         whole = msgspec.structs.replace(
             reference, api_group=reference.api_group or GROUP, kind=reference.kind or CLUSTER_RUNTIME
         )
         spec = msgspec.structs.replace(
-            obj.spec, runtime_ref=whole, suspend=bool(obj.spec.suspend), managed_by=obj.spec.managed_by or MANAGED_BY
+            obj.spec,
+            runtime_ref=whole,
+            runtime_patches=tuple(_timed(obj.spec, old.spec if old else TrainJobSpec(), view.now)),
+            suspend=bool(obj.spec.suspend),
+            managed_by=obj.spec.managed_by or MANAGED_BY,
         )
         return msgspec.structs.replace(obj, spec=spec)
 
@@ -89,9 +98,46 @@ class TrainJobAdmission(Admission[TrainJob]):
             reference = obj.spec.runtime_ref
             message = f"there is no {reference.kind} of this name: create it, or choose one of those there are"
             yield invalid("spec.runtimeRef.name", reference.name, message)
-        elif runtime.ml_policy is not None:
-            yield from _trainer(obj.spec, runtime.ml_policy)
-            yield from check_policy(obj, runtime)
+        else:
+            yield from _beside(obj, runtime.spec)
+
+    def warn(self, obj: TrainJob, old: TrainJob | None, view: View) -> Iterable[str]:
+        """What of the job will not be there for ever."""
+        runtime = runtime_of(obj, view) if old is None else None
+        if runtime is not None and runtime.metadata.labels.get(SUPPORT) == _DEPRECATED:
+            kind, name = runtime.resource.kind, runtime.metadata.name
+            yield f'spec.runtimeRef: {kind} "{name}" is deprecated: new jobs should be made from another runtime'
+        if obj.spec.pod_template_overrides:
+            yield "spec.podTemplateOverrides is deprecated: use spec.runtimePatches"
+
+
+def _beside(job: TrainJob, runtime: TrainingRuntimeSpec) -> Iterable[Cause]:
+    """What of the job does not go with its runtime."""
+    yield from _targets(job.spec, runtime)
+    if runtime.ml_policy is not None:
+        yield from _trainer(job.spec, runtime.ml_policy)
+        yield from check_policy(job, runtime)
+
+
+def _timed(new: TrainJobSpec, old: TrainJobSpec, now: datetime) -> Iterable[RuntimePatch]:
+    """The patches with the time at which each came to say what it says."""
+    before = {each.manager: each for each in old.runtime_patches}
+    for patch in new.runtime_patches:
+        known = before.get(patch.manager)
+        same = known is not None and known.training_runtime_spec == patch.training_runtime_spec
+        moment = known.time if known is not None and same and known.time else now.replace(microsecond=0)
+        yield msgspec.structs.replace(patch, time=moment)
+
+
+def _targets(spec: TrainJobSpec, runtime: TrainingRuntimeSpec) -> Iterable[Cause]:
+    names = [each.name for each in runtime.template.spec.replicated_jobs]
+    for number, override in enumerate(spec.pod_template_overrides):
+        here = f"spec.podTemplateOverrides[{number}].targetJobs"
+        if not override.target_jobs:
+            yield required(here, "the replicated jobs whose pods are meant")
+        for index, target in enumerate(override.target_jobs):
+            if target.name not in names:
+                yield unsupported(f"{here}[{index}].name", target.name, names)
 
 
 def _sources(spec: TrainJobSpec) -> Iterable[Cause]:
@@ -113,8 +159,9 @@ def _changes(new: TrainJobSpec, old: TrainJobSpec) -> Iterable[Cause]:
     for attribute, name in _FIXED.items():
         if getattr(new, attribute) != getattr(old, attribute):
             yield immutable(f"spec.{name}", name)
-    if new.runtime_patches != old.runtime_patches and not (old.suspend or new.suspend):
-        yield forbidden("spec.runtimePatches", "may only change while the job is suspended")
+    for attribute, name in _WHILE_SUSPENDED.items():
+        if getattr(new, attribute) != getattr(old, attribute) and not (old.suspend or new.suspend):
+            yield forbidden(f"spec.{name}", "may only change while the job is suspended")
 
 
 def _initializer(replicated: ReplicatedJob, step: str, here: str) -> Iterable[Cause]:

@@ -1,10 +1,10 @@
 """From a TrainJob and its runtime to the JobSet that trains. Pure.
 
 In this order: the runtime's template; the job's own trainer, initializers and number of nodes; what the ML policy
-tells; the runtime patches, which have the last word.
+tells; the overrides of pod templates; the runtime patches, which have the last word.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -250,14 +250,27 @@ def _with(env: Sequence[EnvVar], more: Iterable[EnvVar]) -> tuple[EnvVar, ...]:
 
 
 def _patched(metadata: ObjectMeta, spec: JobSetSpec, job: TrainJob) -> JobSet:
-    if not job.spec.runtime_patches:
+    changes = [*_overrides(job), *_patches(job)]
+    if not changes:
         return JobSet(metadata=metadata, spec=spec)
     template: Any = {"metadata": encode(metadata), "spec": encode(spec)}
     names = {each.name for each in spec.replicated_jobs}
-    for patch in job.spec.runtime_patches:
-        change: Any = patch.training_runtime_spec.get("template", {})
+    for whose, change in changes:
         for replicated in change.get("spec", {}).get("replicatedJobs", ()):
             if replicated.get("name") not in names:
-                raise AssemblyProblem(f'runtime patch of {patch.manager}: no replicated job "{replicated.get("name")}"')
+                raise AssemblyProblem(f'{whose}: no replicated job "{replicated.get("name")}"')
         template = merged(template, change)
     return decode(JobSet, {**template, "metadata": {**template["metadata"], "name": metadata.name}})
+
+
+def _overrides(job: TrainJob) -> Iterator[tuple[str, Any]]:
+    """Overrides of pod templates, as patches."""
+    for number, override in enumerate(job.spec.pod_template_overrides):
+        pods = {name: part for name in ("metadata", "spec") if (part := getattr(override, name))}
+        jobs = [{"name": each.name, "template": {"spec": {"template": pods}}} for each in override.target_jobs]
+        yield f"podTemplateOverrides[{number}]", {"spec": {"replicatedJobs": jobs}}
+
+
+def _patches(job: TrainJob) -> Iterator[tuple[str, Any]]:
+    for patch in job.spec.runtime_patches:
+        yield f"runtime patch of {patch.manager}", patch.training_runtime_spec.get("template", {})

@@ -71,12 +71,27 @@ class RuntimePatch(KubeStruct, frozen=True, kw_only=True):
     training_runtime_spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
+class TargetJob(KubeStruct, frozen=True, kw_only=True):
+    """One of the runtime's replicated jobs."""
+
+    name: Annotated[str, Meta(min_length=1)]
+
+
+class PodTemplateOverride(KubeStruct, frozen=True, kw_only=True):
+    """What pods of some replicated jobs have otherwise: the form of Trainer 2.0 and 2.1, before runtime patches."""
+
+    target_jobs: tuple[TargetJob, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    spec: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
 class TrainJobSpec(KubeStruct, frozen=True, kw_only=True):
     """What to train, on which runtime."""
 
     runtime_ref: RuntimeReference = RuntimeReference()
     initializer: Initializer | None = None
     trainer: Trainer | None = None
+    pod_template_overrides: tuple[PodTemplateOverride, ...] = ()
     runtime_patches: Annotated[tuple[RuntimePatch, ...], ListMap("manager")] = ()
     suspend: bool | None = None
     active_deadline_seconds: Positive | None = None
