@@ -84,8 +84,11 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
         case "scratch":
             return "--bind", fresh_layer(layer, mode), target
         case "overlay":
-            upper, work = overlay_layers(layer, mode)
-            return "--overlay-src", source, "--overlay", upper, work, target
+            folders = (*reversed(mount.get("lower", ())), source)
+            if missing := next((each for each in folders if not os.path.isdir(each)), None):  # noqa: PTH112
+                raise Refused(f'cannot mount at "{target}": "{missing}" is no directory')
+            sources = [word for each in folders for word in ("--overlay-src", each)]
+            return *sources, "--overlay", *overlay_layers(layer, mode), target
         case "tmpfs":
             size = mount["size"]
             limit = () if size is None else ("--size", str(size))
@@ -112,7 +115,9 @@ def arguments(request: "StartRequest") -> "Sequence[str]":
     scratch = f"{request['directory']}/{SCRATCH}"
     os.mkdir(scratch, 0o700)  # noqa: PTH102
     for number, mount in enumerate(sorted(request["mounts"], key=depth)):
-        options += mount_arguments(mount, f"{scratch}/{number}")
+        words = mount_arguments(mount, f"{scratch}/{number}")
+        place = len(options) if depth(mount) else 0  # in what stands at / all else is put
+        options[place:place] = words
     for name, value in request["env"].items():
         options += "--setenv", name, value
     options += "--chdir", request["cwd"]

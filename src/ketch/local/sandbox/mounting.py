@@ -242,9 +242,10 @@ def _make(root: Root, mount: "MountRequest", layer: str) -> None:
             root.bind(fresh_layer(layer, mode), target, NO_SUID | NO_DEV)
         case "overlay":
             upper, work = overlay_layers(layer, mode)
-            if any(sign in path for path in (source, upper) for sign in ":\\"):
+            folders = (source, *mount.get("lower", ()))
+            if any(sign in path for path in (*folders, upper) for sign in ":\\"):
                 raise OSError(errno.EINVAL, "a path that overlay takes for several")
-            layers = (("lowerdir", source), ("upperdir", upper), ("workdir", work))
+            layers = (("lowerdir", ":".join(folders)), ("upperdir", upper), ("workdir", work))
             # Volatile: what ends with the container need not be on disk, so its end need not wait for that.
             root.attach(new_file_system("overlay", (*layers, ("userxattr", None), ("volatile", None)), 0), target)
         case "tmpfs":

@@ -11,9 +11,10 @@ from ketch.local.sandbox.ending import Ending
 MountKind = Literal["bind", "ro-bind", "dev-bind", "tmpfs", "overlay", "scratch", "directory", "symlink"]
 """What stands at a mount's target.
 
-``bind``, ``ro-bind``, ``dev-bind``: the source file or directory itself. ``overlay``: the source directory, writable
-for this container alone. ``scratch``: an empty writable directory on disk. ``tmpfs``: the same in memory, of at most
-``size`` bytes. ``directory``: an empty directory. ``symlink``: a link that says ``source``.
+``bind``, ``ro-bind``, ``dev-bind``: the source file or directory itself. ``overlay``: the source directory over those
+of ``lower`` (the highest first), writable for this container alone; at ``/`` all else is put into it. ``scratch``: an
+empty writable directory on disk. ``tmpfs``: the same in memory, of at most ``size`` bytes. ``directory``: an empty
+directory. ``symlink``: a link that says ``source``.
 """
 
 
@@ -26,6 +27,7 @@ class Mount:
     source: str = ""
     mode: int | None = None
     size: int | None = None
+    lower: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         source: str
         mode: int | None
         size: int | None
+        lower: NotRequired[list[str]]
 
     class WarmRequest(TypedDict):
         """``spec.WarmStart`` as JSON, as far as the container's init needs it."""

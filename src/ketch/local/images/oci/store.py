@@ -323,8 +323,9 @@ class Store:
     # --- files ---
 
     def _prepare(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("layers", "configs", "used", "work", "downloads"):
-            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.root / name).mkdir(exist_ok=True, mode=0o700)
         cover = self.root / "cover"
         if cover.is_dir():
             return
