@@ -6,20 +6,18 @@ Both fsync every acknowledged write; both are asked through the same client, etc
 
 import asyncio
 import base64
-import contextlib
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import uvloop
 
+from benchmarks.etcd import encoded, running_etcd
 from benchmarks.load import Connection, Endpoint, Work, throughput
 from benchmarks.platforms import Platform, running_platform
 from benchmarks.tables import median, percentile, show
@@ -79,8 +77,10 @@ def ketch_subject(platform: Platform, directory: Path) -> Subject:
     return Subject("Ketch", endpoint, create, get, watch)
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+def lend_certificate(platform: Platform, directory: Path) -> None:
+    """Let the peer show the platform's own certificate: the client trusts it already."""
+    for kind in ("crt", "key"):
+        shutil.copy(platform.directory / "pki" / f"apiserver.{kind}", directory / f"server.{kind}")
 
 
 def etcd_subject(endpoint: Endpoint) -> Subject:
@@ -89,73 +89,26 @@ def etcd_subject(endpoint: Endpoint) -> Subject:
     def create(prefix: str) -> Work:
         async def work(connection: Connection, number: int) -> None:
             name = f"{prefix}-{number}"
-            body = {"key": _base64(name), "value": base64.b64encode(_config_map(name)).decode()}
+            body = {"key": encoded(name), "value": base64.b64encode(_config_map(name)).decode()}
             await connection.request("POST", "/v3/kv/put", json.dumps(body).encode())
 
         return work
 
     def get(prefix: str) -> Work:
         async def work(connection: Connection, number: int) -> None:
-            body = {"key": _base64(f"{prefix}-{number % CREATES}")}
+            body = {"key": encoded(f"{prefix}-{number % CREATES}")}
             await connection.request("POST", "/v3/kv/range", json.dumps(body).encode())
 
         return work
 
     async def watch(connection: Connection) -> AsyncIterator[bytes]:
-        body = {"create_request": {"key": _base64("watched-"), "range_end": _base64("watched.")}}
+        body = {"create_request": {"key": encoded("watched-"), "range_end": encoded("watched.")}}
         lines = connection.lines("POST", "/v3/watch", json.dumps(body).encode())
         await anext(lines)
         async for line in lines:  # the first answer says that the watch stands
             yield line
 
     return Subject("etcd", endpoint, create, get, watch)
-
-
-@contextlib.contextmanager
-def running_etcd(tls: Endpoint) -> Iterator[Endpoint]:
-    """etcd on a free port, with a data directory of its own and a certificate from the platform's authority."""
-    root = Path(tempfile.mkdtemp(prefix="kb-", dir="/tmp"))
-    port, peer = _free_ports()
-    url, peer_url = f"https://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
-    certificate, key = (
-        tls.certificate_authority.with_name("server.crt"),
-        tls.certificate_authority.with_name("server.key"),
-    )
-    command = [str(Path(sys.executable).parent / "etcd"), "--data-dir", str(root / "data"), "--name", "one"]
-    command += ["--listen-client-urls", url, "--advertise-client-urls", url]
-    command += ["--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url]
-    command += ["--initial-cluster", f"one={peer_url}", "--log-level", "error"]
-    command += ["--cert-file", str(certificate), "--key-file", str(key)]
-    with (root / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    endpoint = Endpoint(port, tls.certificate_authority, tls.certificate, tls.key)
-    try:
-        asyncio.run(_answering(endpoint))
-        yield endpoint
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def _free_ports() -> tuple[int, int]:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-async def _answering(endpoint: Endpoint) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                connection = await Connection.open(endpoint)
-                await connection.request("POST", "/v3/kv/range", json.dumps({"key": _base64("x")}).encode())
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                await connection.close()
-                return
 
 
 async def watch_latencies(subject: Subject, writers: int, number: int) -> list[float]:
@@ -226,10 +179,9 @@ def main() -> None:
     with running_platform() as platform:
         subject = ketch_subject(platform, directory)
         ours = asyncio.run(measure(subject))
-        for kind in ("crt", "key"):
-            shutil.copy(platform.directory / "pki" / f"apiserver.{kind}", directory / f"server.{kind}")
-    with running_etcd(subject.endpoint) as endpoint:
-        theirs = asyncio.run(measure(etcd_subject(endpoint)))
+        lend_certificate(platform, directory)
+    with running_etcd(subject.endpoint) as etcd:
+        theirs = asyncio.run(measure(etcd_subject(etcd.endpoint)))
     shutil.rmtree(directory, ignore_errors=True)
     show(
         "API server over TLS, client on the same two cores",

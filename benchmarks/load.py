@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,9 @@ class Endpoint:
     certificate: Path
     key: Path
 
+    @cached_property
     def tls(self) -> ssl.SSLContext:
+        """What all connections share: reading certificates anew for thousands of them would be the longer part."""
         context = ssl.create_default_context(cafile=str(self.certificate_authority))
         context.load_cert_chain(self.certificate, self.key)
         return context
@@ -38,22 +41,22 @@ class Connection:
     @classmethod
     async def open(cls, endpoint: Endpoint) -> Self:
         return cls(
-            *await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=endpoint.tls(), server_hostname="localhost")
+            *await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=endpoint.tls, server_hostname="localhost")
         )
 
-    def _send(self, method: str, path: str, body: bytes) -> None:
+    def _send(self, method: str, path: str, body: bytes, content_type: str = "application/json") -> None:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
         if body:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(head.encode() + b"\r\n" + body)
 
     async def _head(self) -> tuple[int, bytes]:
         head = await self._reader.readuntil(b"\r\n\r\n")
         return int(head[9:12]), head.lower()
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+    async def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> bytes:
         """The answer's body. Raises RuntimeError unless the status is 2xx."""
-        self._send(method, path, body)
+        self._send(method, path, body, content_type)
         status, head = await self._head()
         at = head.find(b"content-length:")
         if at < 0:

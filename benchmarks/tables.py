@@ -2,9 +2,13 @@
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+RESULTS: list[dict[str, Any]] = []
+"""All tables of this run, for ``--json``."""
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -18,7 +22,8 @@ def median(values: Sequence[float]) -> float:
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print one table, as wide as it needs to be."""
+    """Print one table, as wide as it needs to be, and remember it."""
+    RESULTS.append({"title": title, "columns": list(columns), "rows": [list(row) for row in rows]})
     table = Table()
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
