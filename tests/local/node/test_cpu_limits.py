@@ -1,5 +1,6 @@
 """CPU limits are the kernel's to keep, where this process may ask it to."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,34 @@ async def test_what_an_agent_that_was_killed_has_left_is_removed(tmp_path: Path)
     after.prepare()
     assert after._root == before._root
     assert not before._root.exists()
+
+
+async def test_a_group_in_which_somebody_still_is_goes_later(tmp_path: Path):
+    limits = CPULimits(tmp_path)
+    limits.prepare()
+    if (root := limits._root) is None:
+        pytest.skip("the kernel lets us make no cgroups with the cpu controller here")
+    group = root / "u-main-0"
+    group.mkdir(parents=True)
+    slow = await asyncio.create_subprocess_exec("sleep", "600")
+    limits.join(group.name, [slow.pid])
+    limits.release_pod("u")
+    assert group.exists()
+    slow.kill()
+    await slow.wait()
+    limits.tidy()
+    assert not root.exists()
+
+
+async def test_a_process_of_the_machine_is_limited_without_its_neighbours(tmp_path: Path):
+    limits = CPULimits(tmp_path)
+    limits.prepare()
+    if (root := limits._root) is None:
+        pytest.skip("the kernel lets us make no cgroups with the cpu controller here")
+    slow = await asyncio.create_subprocess_exec("sleep", "600")
+    limits.limit("u-main-0", slow.pid, 10_000)
+    found = (root / "u-main-0" / "cgroup.procs").read_text().split()
+    slow.kill()
+    await slow.wait()
+    limits.release("u-main-0")
+    assert found == [str(slow.pid)]

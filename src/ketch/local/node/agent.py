@@ -250,6 +250,7 @@ class Agent:
                     if container.running:
                         container.kill()
                         await container.wait()
+                self._tools.cpu.release_pod(uid)
                 await self._folders.remove_pod(uid)
         if self._tools.network_info.mode == "isolated":
             try:

@@ -71,6 +71,7 @@ class CPULimits:
     def __init__(self, data_dir: Path) -> None:
         name = hashlib.sha256(str(data_dir.absolute()).encode()).hexdigest()[:12]
         self._changing = threading.Lock()
+        self._left: set[str] = set()
         self._hierarchy = _hierarchy()
         self._root = None if self._hierarchy is None else self._hierarchy.folder / f"ketch-{name}"
 
@@ -111,6 +112,9 @@ class CPULimits:
             log.warning("container %s: its CPU limit is not kept: %s", name, error)
             return
         space, known = pid_namespace(pid), set[int]()
+        if space == pid_namespace(os.getpid()):  # its neighbours there are the machine's
+            self.join(name, [pid])
+            return
         for _ in range(LOOKS):
             found = {each for each in _processes() if space is not None and pid_namespace(each) == space}
             if found <= known:
@@ -127,17 +131,37 @@ class CPULimits:
                 (group / "cgroup.procs").write_text(str(pid))
 
     def release(self, name: str) -> None:
-        """The container has ended."""
-        if self._root is not None:
+        """The container has ended; of its processes, the last may still be about to."""
+        if self._root is None:
+            return
+        with self._changing:
+            self._left.add(name)
+            self._remove_left()
+
+    def release_pod(self, uid: str) -> None:
+        """All containers of a pod have ended."""
+        if self._root is not None and self._root.is_dir():
+            for group in self._root.glob(f"{uid}-*"):
+                self.release(group.name)
+
+    def tidy(self) -> None:
+        """Remove what could not be removed when its container ended."""
+        if self._left:
             with self._changing:
-                _remove(self._root / name)
-                _remove(self._root)
+                self._remove_left()
+
+    def _remove_left(self) -> None:
+        assert self._root is not None
+        self._left = {name for name in self._left if not _remove(self._root / name)}
+        _remove(self._root)
 
 
 def _processes() -> Iterable[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208  # names are all that is wanted
 
 
-def _remove(group: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody is in it still, or it is not there
+def _remove(group: Path) -> bool:
+    """Whether the group is gone: somebody may be in it still."""
+    with contextlib.suppress(OSError):
         group.rmdir()
+    return not group.exists()

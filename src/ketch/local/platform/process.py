@@ -19,7 +19,9 @@ ABOVE_INHERITED = 64
 HOPELESS_AFTER = 3
 """A program that ended so often and was never ready is not tried for the sake of a start."""
 
-FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 10.0, 30.0
+FIRST_PAUSE, LONGEST_PAUSE, STEADY_AFTER = 0.2, 10.0, 1.0
+"""Seconds between two starts. A program that was ready for so long was in order: it is not made to wait for its end."""
+
 PROBE_PAUSE = 0.02
 CANNOT_EXECUTE = 127
 LARGEST_LOG = 16 << 20
@@ -148,6 +150,7 @@ class SupervisedProcess:
         self.last_exit: int | None = None
         self.ready = asyncio.Event()
         self.was_ready = False
+        self._ready_since: float | None = None
         self._changed = changed
         self._stopping = asyncio.Event()
         self._gone = asyncio.Event()
@@ -169,7 +172,7 @@ class SupervisedProcess:
         """Start the program, and again whenever it ends, until ``stop``."""
         pause, loop = FIRST_PAUSE, asyncio.get_running_loop()
         while not self._stopping.is_set():
-            started = loop.time()
+            self._ready_since = None
             self._gone.clear()
             self.pid, told = spawn(self.spec, self.log)
             readiness = asyncio.create_task(self._become_ready(told))
@@ -185,7 +188,7 @@ class SupervisedProcess:
                 break
             self.restarts += 1
             self._changed()
-            if loop.time() - started > STEADY_AFTER:
+            if self._ready_since is not None and loop.time() - self._ready_since > STEADY_AFTER:
                 pause = FIRST_PAUSE
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
@@ -214,5 +217,6 @@ class SupervisedProcess:
             ready = True
         if ready:
             self.was_ready = True
+            self._ready_since = asyncio.get_running_loop().time()
             self.ready.set()
             self._changed()
