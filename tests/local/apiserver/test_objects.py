@@ -113,6 +113,57 @@ async def test_an_invalid_object_names_every_field(ask: Any) -> None:
     assert caught.value.message.startswith('Pod "p" is invalid: [spec.containers[0].name: Invalid value: "A!"')
 
 
+async def test_what_a_container_may_not_say_of_its_life(ask: Any) -> None:
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "Is", "values": [1]}}
+    main = {
+        "name": "a",
+        "image": "x",
+        "restartPolicyRules": [rule, {"action": "Restart"}],
+        "livenessProbe": {"successThreshold": 2, "exec": {"command": ["true"]}},
+        "readinessProbe": {"terminationGracePeriodSeconds": 1, "httpGet": {"port": 99999}},
+        "startupProbe": {},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 31}}, "postStart": {"exec": {}, "tcpSocket": {"port": 1}}},
+        "securityContext": {"runAsUser": -1, "privileged": True, "allowPrivilegeEscalation": False},
+        "volumeMounts": [
+            {"name": "v", "mountPath": "/a", "subPath": "../a"},
+            {"name": "v", "mountPath": "/b", "subPath": "a", "subPathExpr": "/b"},
+        ],
+    }
+    init = {"name": "i", "image": "x", "readinessProbe": {"tcpSocket": {"port": 1}}}
+    body = pod(
+        containers=[main],
+        initContainers=[init],
+        volumes=[{"name": "v", "hostPath": {"path": "/x/../y", "type": "Folder"}}],
+        hostPID=True,
+        shareProcessNamespace=True,
+    )
+    with pytest.raises(Invalid) as caught:
+        await ask("POST", PODS, body)
+    where = "spec.containers[0]"
+    assert [cause.field for cause in caught.value.causes] == [
+        "spec.volumes[0].hostPath.path",
+        "spec.volumes[0].hostPath.type",
+        f"{where}.volumeMounts[0].subPath",
+        f"{where}.volumeMounts[1].subPathExpr",
+        f"{where}.volumeMounts[1].subPathExpr",
+        f"{where}.restartPolicy",
+        f"{where}.restartPolicyRules[0].action",
+        f"{where}.restartPolicyRules[0].exitCodes.operator",
+        f"{where}.restartPolicyRules[1].exitCodes",
+        f"{where}.startupProbe",
+        f"{where}.livenessProbe.successThreshold",
+        f"{where}.readinessProbe.httpGet.port",
+        f"{where}.readinessProbe.terminationGracePeriodSeconds",
+        f"{where}.lifecycle.postStart.tcpSocket",
+        f"{where}.lifecycle.postStart.exec.command",
+        f"{where}.lifecycle.preStop.sleep",
+        f"{where}.securityContext.runAsUser",
+        f"{where}.securityContext",
+        "spec.initContainers[0].readinessProbe",
+        "spec.shareProcessNamespace",
+    ]
+
+
 async def test_unknown_fields_are_dropped_or_refused(ask: Any) -> None:
     body = {**config(), "bogus": 1}
     assert "bogus" not in await ask("POST", MAPS, body)

@@ -57,6 +57,31 @@ def test_what_follows_an_exit(policy, code, phase, again):
     assert bool(play.fresh(orders.Release)) is not again
 
 
+def rule(operator, *values):
+    return {"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": operator, "values": values}}]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "container", "code", "again"),
+    [
+        pytest.param("Never", {"restartPolicy": "OnFailure"}, 1, True, id="the container's policy, failure"),
+        pytest.param("Never", {"restartPolicy": "OnFailure"}, 0, False, id="the container's policy, success"),
+        pytest.param("Always", {"restartPolicy": "Never"}, 1, False, id="the container's policy against the pod's"),
+        pytest.param("Never", {"restartPolicy": "Never", **rule("In", 42)}, 42, True, id="a rule for this code"),
+        pytest.param("Never", {"restartPolicy": "Never", **rule("In", 42)}, 1, False, id="a rule for another code"),
+        pytest.param("Never", {"restartPolicy": "Never", **rule("NotIn", 42)}, 1, True, id="a rule for all but one"),
+        pytest.param("Never", {"restartPolicy": "Never", **rule("In", 0)}, 0, True, id="a rule for success"),
+    ],
+)
+def test_what_a_container_of_its_own_says_of_its_end(policy, container, code, again):
+    play = Play(a_pod(container, policy=policy))
+    play.begin()
+    play.started()
+    play.exited(code)
+    assert bool(play.fresh(orders.StartContainer)) is again
+    assert play.status.phase == ("Running" if again else "Failed" if code else "Succeeded")
+
+
 def test_crashes_are_followed_by_pauses_that_double_and_end_at_five_minutes():
     play = Play(a_pod())
     play.begin()

@@ -192,8 +192,25 @@ class SecurityContext(KubeStruct, frozen=True, kw_only=True):
     seccomp_profile: Mapping[str, Any] = NOTHING
 
 
+class ExitCodes(KubeStruct, frozen=True, kw_only=True):
+    """Exit codes by which a rule is chosen: ``operator`` is In or NotIn."""
+
+    operator: str = ""
+    values: tuple[int, ...] = ()
+
+
+class ContainerRestartRule(KubeStruct, frozen=True, kw_only=True):
+    """What follows certain ends of a container, whatever its policy says."""
+
+    action: str = ""
+    exit_codes: ExitCodes | None = None
+
+
 class Container(KubeStruct, frozen=True, kw_only=True):
-    """One container; among the init containers ``restart_policy`` "Always" makes it a sidecar."""
+    """One container; among the init containers ``restart_policy`` "Always" makes it a sidecar.
+
+    Elsewhere that goes before the pod's policy, and ``restart_policy_rules`` before both.
+    """
 
     name: str
     image: str = ""
@@ -205,6 +222,7 @@ class Container(KubeStruct, frozen=True, kw_only=True):
     env: tuple[EnvVar, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
     restart_policy: str | None = None
+    restart_policy_rules: tuple[ContainerRestartRule, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None

@@ -71,6 +71,8 @@ class Actions:
             await self._http(hook.http_get, container, pod_ip, HOOK_SECONDS)
         elif hook.sleep is not None:
             await self._clock.sleep(hook.sleep.seconds)
+        else:  # a connection among them: the API knows it and lets no hook have it
+            raise ActionFailed("invalid handler: a hook runs a command, asks by HTTP or sleeps")
 
     async def _exec(self, running: SandboxContainer, command: Sequence[str], timeout: float) -> None:
         try:

@@ -14,6 +14,13 @@ from ketch.kube.quantities import QuantityError, parse_quantity
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, LABEL_MESSAGE, SUFFIX_ALPHABET
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.containers import (
+    below_causes,
+    host_path_causes,
+    identity_causes,
+    life_causes,
+    sharing_causes,
+)
 from ketch.local.apiserver.strategies.ephemeral import EPHEMERAL_SUBRESOURCE, ephemeral_causes, only_ephemeral
 from ketch.local.apiserver.strategies.limits import complete_pod, joined, pod_troubles
 
@@ -194,7 +201,13 @@ def pod_spec_causes(spec: Mapping[str, Any], path: str, claims: Iterable[str] = 
     names: set[str] = set()
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(kind) or NO_ITEMS):
-            _container_causes(container, f"{path}.{kind}[{index}]", volumes, names, causes)
+            where = f"{path}.{kind}[{index}]"
+            _container_causes(container, where, volumes, names, causes)
+            grace = spec.get("terminationGracePeriodSeconds")
+            causes += life_causes(container, where, initial=kind == "initContainers", grace=grace)
+            causes += identity_causes(container.get("securityContext") or NOTHING, f"{where}.securityContext")
+    causes += identity_causes(spec.get("securityContext") or NOTHING, f"{path}.securityContext")
+    causes += sharing_causes(spec, path)
     policies = ["Always", "OnFailure", "Never"]
     if spec.get("restartPolicy") not in policies:
         causes.append(unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), policies))
@@ -218,6 +231,8 @@ def _volume_causes(spec: Mapping[str, Any], path: str, causes: list[Cause]) -> s
         if name in names:
             causes.append(Cause("FieldValueDuplicate", f'Duplicate value: "{name}"', f"{where}.name"))
         names.add(name)
+        if (host := volume.get("hostPath")) is not None:
+            causes += host_path_causes(host, f"{where}.hostPath")
         if len(volume) > 2:
             extra = sorted(key for key in volume if key != "name")[1]
             causes.append(
@@ -272,6 +287,7 @@ def _mount_causes(container: Mapping[str, Any], path: str, volumes: set[str], ca
         if point in paths:
             causes.append(invalid(f"{where}.mountPath", point, "must be unique"))
         paths.add(point)
+        causes += below_causes(mount, where)
 
 
 def _resource_causes(resources: Mapping[str, Any], path: str, causes: list[Cause]) -> None:

@@ -17,6 +17,8 @@ STEADY = timedelta(minutes=10)
 
 START_RETRY, LONGEST_START_RETRY = 1.0, 60.0
 COMPLETED = "Completed"
+RESTART = "Restart"
+"""The action of a rule by which a container starts again."""
 
 
 class Role(StrEnum):
@@ -193,11 +195,12 @@ class TrackedContainer:
         """Whether its end is followed by another run, as long as the pod lives."""
         if self.role is Role.SIDECAR:
             return True
-        if self.role is Role.EPHEMERAL:
+        if self.role is Role.EPHEMERAL or (self.role is Role.INIT and self.succeeded):
             return False
-        if self.succeeded:
-            return self.role is Role.MAIN and policy == "Always"
-        return policy != "Never"
+        if self.termination is not None and _asked_for(self.spec, self.termination.exit_code):
+            return True
+        policy = self.spec.restart_policy or policy
+        return policy == "Always" if self.succeeded else policy != "Never"
 
     def adopt(self, uid: str, runs: list[AdoptedRun], now: datetime, *, was_started: bool, was_ready: bool) -> None:
         """Take over what an earlier agent left; ``runs`` in order of their attempts, the first ones maybe removed."""
@@ -213,6 +216,16 @@ class TrackedContainer:
             for kind, was in ((ProbeKind.STARTUP, was_started), (ProbeKind.READINESS, was_ready)):
                 if kind in self.probes and was:
                     self.probes[kind].passing, self.probes[kind].eager = True, 0.0
+
+
+def _asked_for(container: Container, code: int) -> bool:
+    """Whether a rule of the container has it start again after this end."""
+    return any(
+        rule.action == RESTART
+        and rule.exit_codes is not None
+        and (code in rule.exit_codes.values) is (rule.exit_codes.operator == "In")
+        for rule in container.restart_policy_rules
+    )
 
 
 def containers_of(pod: Pod) -> list[TrackedContainer]:
