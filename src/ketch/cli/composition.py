@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
+from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, NODE_SOCKET, PLATFORM_SOCKET
 from ketch.cli.parts import Part, Parts, arguments
 from ketch.local.network.holding import end_holder
 from ketch.local.platform.directory import DataDirectory
@@ -71,8 +71,10 @@ def end_pods(directory: DataDirectory) -> None:
     end_holder(directory.root)
 
 
-def node_processes(directory: DataDirectory, kubeconfig: Path, *options: str) -> Sequence[ProcessSpec]:
-    """The programs of a node: its pods' network, what starts containers, and the agent."""
+def node_processes(
+    directory: DataDirectory, kubeconfig: Path, *options: str, door: socket.socket | None = None
+) -> Sequence[ProcessSpec]:
+    """The programs of a node: its pods' network, what starts containers, and the agent, which answers at ``door``."""
     python = (sys.executable, "-m")
     data = ("--data-dir", str(directory.root))
     return (
@@ -85,6 +87,7 @@ def node_processes(directory: DataDirectory, kubeconfig: Path, *options: str) ->
         ProcessSpec(
             "node-agent",
             (*python, "ketch.local.node.main", *data, "--kubeconfig", str(kubeconfig), *options),
+            sockets={} if door is None else {NODE_SOCKET: door.fileno()},
             after_stop=lambda: _end_containers(directory),
         ),
     )

@@ -23,6 +23,7 @@ class Family(NamedTuple):
 COMMANDS: Final[Mapping[str, str | Family]] = {
     "up": "ketch.cli.up:up",
     "down": "ketch.cli.up:down",
+    "node": "ketch.cli.node:node",
     "status": "ketch.cli.status:status",
     "doctor": "ketch.cli.doctor:doctor",
     "logs": "ketch.cli.status:logs",

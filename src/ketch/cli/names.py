@@ -2,4 +2,5 @@
 
 KUBERNETES_SOCKETS = ("kubernetes", "kubernetes6")
 PLATFORM_SOCKET = "platform"
+NODE_SOCKET = "node"
 NODE_NAME = "local"

@@ -32,6 +32,8 @@ from ketch.local.node.policies import Policies
 from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
+from ketch.local.node.remote.access import NodeAccess
+from ketch.local.node.remote.joining import Joining
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import container_directory, log_path
 from ketch.local.node.streams.attachment import Running
@@ -54,7 +56,14 @@ class Agent:
     """One node. ``start`` returns when it is registered and looks after its pods; ``run`` goes on until cancelled."""
 
     def __init__(
-        self, client: Client, clock: Clock, data_dir: Path, name: str, network_info: NetworkInfo, api_server: str = ""
+        self,
+        client: Client,
+        clock: Clock,
+        data_dir: Path,
+        name: str,
+        network_info: NetworkInfo,
+        api_server: str = "",
+        joining: Joining | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -66,6 +75,9 @@ class Agent:
         self._pods = self._manager.informer(Pod, field_selector=f"spec.nodeName={name}")
         isolated = network_info.mode == "isolated"
         host_ip = GATEWAY_ADDRESS if isolated else HOST_ADDRESS
+        if joining is not None:
+            host_ip = joining.address
+        self._joining = joining
         network = NetworkClient(data_dir / "run" / "network.sock", clock)
         sandbox = SandboxClient(data_dir / "run" / "keeper.sock")
         references = References(self._manager, name, host_ip)
@@ -94,7 +106,9 @@ class Agent:
                 **pod_environment(network_info, os.environ),
             },
         )
-        self._registration = Registration(client, clock, name, data_dir, host_ip, isolated=isolated, gpus=gpus.count)
+        self._registration = Registration(
+            client, clock, name, data_dir, host_ip, isolated=isolated, gpus=gpus.count, joining=joining
+        )
         references.allocatable = self._registration.allocatable
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
@@ -112,7 +126,9 @@ class Agent:
         """Register, adopt what an earlier agent left, and begin to look after pods."""
         self._running.append(asyncio.create_task(self._manager.run()))
         self._tools.cpu.prepare()
-        await self._server.start()
+        joining = self._joining
+        access = None if joining is None else NodeAccess(self._client, self._clock, self._name)
+        await self._server.start(joining, access)
         await registered(self._registration, self._clock)
         await self._manager.ready()
         await self._clean_up()

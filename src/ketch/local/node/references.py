@@ -13,6 +13,8 @@ from ketch.kube.types.volumes import VolumeProjection
 from ketch.local.node.environment import MASTER_SERVICE, ConfigError, Surroundings
 from ketch.local.node.named import NamedObjects, NotTold
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 
 def _named_config_maps(pod: Pod) -> set[str]:
     names = {volume.config_map.name for volume in pod.spec.volumes if volume.config_map is not None}
@@ -33,7 +35,7 @@ def _named_secrets(pod: Pod) -> set[str]:
         for variable in container.env:
             if variable.value_from is not None and variable.value_from.secret_key_ref is not None:
                 names.add(variable.value_from.secret_key_ref.name)
-    return names
+    return names | {reference.name for reference in pod.spec.image_pull_secrets}
 
 
 def _projections(pod: Pod) -> Iterator[VolumeProjection]:
@@ -120,7 +122,9 @@ class References:
         api = urlsplit(self.api_server)
         for service in (*self._services.list(namespace), *self._services.list("default")):
             is_api = (service.metadata.namespace, service.metadata.name) == MASTER_SERVICE
-            yield reached_at(service, self._host_ip, api.port or 443) if is_api and api.hostname else service
+            here = api.hostname in LOOPBACK
+            address = self._host_ip if here else api.hostname or ""
+            yield reached_at(service, address, api.port or 443) if is_api and api.hostname else service
 
     def claim(self, namespace: str, name: str) -> tuple[PersistentVolumeClaim | None, PersistentVolume | None]:
         """A claim, and the volume that it is bound to."""

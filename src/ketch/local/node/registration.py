@@ -1,26 +1,32 @@
 """This machine as a Node object: what it has, that it is well, and its Lease as a sign of life."""
 
+import contextlib
 import logging
 import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
-from ketch.kube.errors import APIError, TransportError
+from ketch.kube.errors import AlreadyExists, APIError, NotFound, TransportError
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.coordination import Lease, LeaseSpec
-from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo
+from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo
 from ketch.local.node.gpus import RESOURCE as GPU
+from ketch.local.node.remote.joining import Joining
 from ketch.local.processes import boot
 
 log = logging.getLogger(__name__)
 
 MANAGER = "ketch-node"
 SOCKET_ANNOTATION = "node.ketch.dev/socket"
+CERTIFICATE_ANNOTATION = "node.ketch.dev/serving-certificate"
+"""By what the node's own door is known; the API server reads it."""
+
 NETWORK_LABEL, HOST_NETWORK = "node.ketch.dev/network", "host"
 """Tells the scheduler that pods here share their host's network, and so its ports."""
 
@@ -82,24 +88,42 @@ class Registration:
         *,
         isolated: bool = True,
         gpus: int = 0,
+        joining: Joining | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._name = name
         self._data_dir = data_dir
         self._address = address
-        self._labels = _labels(name) if isolated else {**_labels(name), NETWORK_LABEL: HOST_NETWORK}
+        self._joining = joining
+        self._labels = {**_labels(name), **({} if isolated else {NETWORK_LABEL: HOST_NETWORK})}
+        if joining is not None:
+            self._labels |= joining.labels
         self.capacity = capacity(data_dir, gpus)
         self.allocatable = allocatable(self.capacity)
         self._conditions: Mapping[str, NodeCondition] = {}
 
     async def register(self) -> None:
         """Make the Node and say what it has. Raises APIError, TransportError."""
-        annotations = {SOCKET_ANNOTATION: str(self._data_dir / "run" / "node.sock")}
+        joining = self._joining
+        if joining is None:
+            annotations = {SOCKET_ANNOTATION: str(self._data_dir / "run" / "node.sock")}
+        else:
+            annotations = {CERTIFICATE_ANNOTATION: joining.certificate.read_text()}
+            await self._introduce(joining)
         meta = ObjectMeta(name=self._name, labels=self._labels, annotations=annotations)
         await self._client.apply(Node(metadata=meta), manager=MANAGER)
         await self.renew()
         await self.report()
+
+    async def _introduce(self, joining: Joining) -> None:
+        """Make the Node with its taints, where there is none: later on they are the administrators' alone."""
+        try:
+            await self._client.get(Node, self._name)
+        except NotFound:
+            meta, spec = ObjectMeta(name=self._name, labels=self._labels), NodeSpec(taints=tuple(joining.taints))
+            with contextlib.suppress(AlreadyExists):
+                await self._client.create(Node(metadata=meta, spec=spec), manager=MANAGER)
 
     async def report(self) -> None:
         """Say how the machine is."""
@@ -111,6 +135,7 @@ class Registration:
                 NodeAddress(type="InternalIP", address=self._address),
                 NodeAddress(type="Hostname", address=platform.node()),
             ),
+            daemon_endpoints=self._endpoints(),
             node_info=NodeSystemInfo(
                 machine_id="",
                 system_uuid="",
@@ -126,6 +151,9 @@ class Registration:
         )
         node = Node(metadata=ObjectMeta(name=self._name), status=status)
         await self._client.apply_status(node, manager=MANAGER)
+
+    def _endpoints(self) -> Mapping[str, Any]:
+        return {} if self._joining is None else {"kubeletEndpoint": {"Port": self._joining.port}}
 
     def _observed_conditions(self) -> tuple[NodeCondition, ...]:
         memory, disk = psutil.virtual_memory().available, shutil.disk_usage(self._data_dir).free

@@ -1,4 +1,7 @@
-"""The node's own little API on a unix socket: logs, live connections, what is used, and whether the node is well."""
+"""The node's own little API: logs, live connections, what is used, and whether the node is well.
+
+It is on a unix socket; that of a node whose API server is elsewhere also on a port, with TLS for those who may.
+"""
 
 import asyncio
 import dataclasses
@@ -12,6 +15,8 @@ from ketch.kube.clock import Clock
 from ketch.kube.codec import format_time
 from ketch.kube.errors import APIError, BadRequest, NotFound
 from ketch.local.node.logs import parse_options, read_log
+from ketch.local.node.remote.access import NodeAccess, server_context
+from ketch.local.node.remote.joining import Joining
 from ketch.local.node.streams.door import PodSource, StreamDoor
 from ketch.local.node.usage import ContainerName, Meter
 
@@ -42,9 +47,9 @@ class NodeServer:
         self._clock = clock
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, joining: Joining | None = None, access: NodeAccess | None = None) -> None:
         """Listen; a socket left by an earlier agent is replaced."""
-        application = web.Application()
+        application = web.Application(middlewares=[] if access is None else [access.middleware()])
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/usage", self._usage)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", _answered(self._logs))
@@ -60,6 +65,9 @@ class NodeServer:
         await web.UnixSite(self._runner, str(fresh)).start()
         fresh.chmod(0o600)
         await asyncio.to_thread(fresh.rename, self._path)
+        if joining is not None:
+            context = server_context(joining.certificate, joining.key, joining.client_authority)
+            await web.SockSite(self._runner, joining.listener, ssl_context=context).start()
 
     async def close(self) -> None:
         """Stop serving."""

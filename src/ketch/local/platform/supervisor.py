@@ -92,6 +92,17 @@ def listen(port: int, option: str) -> Sequence[socket.socket]:
     return sockets
 
 
+def listen_at(address: str, port: int, option: str) -> socket.socket:
+    """A socket that listens on ``port`` of one address of this machine. Raises PortInUse, StartError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return _listener(family, address, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"port {port} is in use by another program: choose another with {option}") from error
+        raise StartError(f"cannot listen on {address}:{port}: {error.strerror or error}") from error
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file's content in one step; readers see the old or the new, never half."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
