@@ -1,6 +1,7 @@
 """What handlers answer with, before a front gives it bytes: one object, a list, a watch, a stream."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,4 +94,20 @@ class ConnectAnswer:
     path: str
 
 
-Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer | ConnectAnswer
+@dataclass(frozen=True, slots=True)
+class RelayAnswer:
+    """What somebody else answers: the request as it came, but for its path and who its sender is.
+
+    ``connect`` reaches them, ``host`` is their name for themselves and ``what`` is theirs in messages. The first
+    ``segments`` segments of the path, and ``proxy`` behind them, are this server's; ``root`` is what they stand for.
+    """
+
+    connect: Callable[[Callable[[], asyncio.Protocol]], Awaitable[asyncio.Transport]]
+    host: str
+    what: str
+    segments: int = 0
+    root: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+
+
+Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer | ConnectAnswer | RelayAnswer

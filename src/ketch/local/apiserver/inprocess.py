@@ -8,7 +8,7 @@ import orjson
 
 from ketch.kube.errors import BadRequest, TransportError
 from ketch.kube.transport import JSON_TYPE, Request
-from ketch.local.apiserver.answers import ConnectAnswer, StreamAnswer, TextAnswer, WatchAnswer
+from ketch.local.apiserver.answers import ConnectAnswer, RelayAnswer, StreamAnswer, TextAnswer, WatchAnswer
 from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.router import Router
@@ -45,6 +45,8 @@ class LocalTransport:
             raise BadRequest("a watch must be opened as one")
         if isinstance(answer, ConnectAnswer):
             raise BadRequest("Upgrade request required")
+        if isinstance(answer, RelayAnswer):
+            raise BadRequest("what others answer is asked for over the network")
         return answer.json()
 
     @asynccontextmanager

@@ -10,6 +10,8 @@ from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import UserInfo
 
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+PROXY = "proxy"
+PROXIED_PLURALS = ("pods", "services")
 TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", ""})
 FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 
@@ -103,6 +105,15 @@ def texts(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(map(str, cast("list[Any]", value)))
 
 
+def is_proxied(path: str) -> bool:
+    """Whether a path leads through the server to what runs in the cluster."""
+    parts = path.split("/", 8)
+    return parts[1:3] == ["api", "v1"] and (
+        (parts[3] == "namespaces" and len(parts) > 7 and parts[5] in PROXIED_PLURALS and parts[7] == PROXY)
+        or (parts[3] == "nodes" and len(parts) > 5 and parts[5] == PROXY)
+    )
+
+
 def split_path(path: str) -> tuple[str, str, list[str]] | None:
     """Group, version and the rest of a resource path; None when it names no resource."""
     parts = path.strip("/").split("/")
@@ -113,7 +124,9 @@ def split_path(path: str) -> tuple[str, str, list[str]] | None:
     return None
 
 
-def _verb(call: Call, name: str) -> str:
+def _verb(call: Call, name: str, subresource: str = "") -> str:
+    if subresource == PROXY and call.method in ("GET", "HEAD", "OPTIONS"):
+        return "get"
     match call.method:
         case "GET" | "HEAD":
             if name and not call.flag("watch"):
@@ -144,7 +157,9 @@ def resolve(call: Call, group: str, version: str, rest: list[str]) -> Target:
         namespace, rest = rest[1], rest[2:]
     elif rest[0] == "namespaces" and group and len(rest) >= 3:
         namespace, rest = rest[1], rest[2:]
+    if len(rest) > 3 and is_proxied(call.path):
+        rest = rest[:3]  # what follows is for somebody else
     if len(rest) > 3 or not all(rest):
         raise NotFound("the server could not find the requested resource")
     plural, name, subresource = (*rest, "", "")[:3]
-    return Target(group, version, plural, namespace, name, subresource, _verb(call, name))
+    return Target(group, version, plural, namespace, name, subresource, _verb(call, name, subresource))

@@ -16,7 +16,7 @@ from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
 from ketch.local.apiserver.documents.discovery import VERSION, Discovery
 from ketch.local.apiserver.documents.openapi import V2_ASKED, V2_TYPE, OpenAPI
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
-from ketch.local.apiserver.requests import Call, Target, resolve, split_path
+from ketch.local.apiserver.requests import Call, Target, is_proxied, resolve, split_path
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.reviews import Reviews
 from ketch.local.apiserver.store.records import StoreUnavailable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 UNKNOWN_PATH = "the server could not find the requested resource"
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 KEYS_TYPE = "application/jwk-set+json"
+PROXIED = "/proxy"
 AGGREGATED = "APIGroupDiscoveryList"
 
 
@@ -85,6 +86,10 @@ class Router:
         self._handlers = handlers
         self.closed = False
         self.audit: AuditLog | None = None
+
+    def passes_on(self, path: str) -> bool:
+        """Whether somebody else answers, so that the body is nobody's to read."""
+        return PROXIED in path and is_proxied(path)
 
     async def handle(self, call: Call) -> Answer:
         """The answer to one call. Raises APIError."""

@@ -39,8 +39,10 @@ from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
 from ketch.local.apiserver.streams.nodedoor import NodeDoors
+from ketch.local.apiserver.streams.podstreams import PodStreams
+from ketch.local.apiserver.streams.proxies import Proxies
 from ketch.local.apiserver.streams.usage import UsageHandlers, metrics_resources
-from ketch.local.apiserver.subresources.handlers import SubresourceHandlers
+from ketch.local.apiserver.subresources.handlers import Onward, SubresourceHandlers
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.patching import PatchHandlers
 from ketch.local.apiserver.verbs.reading import ReadHandlers
@@ -129,12 +131,13 @@ class APIServer:
         metrics = Metrics(store)
         doors = NodeDoors(store, self.authority.node_context)
         patches = PatchHandlers(store, writes, context)
+        onward = Onward(PodStreams(doors, reads), Proxies(store, listing, doors, self._dial))
         handlers = Handlers(
             reads=reads,
             writes=writes,
             patches=patches,
             deletes=deletes,
-            subresources=SubresourceHandlers(store, registry, reads, writes, patches, deletes, tokens, doors),
+            subresources=SubresourceHandlers(store, registry, reads, writes, patches, deletes, tokens, onward),
             reviews=Reviews(authorizer, tokens),
             discovery=Discovery(registry),
             openapi=OpenAPI(registry),

@@ -5,11 +5,12 @@ import base64
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import httptools
 import orjson
+
+from ketch.local.apiserver.admission.places import Place
 
 Dial = Callable[[str, int], Awaitable[Any]]
 """Gives a connected, non-blocking socket to an address of the cluster. Raises OSError."""
@@ -33,24 +34,6 @@ MOST_IDLE = 4
 
 class CallError(Exception):
     """The webhook gave no usable answer; the message says why."""
-
-
-class Place(NamedTuple):
-    """Where a webhook is: what is connected to, and the name that its certificate must have."""
-
-    url: str
-    host: str
-    port: int
-    name: str
-    path: str
-    inside: bool
-
-
-def place_of_url(url: str) -> Place:
-    """The place that a ``clientConfig.url`` names."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return Place(url, host, parts.port or 443, host, parts.path or "/", inside=False)
 
 
 class _Answer:

@@ -13,8 +13,9 @@ import orjson
 from ketch.kube.errors import APIError, BadRequest, Forbidden, InternalError, StatusDetails, error_from_status
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.admission.asked import Asked
-from ketch.local.apiserver.admission.calls import Caller, CallError, Dial, Place, place_of_url
+from ketch.local.apiserver.admission.calls import Caller, CallError, Dial
 from ketch.local.apiserver.admission.matching import EXEMPT, in_scope, version_for
+from ketch.local.apiserver.admission.places import Place, Unplaced, place_of
 from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.patches.jsonpatch import json_patch
 from ketch.local.apiserver.resources import Registry, ServedResource
@@ -25,7 +26,6 @@ from ketch.local.apiserver.strategies.base import Listing, Lookup
 GROUP = "admissionregistration.k8s.io"
 MUTATING, VALIDATING = f"{GROUP}/mutatingwebhookconfigurations", f"{GROUP}/validatingwebhookconfigurations"
 DEFAULT_SECONDS = 10
-SLICE_SERVICE = "kubernetes.io/service-name"
 
 
 class Hook:
@@ -202,33 +202,10 @@ class Webhooks:
 
     def _place(self, hook: Hook) -> Place:
         """Where the hook is. Raises CallError."""
-        service = hook.client.get("service")
-        if not service:
-            return place_of_url(str(hook.client.get("url") or ""))
-        namespace, name, port = service["namespace"], service["name"], service.get("port") or 443
-        path = "/" + str(service.get("path") or "").lstrip("/")
-        host = f"{name}.{namespace}.svc"
-        url = f"https://{host}:{port}{path}"
-        found = self._lookup("/services", namespace, name)
-        if found is None:
-            raise CallError(f'Post "{url}": service "{name}" not found')
-        for address, number in self._endpoints(namespace, name, found, port):
-            return Place(url, address, number, host, path, inside=True)
-        raise CallError(f'Post "{url}": no endpoints available for service "{name}"')
-
-    def _endpoints(self, namespace: str, name: str, service: Mapping[str, Any], port: int) -> Iterator[tuple[str, int]]:
-        """Addresses of ready endpoints behind a Service's port."""
-        wanted = next((item for item in service["spec"].get("ports") or NO_ITEMS if item["port"] == port), None)
-        if wanted is None:
-            return
-        for piece in self._listing("discovery.k8s.io/endpointslices", namespace):
-            if (piece["metadata"].get("labels") or NOTHING).get(SLICE_SERVICE) != name:
-                continue
-            named = wanted.get("name", "")
-            ports = [item["port"] for item in piece.get("ports") or NO_ITEMS if item.get("name", "") == named]
-            for endpoint in piece.get("endpoints") or NO_ITEMS:
-                if ports and (endpoint.get("conditions") or NOTHING).get("ready", True):
-                    yield endpoint["addresses"][0], ports[0]
+        try:
+            return place_of(hook.client, self._lookup, self._listing)
+        except Unplaced as error:
+            raise CallError(str(error)) from None
 
 
 def _read_review(review: Any, uid: str) -> Answered:

@@ -13,7 +13,15 @@ from ketch.kube.clock import Clock
 from ketch.kube.codec import format_micro_time
 from ketch.kube.errors import APIError
 from ketch.local.apiserver.admission.asked import described
-from ketch.local.apiserver.answers import Answer, ConnectAnswer, ListAnswer, ObjectAnswer, StreamAnswer, WatchAnswer
+from ketch.local.apiserver.answers import (
+    Answer,
+    ConnectAnswer,
+    ListAnswer,
+    ObjectAnswer,
+    RelayAnswer,
+    StreamAnswer,
+    WatchAnswer,
+)
 from ketch.local.apiserver.audit.policy import METADATA, NONE, REQUEST, RESPONSE, Decision, Policy
 from ketch.local.apiserver.requests import Call, Target
 
@@ -132,7 +140,7 @@ class Entry:
         shown: Any = None
         if self._decision.level != METADATA and isinstance(answer, ObjectAnswer | ListAnswer):
             shown = answer.json()
-        begins = isinstance(answer, WatchAnswer | StreamAnswer | ConnectAnswer)
+        begins = isinstance(answer, WatchAnswer | StreamAnswer | ConnectAnswer | RelayAnswer)
         stage = STARTED if begins else COMPLETE
         self.tell(stage, {"metadata": {}, "code": code}, shown)
 

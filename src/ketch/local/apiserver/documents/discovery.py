@@ -18,6 +18,7 @@ VERSION: Mapping[str, str] = {
     "compiler": "cpython",
     "platform": f"linux/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
 }
+PROXY_VERBS = ("create", "delete", "get", "patch", "update")
 SUBRESOURCES: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
     "/pods": (
         ("attach", "PodAttachOptions", ("create", "get")),
@@ -27,7 +28,10 @@ SUBRESOURCES: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
         ("exec", "PodExecOptions", ("create", "get")),
         ("log", "Pod", ("get",)),
         ("portforward", "PodPortForwardOptions", ("create", "get")),
+        ("proxy", "PodProxyOptions", PROXY_VERBS),
     ),
+    "/services": (("proxy", "ServiceProxyOptions", PROXY_VERBS),),
+    "/nodes": (("proxy", "NodeProxyOptions", PROXY_VERBS),),
     "/serviceaccounts": (("token", "TokenRequest", ("create",)),),
     "/namespaces": (("finalize", "Namespace", ("update",)),),
 }

@@ -20,6 +20,7 @@ from ketch.local.apiserver.answers import (
     ConnectAnswer,
     ListAnswer,
     ObjectAnswer,
+    RelayAnswer,
     StreamAnswer,
     TextAnswer,
     WatchAnswer,
@@ -139,7 +140,7 @@ class Front:
         user = self._authenticator.user(headers, connection.peer)
         path, query = _split(request.target)
         media_type = bodies.content_type(headers.get("content-type", ""))
-        body = bodies.decode(request.body, media_type)
+        body = request.body if self._router.passes_on(path) else bodies.decode(request.body, media_type)
         return Call(
             user,
             request.method,
@@ -184,6 +185,9 @@ class Front:
                 text = answer.text.encode() if isinstance(answer.text, str) else answer.text
                 self._send(answer.code, answer.content_type, text, request, connection, list(answer.headers.items()))
                 return
+            case RelayAnswer():
+                await self._relayed(answer, request, connection)
+                return
             case ConnectAnswer():
                 await self._connected(await Tunnel.open(answer, request, connection), request)
                 return
@@ -204,6 +208,15 @@ class Front:
                 content_type = encoding.AGGREGATED if aggregated else form.media_type
                 warnings = encoding.warning_headers(answer.warnings) if answer.warnings else ()
                 self._send(answer.code, content_type, body, request, connection, warnings)
+
+    async def _relayed(self, answer: RelayAnswer, request: HTTPRequest, connection: Connection) -> None:
+        from ketch.local.apiserver.http import relay  # noqa: PLC0415  # deferred: for the first proxied request
+
+        if request.upgrade:
+            await self._connected(await relay.join(answer, request, connection), request)
+            return
+        code = await relay.relay(answer, request, connection)
+        self._requests[request.method, code] += 1
 
     async def _connected(self, tunnel: Tunnel, request: HTTPRequest) -> None:
         self._requests[request.method, SWITCHING_PROTOCOLS] += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -26,14 +27,16 @@ HANDSHAKE_HEADERS = (
     "sec-websocket-extensions",
 )
 SWITCHING_PROTOCOLS = 101
+Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[asyncio.Transport]]
 END_OF_HEAD = b"\r\n\r\n"
 
 
 class Tunnel(asyncio.Protocol):
     """The node's end of a live connection; ``Connection`` is the client's."""
 
-    def __init__(self, client: Connection) -> None:
+    def __init__(self, client: Connection, what: str) -> None:
         self._client = client
+        self._what = what
         self._transport: asyncio.Transport | None = None
         loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] = loop.create_future()
@@ -49,14 +52,21 @@ class Tunnel(asyncio.Protocol):
         """Have the node accept the client's handshake. Raises APIError."""
         if not request.upgrade or request.body or request.headers.get("content-length", "0") != "0":
             raise BadRequest("Upgrade request required")
-        tunnel = cls(client)
-        try:
-            transport = await answer.way.connect(lambda: tunnel)
-        except (OSError, TimeoutError) as error:
-            raise Unavailable(f"the node does not answer: {error}") from error
         query = request.target.partition("?")[2]
         lines = [f"GET {answer.path}?{query} HTTP/1.1", "host: node", "connection: Upgrade"]
         lines += [f"{name}: {request.headers[name]}" for name in HANDSHAKE_HEADERS if name in request.headers]
+        return await cls.begin(answer.way.connect, lines, client)
+
+    @classmethod
+    async def begin(
+        cls, connect: Connect, lines: Sequence[str], client: Connection, what: str = "the node"
+    ) -> "Tunnel":
+        """Send a handshake and have it accepted. Raises APIError."""
+        tunnel = cls(client, what)
+        try:
+            transport = await connect(lambda: tunnel)
+        except (OSError, TimeoutError) as error:
+            raise Unavailable(f"{what} does not answer: {error}") from error
         transport.write("".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1"))
         try:
             await tunnel.answered()
@@ -130,7 +140,7 @@ class Tunnel(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             self._answered.set_result(None)
         except httptools.HttpParserError as error:
-            self._fail(Unavailable(f"the node does not answer: {error}"))
+            self._fail(Unavailable(f"{self._what} does not answer: {error}"))
 
     def pause_writing(self) -> None:
         """The node reads slower than the client sends."""
@@ -142,7 +152,7 @@ class Tunnel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The node hung up: what it sent is sent on."""
-        self._fail(Unavailable(f"the node hung up: {exc or 'it is being restarted'}"))
+        self._fail(Unavailable(f"{self._what} hung up: {exc or 'it is being restarted'}"))
         self._transport = None
         if self._joined:
             self._client.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ketch.kube.codec import decode, format_time
 from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
@@ -17,8 +17,8 @@ from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
-from ketch.local.apiserver.streams.nodedoor import NodeDoors
 from ketch.local.apiserver.streams.podstreams import PodStreams
+from ketch.local.apiserver.streams.proxies import Proxies
 from ketch.local.apiserver.subresources.evictions import Evictions
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.patching import PatchHandlers
@@ -64,6 +64,13 @@ def scale_of(resource: ServedResource, obj: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
+class Onward(NamedTuple):
+    """Subresources that others answer."""
+
+    pods: PodStreams
+    proxies: Proxies
+
+
 class SubresourceHandlers:
     """One method per subresource; ``handle`` finds it."""
 
@@ -76,7 +83,7 @@ class SubresourceHandlers:
         patches: PatchHandlers,
         deletes: DeleteHandlers,
         tokens: Tokens,
-        doors: NodeDoors,
+        onward: Onward,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -86,7 +93,7 @@ class SubresourceHandlers:
         self._deletes = deletes
         self._tokens = tokens
         self._evictions = Evictions(store, registry, writes)
-        self._streams = PodStreams(doors, reads)
+        self._onward = onward
 
     def find(self, resource: ServedResource, subresource: str) -> Callable[..., Any]:
         """The handler ``(call, target, resource)``. Raises NotFound."""
@@ -100,9 +107,11 @@ class SubresourceHandlers:
             case "/pods", "ephemeralcontainers":
                 return self._ephemeral_containers
             case "/pods", "log":
-                return self._streams.log
+                return self._onward.pods.log
+            case "/pods" | "/services" | "/nodes", "proxy":
+                return self._onward.proxies.proxy
             case "/pods", "exec" | "attach" | "portforward":
-                return self._streams.connect
+                return self._onward.pods.connect
             case "/serviceaccounts", "token":
                 return self._token
             case "/namespaces", "finalize":
