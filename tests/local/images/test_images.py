@@ -76,8 +76,10 @@ async def test_a_system_image_needs_no_environment(images, tmp_path):
 
 
 async def test_unknown_images_say_how_to_map_them(images, tmp_path):
-    with pytest.raises(ImageUnknown, match=r'"team/thing:1" means: map it .*images\.json'):
-        await images.resolve("team/thing:1")
+    name = "127.0.0.1:1/team/thing:1"
+    wanted = rf'"{name}" means, and it cannot be pulled: .*127\.0\.0\.1:1 cannot be reached.* import.*ketch image map'
+    with pytest.raises(ImageUnknown, match=wanted):
+        await images.resolve(name)
 
 
 async def test_a_python_that_this_machine_lacks_is_noted(images, tmp_path):

@@ -1,12 +1,12 @@
 """Images by name: resolved, built when needed, cached by content.
 
-What a name means is decided in this order: what the data directory maps it to, then what every platform knows.
+What a name means is decided in this order: an OCI image that is kept here, what the data directory maps it to, what
+every platform knows, what a registry has.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from uv import find_uv_bin
@@ -19,12 +19,17 @@ from ketch.local.images.environments import (
     merged_requirements,
     without,
 )
+from ketch.local.images.image import Image
 from ketch.local.images.interpreters import Interpreters
 from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
 from ketch.local.images.nesting import nesting_mounts
+from ketch.local.images.oci.errors import OCIError
+from ketch.local.images.oci.references import ImageName, NameInvalid
+from ketch.local.images.oci.store import PULLED
 from ketch.local.images.own import SEARCH, own_digest, own_mounts
 from ketch.local.images.remote import PROGRAMS, launches_processes, remote_shell_mounts, variables
 from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_system, system_mounts, writable_mounts
+from ketch.local.images.stored import PullFailed, PullPolicy, StoredImages, Wanted
 from ketch.local.sandbox.spec import Mount
 
 MAPPINGS = "images.json"
@@ -32,34 +37,37 @@ ENVIRONMENTS = "environments"
 TOOLS = "/opt/ketch/bin"
 
 
+ANYHOW = Wanted()
+
+
 class ImageError(Exception):
-    """The image cannot be had; the message is a sentence for the user."""
+    """The image cannot be had; the message is a sentence for the user, ``reason`` the kubelet's word for it."""
+
+    reason = "ErrImagePull"
 
 
 class ImageUnknown(ImageError):
-    """Nothing on this machine says what the name means."""
+    """Nothing on this machine says what the name means, and no registry does."""
+
+
+class ImagePullFailed(ImageError):
+    """The image is kept here, but its registry, which is to be asked always, does not answer well."""
+
+
+class ImageNameInvalid(ImageError):
+    """No image can have this name."""
+
+    reason = "InvalidImageName"
+
+
+class ImageNeverPulled(ImageError):
+    """The image is not here, and no registry may be asked."""
+
+    reason = "ErrImageNeverPull"
 
 
 class ImageBuildFailed(ImageError):
     """Its environment cannot be built; the message ends with uv's own words."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """What a container of this image starts from."""
-
-    name: str
-    digest: str
-    mounts: tuple[Mount, ...]
-    env: Mapping[str, str]
-    argv: tuple[str, ...]
-    working_dir: str = "/"
-    notes: tuple[str, ...] = ()
-    """What differs from the image's promise, each a sentence."""
-
-    environment: Path | None = None
-    content: Content | None = None
-    """The Python environment in it, if there is one: where it is, and what it is made of."""
 
 
 class Images:
@@ -67,6 +75,7 @@ class Images:
 
     def __init__(self, data_dir: Path) -> None:
         self._mappings = data_dir / MAPPINGS
+        self.stored = StoredImages(data_dir)
         self.environments = Environments(data_dir / ENVIRONMENTS)
         self._interpreters = Interpreters()
         self._uv = find_uv_bin()  # asked once: it costs more than all the rest of an image that is there
@@ -80,22 +89,26 @@ class Images:
         packages: Sequence[str] = (),
         index_urls: Sequence[str] = (),
         alone: Sequence[str] = (),
+        wanted: Wanted = ANYHOW,
     ) -> Image:
-        """The image, its environment built if it is not there yet, with ``packages`` added.
+        """The image: pulled, or its environment built with ``packages`` added, if it is not there yet.
 
-        Those of them that are ``alone`` too are installed without what they ask for themselves.
+        Those of them that are ``alone`` too are installed without what they ask for themselves. What an OCI image has
+        is its own: nothing is added to it.
 
-        Raises ImageUnknown, ImageBuildFailed.
+        Raises ImageError.
         """
+        name, complaint = _parsed(image)
         try:
+            if name is not None and (kept := await self._kept(image, name, wanted)) is not None:
+                return kept
             recipe = find_recipe(image, self._rules())
         except MappingInvalid as error:
             raise ImageUnknown(str(error)) from error
         if recipe is None:
-            raise ImageUnknown(
-                f'nothing on this machine says what image "{image}" means: map it to a Python environment in '
-                f'{self._mappings}, for example [{{"pattern": "{image}", "python": "3.11", "requirements": []}}]'
-            )
+            if name is None:
+                raise ImageNameInvalid(f'Failed to apply default image tag "{image}": {complaint}')
+            return await self._pulled(image, name, wanted)
         if recipe.own:
             return await self._own(image, recipe)
         if recipe.python is None:
@@ -105,6 +118,37 @@ class Images:
         requirements = merged_requirements(recipe.requirements, [each for each in packages if each not in alone])
         apart = tuple(without(merged_requirements(recipe.alone, alone), requirements))
         return await self._python(image, recipe, requirements, apart, tuple(index_urls))
+
+    async def _kept(self, image: str, name: ImageName, wanted: Wanted) -> Image | None:
+        """The OCI image that is kept here; of one that is to be pulled always, what the registry has now."""
+        try:
+            stored = self.stored.find(name)
+            if stored is None:
+                return None
+            if wanted.policy is PullPolicy.ALWAYS and stored.origin == PULLED and not name.digest:
+                await self.stored.pull(name, wanted)
+                stored = self.stored.find(name) or stored
+            return self.stored.image(image, stored)
+        except (OCIError, PullFailed) as error:
+            raise ImagePullFailed(str(error)) from error
+
+    async def _pulled(self, image: str, name: ImageName, wanted: Wanted) -> Image:
+        """The image from its registry."""
+        if wanted.policy is PullPolicy.NEVER:
+            raise ImageNeverPulled(
+                f'Container image "{image}" is not present with pull policy of Never: import it (ketch image import), '
+                "pull it (ketch image pull), or set imagePullPolicy: IfNotPresent"
+            )
+        try:
+            await self.stored.pull(name, wanted)
+            if (stored := self.stored.find(name)) is not None:
+                return self.stored.image(image, stored)
+        except (OCIError, PullFailed) as error:
+            raise ImageUnknown(
+                f'nothing on this machine says what image "{image}" means, and it cannot be pulled: {error}. Import it '
+                f"(ketch image import), or map it to a Python environment (ketch image map '{image}' --python 3.11)"
+            ) from error
+        raise ImageUnknown(f'image "{image}" was removed while it was pulled')
 
     def _rules(self) -> Sequence[Rule]:
         try:
@@ -171,3 +215,11 @@ class Images:
             environment=path,
             content=content,
         )
+
+
+def _parsed(image: str) -> tuple[ImageName | None, str]:
+    """The name, or what is wrong with it."""
+    try:
+        return ImageName.parse(image), ""
+    except NameInvalid as error:
+        return None, f"couldn't parse image name {error}"

@@ -6,13 +6,14 @@ projects that are needed. Where those two differ in a file that is imported, not
 """
 
 import filecmp
+import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ketch.local.images.environments import MOUNT, BuildFailed, Content, Environments
-from ketch.local.images.images import Image
-from ketch.local.sandbox.spec import Mount
+from ketch.local.images.image import Image
+from ketch.local.sandbox.spec import Mount, Rehearsal
 
 START_UP = ("sitecustomize.py", "usercustomize.py")
 """Modules that an interpreter imports by itself, beside what ``.pth`` files name."""
@@ -23,14 +24,34 @@ class Preload:
     """A program, ``python -m module``, and what it imports in any case: all of that is known to start no threads.
 
     ``env`` is what its environment variables must say for that to hold. ``project`` is whose module it is.
+    ``rehearsal`` is a run of it that all others are like.
     """
 
     module: str
     project: str
     imports: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    rehearsal: Rehearsal | None = None
 
 
+COMPONENT = """
+import kfp
+from kfp import dsl
+from kfp.dsl import *
+from typing import *
+
+def rehearsed(number: int, text: str = 'text') -> str:
+    return text * number
+"""
+"""A component as the SDK hands it to its executor."""
+
+EXECUTOR_INPUT = {
+    "inputs": {"parameterValues": {"number": 1}},
+    "outputs": {
+        "parameters": {"Output": {"outputFile": "{folder}/output/Output"}},
+        "outputFile": "{folder}/output/executor_output.json",
+    },
+}
 PRELOADS = (
     Preload(
         module="kfp.dsl.executor_main",
@@ -40,6 +61,14 @@ PRELOADS = (
             *("kfp.dsl.executor", "kfp.dsl.kfp_config", "kfp.dsl.utils"),
         ),
         env={"_KFP_RUNTIME": "true"},
+        rehearsal=Rehearsal(
+            module="kfp.dsl.executor_main",
+            arguments=(
+                *("--component_module_path", "{text}"),
+                *("--executor_input", json.dumps(EXECUTOR_INPUT), "--function_to_execute", "rehearsed"),
+            ),
+            text=COMPONENT,
+        ),
     ),
 )
 EXTRAS: Mapping[str, tuple[str, ...]] = {

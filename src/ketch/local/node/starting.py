@@ -2,18 +2,24 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from ketch.kube.quantities import milli, whole
 from ketch.kube.types.containers import Container, VolumeMount
 from ketch.kube.types.core import Pod
-from ketch.local.images.images import Image
+from ketch.local.images.image import Image
+from ketch.local.images.oci.tree import TooManyLinks
+from ketch.local.images.oci.users import User, UserUnknown, find_user
+from ketch.local.images.rootfs import CERTIFICATE_SWITCHES, CERTIFICATE_VARIABLES
+from ketch.local.images.stored import signal_number
 from ketch.local.network.resolvconf import resolv_conf
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.environment import ConfigError, Surroundings, build_environment, expand, with_given
 from ketch.local.node.logs import files_of
+from ketch.local.node.privileges import read_only_targets, refuse, sysctls
 from ketch.local.node.volumes.places import Folders, Place
 from ketch.local.sandbox.spec import ContainerSpec, Mount
 
@@ -27,8 +33,15 @@ HOSTS = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
 """
-ATTEMPT, IMAGE, IMAGE_ID = "attempt", "image", "image-id"
+ATTEMPT, IMAGE, IMAGE_ID, STOP_SIGNAL = "attempt", "image", "image-id", "stop-signal"
 """What a container's records keep for the agent that adopts it."""
+
+HOST_TRUST = frozenset({*CERTIFICATE_VARIABLES, *CERTIFICATE_SWITCHES})
+"""Variables that name files of this machine, which an image of its own does not have."""
+
+NON_ROOT_IMAGE = "container has runAsNonRoot and image will run as root"
+FURNISHED = ("/dev/", "/proc/", "/sys/")
+"""Where nothing of an image is seen."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +94,14 @@ def container_spec(
     uid, name = pod.metadata.uid, container.name
     own = build_environment(pod, container, setting.around)
     terminal = {"TERM": "xterm"} if container.tty else {}
-    env = {**image.env, "HOSTNAME": hostname(pod), **terminal} | with_given(own, setting.variables)
-    command = [expand(word, env) for word in container.command] or list(image.argv if not container.args else ())
-    argv = (*command, *(expand(word, env) for word in container.args))
-    if not argv:
-        raise ConfigError(f"container {name}: no command specified")
-    user, group = _identity(pod, container)
+    of_image = _user_of_image(pod, container, image)
+    user, group = (of_image.user, of_image.group) if of_image else _identity(pod, container)
+    home = {"HOME": of_image.home} if of_image else {}
+    given = {each: value for each, value in setting.variables.items() if image.root is None or each not in HOST_TRUST}
+    env = {**home, **image.env, "HOSTNAME": hostname(pod), **terminal} | with_given(own, given)
+    argv = _argv(container, image, env)
+    refuse(pod, container)
+    mounts = tuple(_mounts(pod, container, attempt, setting, env))
     limits = container.resources.limits
     working_dir = container.working_dir or image.working_dir
     return ContainerSpec(
@@ -95,7 +110,7 @@ def container_spec(
         env=env,
         log=log_path(setting.folders, uid, name, attempt),
         cwd=working_dir,
-        mounts=(*_directories(working_dir), *image.mounts, *_mounts(pod, container, attempt, setting, env)),
+        mounts=_in_image(image, (*_directories(working_dir), *image.mounts, *mounts)),
         hostname=hostname(pod),
         user=user,
         group=group,
@@ -105,8 +120,69 @@ def container_spec(
         stdin_once=container.stdin_once,
         tty=container.tty,
         processes_of=processes_of,
-        extra={ATTEMPT: str(attempt), IMAGE: container.image, IMAGE_ID: image.digest},
+        read_only=read_only_targets(container, image.mounts, mounts),
+        sysctls=sysctls(pod, isolated=setting.network.mode == "isolated"),
+        extra={
+            ATTEMPT: str(attempt),
+            IMAGE: container.image,
+            IMAGE_ID: image.digest,
+            **_own_stop_signal(container, image),
+        },
     )
+
+
+def _argv(container: Container, image: Image, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The container's command in place of the image's entrypoint and arguments, its arguments in place of those."""
+    command = [expand(word, env) for word in container.command] or list(image.entrypoint)
+    default = image.argv if not container.command else ()
+    argv = (*command, *([expand(word, env) for word in container.args] or default))
+    if not argv:
+        raise ConfigError(f"container {container.name}: no command specified")
+    return argv
+
+
+def _own_stop_signal(container: Container, image: Image) -> Mapping[str, str]:
+    said = container.lifecycle.stop_signal if container.lifecycle is not None else None
+    number = signal_number(said) if said else image.stop_signal
+    return {STOP_SIGNAL: str(number)} if number is not None else {}
+
+
+def stop_signal(extra: Mapping[str, str]) -> int:
+    """The signal by which a container is asked to end: its own, its image's, or SIGTERM."""
+    return int(extra.get(STOP_SIGNAL, signal.SIGTERM))
+
+
+def _user_of_image(pod: Pod, container: Container, image: Image) -> User | None:
+    """Who the process is in an image's own file system; None without one. Raises ConfigError."""
+    if image.root is None:
+        return None
+    contexts = [each for each in (container.security_context, pod.spec.security_context) if each is not None]
+    user = next((each.run_as_user for each in contexts if each.run_as_user is not None), None)
+    group = next((each.run_as_group for each in contexts if each.run_as_group is not None), None)
+    word = image.user if user is None else str(user)
+    try:
+        found = find_user(word, image.root.read("/etc/passwd"), image.root.read("/etc/group"))
+    except UserUnknown as error:
+        raise ConfigError(f"container {container.name}: {error}") from error
+    if found.user == 0 and next((each.run_as_non_root for each in contexts if each.run_as_non_root is not None), False):
+        whose = "container's runAsUser breaks non-root policy" if user == 0 else NON_ROOT_IMAGE
+        raise ConfigError(f"{whose} (pod: {pod.metadata.name}, container: {container.name})")
+    return found if group is None else found._replace(group=group)
+
+
+def _in_image(image: Image, mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+    """The mounts where links of the image's own file system lead, as a process in it would see them."""
+    root = image.root
+    if root is None:
+        return tuple(mounts)
+
+    def target(path: str) -> str:
+        return path if path == "/" or path.startswith(FURNISHED) else root.resolve(path)
+
+    try:
+        return tuple(replace(each, target=target(each.target)) for each in mounts)
+    except TooManyLinks as error:
+        raise ConfigError(str(error)) from error
 
 
 def _identity(pod: Pod, container: Container) -> tuple[int | None, int | None]:
@@ -197,23 +273,22 @@ def _volume_mount(mount: VolumeMount, places: Mapping[str, Place], env: Mapping[
     place = places.get(mount.name)
     if place is None:
         raise ConfigError(f'volume "{mount.name}" that is mounted at {mount.mount_path} is not a volume of the pod')
-    source = place.path
     relative = expand(mount.sub_path_expr, env) if mount.sub_path_expr else mount.sub_path
     if relative:
-        source = _below(place, relative)
-    read_only = mount.read_only or place.read_only
-    return Mount("ro-bind" if read_only else "bind", mount.mount_path, str(source))
+        _check_below(place, relative)
+    kind = "ro-bind" if mount.read_only or place.read_only else "bind"
+    return Mount(kind, mount.mount_path, str(place.path), beneath=relative, make=bool(relative) and not place.read_only)
 
 
-def _below(place: Place, relative: str) -> Path:
-    """A file or folder of a volume; made, if the volume may be written to. Raises ConfigError when it leaves it."""
+def _check_below(place: Place, relative: str) -> None:
+    """Raises ConfigError when a place below a volume leads out of it, or cannot be.
+
+    That it still does not when the container starts, whoever changes the volume meanwhile, is the sandbox's to see to.
+    """
     if ".." in PurePosixPath(relative).parts or relative.startswith("/"):
         raise ConfigError(f'subPath "{relative}" must be relative and stay inside the volume')
     path = Path(os.path.realpath(place.path / relative))
     if not path.is_relative_to(place.path.resolve()):
         raise ConfigError(f'subPath "{relative}" leads out of the volume')
-    if not path.exists():
-        if place.read_only:
-            raise ConfigError(f'subPath "{relative}" does not exist in the volume')
-        path.mkdir(parents=True)
-    return path
+    if place.read_only and not path.exists():
+        raise ConfigError(f'subPath "{relative}" does not exist in the volume')

@@ -21,7 +21,7 @@ from ketch.kube.events import PacedEvents
 from ketch.kube.types.containers import Container as ContainerToRun
 from ketch.kube.types.containers import EphemeralContainer
 from ketch.kube.types.core import Pod
-from ketch.local.images.images import Image, ImageError, Images
+from ketch.local.images.images import Images
 from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.wire import NetworkInfo
 from ketch.local.node.actions import ActionFailed, Actions
@@ -30,12 +30,13 @@ from ketch.local.node.cpulimits import CPULimits, group_name
 from ketch.local.node.environment import CONFIG_ERROR, ConfigError
 from ketch.local.node.gpus import Gpus
 from ketch.local.node.lastwords import termination_message
-from ketch.local.node.packages import wanted_alone, wanted_indexes, wanted_packages
 from ketch.local.node.pods import events, orders
 from ketch.local.node.pods.events import Event, Hook
 from ketch.local.node.pods.machine import PodMachine
 from ketch.local.node.pods.orders import Order
 from ketch.local.node.pods.probing import probe_of
+from ketch.local.node.privileges import NOT_APPLIED, not_applied
+from ketch.local.node.pulling import PodImages
 from ketch.local.node.references import References
 from ketch.local.node.reporting import Reporter
 from ketch.local.node.starting import (
@@ -44,6 +45,7 @@ from ketch.local.node.starting import (
     container_spec,
     forget_runs,
     log_path,
+    stop_signal,
     termination_path,
 )
 from ketch.local.node.volumes.manager import PodVolumes
@@ -59,15 +61,11 @@ log = logging.getLogger(__name__)
 
 CREATE_ERROR = "CreateContainerError"
 START_ERROR = "StartError"
-QUICK = 0.02
-"""An image that was resolved in fewer seconds was there already."""
-
 KEPT_RUNS = 2
 """Runs of a container whose records and logs are kept: the latest, and the one before."""
 
 KEEPER_TRIES, KEEPER_PAUSE = 40, 0.1
 RETRY_SECONDS = 0.5
-TERMINATE = 15
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class PodWorker:
         self._preparing: set[asyncio.Task[None]] = set()
         self._alarm: asyncio.Task[None] | None = None
         self._containers: dict[tuple[str, int], Container] = {}
-        self._images: dict[str, Image] = {}
+        self._images = PodImages(tools.images, tools.references, tools.clock, self.tell, self._warn)
         self._netns: int | None = None
         self._volumes = PodVolumes(tools.client, tools.clock, tools.folders, tools.references)
         self.machine = PodMachine(pod, tools.host_ip, tools.clock.now(), adopted.runs)
@@ -152,7 +150,8 @@ class PodWorker:
             case orders.ReportStatus(status):
                 self._reporter.report(status)
             case orders.Signal(name, attempt):
-                self._containers[name, attempt].signal(TERMINATE)
+                container = self._containers[name, attempt]
+                container.signal(stop_signal(container.extra))
             case orders.Announce(kind, reason, message):
                 self._tools.events.tell(self.pod, kind, reason, message)
             case orders.Kill(name, attempt):
@@ -172,7 +171,7 @@ class PodWorker:
             case orders.AttachNetwork():
                 await self._attach()
             case orders.ResolveImage(image):
-                await self._resolve(image)
+                await self._images.resolve(self.pod, image)
 
     async def _carry_out(self, order: Order) -> None:
         match order:
@@ -251,19 +250,8 @@ class PodWorker:
         self._netns = attachment.netns_fd
         self.tell(events.NetworkAttached(attachment.ip))
 
-    async def _resolve(self, name: str) -> None:
-        begun = self._tools.clock.monotonic()
-        annotations = self.pod.metadata.annotations
-        try:
-            image = await self._tools.images.resolve(
-                name, wanted_packages(annotations), wanted_indexes(annotations), wanted_alone(annotations)
-            )
-        except (ImageError, ConfigError) as error:
-            self.tell(events.ImageFailed(name, str(error)))
-            return
-        self._images[name] = image
-        seconds = self._tools.clock.monotonic() - begun
-        self.tell(events.ImageReady(name, image.digest, seconds if seconds > QUICK else None))
+    def _warn(self, reason: str, message: str) -> None:
+        self._tools.events.tell(self.pod, "Warning", reason, message)
 
     # --- containers ---
 
@@ -276,12 +264,14 @@ class PodWorker:
         if (old := attempt - KEPT_RUNS) >= 0:
             self._spawn(asyncio.to_thread(forget_runs, self._tools.folders, self.machine.uid, name, old))
         try:
-            image = self._images[each.spec.image]
+            image = await self._images.present(self.pod, each.spec.image)
             gpus = self._tools.gpus
             devices = gpus.take(self.machine.uid, each.spec)
             given = {**self._tools.given, **gpus.variables(devices)}
             setting = Setting(self._tools.folders, self._volumes.places, info, around, given, gpus.mounts(devices))
             spec = container_spec(self.pod, each.spec, attempt, image, setting, self._target(each.spec))
+            if not attempt and (text := not_applied(self.pod, each.spec)):
+                self._tools.events.tell(self.pod, "Warning", NOT_APPLIED, text)
             spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
             ending = await self._start_sandbox(spec)
             container = Container.adopt(directory, ending)

@@ -102,6 +102,8 @@ class PodStrategy(Strategy):
                     f'pods "{obj["metadata"].get("name", "")}" is forbidden: error looking up service account '
                     f'{namespace}/{name}: serviceaccount "{name}" not found'
                 )
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(each) for each in account["imagePullSecrets"]]
         mount = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken", True))
         if not mount or "kubernetes.io/config.mirror" in (obj["metadata"].get("annotations") or NOTHING):
             return

@@ -23,6 +23,10 @@ class Tree:
 
     layers: Sequence[str]
 
+    def present(self) -> bool:
+        """Whether all layers are still there."""
+        return all(os.path.isdir(layer) for layer in self.layers)  # noqa: PTH112
+
     def resolve(self, path: str) -> str:
         """Where a path leads when every link on it is followed, the last one too. What is not there leads to itself.
 

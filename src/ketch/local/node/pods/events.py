@@ -66,20 +66,29 @@ class NetworkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePulling:
+    """A registry is about to be asked for an image."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReady:
     """An image name was resolved; ``seconds`` is how long it took (None: it was there already)."""
 
     image: str
     image_id: str
     seconds: float | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFailed:
-    """An image name means nothing here, or building what it means failed."""
+    """An image cannot be had. Reasons: ErrImagePull, ErrImageNeverPull, InvalidImageName."""
 
     image: str
     message: str
+    reason: str = "ErrImagePull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +170,7 @@ Event = (
     | VolumesFailed
     | NetworkAttached
     | NetworkFailed
+    | ImagePulling
     | ImageReady
     | ImageFailed
     | ContainerEvent

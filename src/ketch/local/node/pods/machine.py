@@ -12,10 +12,11 @@ from ketch.local.node.pods import events, orders
 from ketch.local.node.pods.containers import AdoptedRun, Role, Stage, Termination, TrackedContainer, containers_of
 from ketch.local.node.pods.ending import EVICTED, Ending, EndReason, begin_ending, stop_due, stop_step
 from ketch.local.node.pods.events import Event, Hook
+from ketch.local.node.pods.images import image_failed, image_ready
 from ketch.local.node.pods.needs import Need, Progress
 from ketch.local.node.pods.orders import Announce, Order
 from ketch.local.node.pods.probing import ProbeState
-from ketch.local.node.pods.status import IMAGE_REASON, IMAGE_REASON_SHOWN, TERMINAL_PHASES, pod_status
+from ketch.local.node.pods.status import IMAGE_REASON_SHOWN, TERMINAL_PHASES, pod_status
 
 IMAGE_BACKOFF, LONGEST_IMAGE_BACKOFF = 10.0, 300.0
 RETRY, LONGEST_RETRY = 0.5, 120.0
@@ -108,8 +109,12 @@ class PodMachine:
                 if self.ending is None:
                     yield Announce("Warning", EVICTED, message)
                     self.ending = begin_ending(self.pod, EndReason(EVICTED, message, at_once=True), now)
-            case events.ImageReady() | events.ImageFailed():
-                yield from self._image_answered(event, now)
+            case events.ImagePulling(image):
+                yield Announce("Normal", "Pulling", f'Pulling image "{image}"')
+            case events.ImageReady(image):
+                yield from image_ready(self.images[image], event, self.containers)
+            case events.ImageFailed(image):
+                yield from image_failed(self.images[image], event, now)
             case (
                 events.ContainerStarted()
                 | events.StartFailed()
@@ -136,7 +141,8 @@ class PodMachine:
             case events.Released():
                 self.released.meet()
             case _:  # ReferencesChanged
-                for need in (self.volumes, *(each.start for each in self.containers)):
+                pulled_with = self.images.values() if self.pod.spec.image_pull_secrets else ()
+                for need in (self.volumes, *(each.start for each in self.containers), *pulled_with):
                     need.want()
 
     def _changed(self, pod: Pod) -> None:
@@ -153,22 +159,6 @@ class PodMachine:
         if need.message != message:  # the same trouble again is no news
             yield Announce("Warning", reason, message)
         need.fail(reason, message, now)
-
-    def _image_answered(self, event: events.ImageReady | events.ImageFailed, now: datetime) -> Iterator[Order]:
-        need = self.images[event.image]
-        if isinstance(event, events.ImageFailed):
-            yield Announce("Warning", "Failed", f'Failed to pull image "{event.image}": {event.message}')
-            yield Announce("Warning", "Failed", f"Error: {IMAGE_REASON}")
-            need.fail(IMAGE_REASON, event.message, now)
-            return
-        need.meet(event.image_id)
-        if not any(each.spec.image == event.image and each.image != event.image for each in self.containers):
-            return  # every container of it was started by an earlier agent, which has told
-        if event.seconds is None:
-            yield Announce("Normal", "Pulled", f'Container image "{event.image}" already present on machine')
-        else:
-            took = f"{event.seconds:.3f}s"
-            yield Announce("Normal", "Pulled", f'Successfully pulled image "{event.image}" in {took}')
 
     def _container_event(self, event: events.ContainerEvent, now: datetime) -> Iterator[Order]:
         each = self.container(event.container)

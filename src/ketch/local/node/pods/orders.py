@@ -19,7 +19,7 @@ class AttachNetwork:
 
 @dataclass(frozen=True, slots=True)
 class ResolveImage:
-    """Find or build what the name means. Answered by ImageReady or ImageFailed."""
+    """Find, build or pull what the name means. Answered by ImageReady or ImageFailed, maybe by ImagePulling before."""
 
     image: str
 

@@ -17,13 +17,13 @@ from ketch.kube.types.core import Pod, PodStatus
 from ketch.kube.types.pods import PodCondition, PodIP
 from ketch.local.node.pods.containers import LONGEST_BACKOFF, Role, Stage, Termination, TrackedContainer
 from ketch.local.node.pods.ending import EVICTED, Ending
+from ketch.local.node.pods.images import BACKOFF_REASON, PULL_REASON
 from ketch.local.node.pods.needs import Need
 
 DISRUPTED = "DisruptionTarget"
 """The condition of a pod that goes through no fault of its own work: a Job's failure policy may ignore it."""
 PENDING, RUNNING, SUCCEEDED, FAILED = "Pending", "Running", "Succeeded", "Failed"
 TERMINAL_PHASES = (SUCCEEDED, FAILED)
-IMAGE_REASON, IMAGE_BACKOFF_REASON = "ErrImagePull", "ImagePullBackOff"
 IMAGE_REASON_SHOWN = timedelta(seconds=2)
 """How long ErrImagePull is told before ImagePullBackOff."""
 
@@ -253,10 +253,11 @@ def _trouble(facts: Facts, each: TrackedContainer, now: datetime) -> ContainerSt
     """What keeps a container from starting although its turn has come."""
     image = facts.images.get(each.spec.image)
     if image is not None and image.reason:
-        if image.failed_at is not None and now < image.failed_at + IMAGE_REASON_SHOWN:
-            return ContainerStateWaiting(reason=IMAGE_REASON, message=image.message)
-        text = f'Back-off pulling image "{each.spec.image}": {IMAGE_REASON}: {image.message}'
-        return ContainerStateWaiting(reason=IMAGE_BACKOFF_REASON, message=text)
+        fresh = image.failed_at is not None and now < image.failed_at + IMAGE_REASON_SHOWN
+        if fresh or image.reason != PULL_REASON:
+            return ContainerStateWaiting(reason=image.reason, message=image.message)
+        text = f'Back-off pulling image "{each.spec.image}": {PULL_REASON}: {image.message}'
+        return ContainerStateWaiting(reason=BACKOFF_REASON, message=text)
     if each.start.reason:
         return ContainerStateWaiting(reason=each.start.reason, message=each.start.message)
     return None
