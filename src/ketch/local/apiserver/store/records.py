@@ -21,25 +21,36 @@ that."""
 
 
 class Record:
-    """One version of one object. Its ``value`` must never be changed; its bytes are made once, on first use."""
+    """One version of one object, made of its value or, as it comes from the log, of its bytes.
 
-    __slots__ = ("_encoded", "_labels", "_value", "index", "key", "revision")
+    The other is made on first use. Its ``value`` must never be changed.
+    """
+
+    __slots__ = ("_encoded", "_labels", "_value", "index", "keeps", "key", "revision")
 
     def __init__(
-        self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None, index: str = ""
+        self, key: StoreKey, value: dict[str, Any] | None, revision: int, encoded: bytes | None = None, index: str = ""
     ) -> None:
         self.key = key
         self.revision = revision
         self.index = index
         """What the object is found by besides its key; empty when by nothing."""
-        self._value: dict[str, Any] | None = value
+        self.keeps = True
+        """Whether a value that had to be made stays."""
+        self._value = value
         self._encoded = encoded
-        self._labels = NO_LABELS
+        self._labels: Mapping[str, str] | None = None
 
     @property
     def value(self) -> dict[str, Any]:
         """The object. Of one that rests each reader gets his own."""
-        return orjson.loads(self.encoded) if self._value is None else self._value
+        if self._value is not None:
+            return self._value
+        encoded = self.encoded
+        value: dict[str, Any] = orjson.loads(encoded)
+        if self.keeps and len(encoded) < LARGE:
+            self._value = value
+        return value
 
     @property
     def encoded(self) -> bytes:
@@ -51,12 +62,20 @@ class Record:
     @property
     def labels(self) -> Mapping[str, str]:
         """The object's labels, which are at hand also while it rests."""
-        return self._labels if self._value is None else self._value["metadata"].get("labels") or NO_LABELS
+        if self._value is not None:
+            return self._value["metadata"].get("labels") or NO_LABELS
+        labels = self._labels
+        if labels is None:
+            labels = self._labels = self.value["metadata"].get("labels") or NO_LABELS
+        return labels
 
-    def rest(self) -> None:
-        """Keep no more than the bytes and the labels, of an object that is large."""
-        if self._value is not None and len(self.encoded) >= LARGE:
-            self._labels, self._value = self.labels, None
+    def rest(self, *, keeps: bool) -> None:
+        """Keep no more than the bytes and the labels: of any object, or only of one that is large."""
+        self.keeps = keeps
+        # The encoder gives bytes with room for more behind them: a copy takes what it needs.
+        self._encoded = bytes(memoryview(self.encoded))
+        if self._value is not None and (not keeps or len(self._encoded) >= LARGE):
+            self._labels, self._value = self._value.get("metadata", NO_LABELS).get("labels") or NO_LABELS, None
 
 
 class Change:
@@ -79,10 +98,10 @@ class Change:
         """The revision that this write made."""
         return self.record.revision
 
-    def rest(self) -> None:
+    def rest(self, *, keeps: bool) -> None:
         """Whoever watches has seen it: those who resume later may have frames made for them."""
         self.frames.clear()
-        self.record.rest()
+        self.record.rest(keeps=keeps)
 
 
 class WriteConflict(Exception):

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,7 +17,9 @@ from ketch.local.apiserver.store.watcher import Scope, Watcher, Watchers
 WARM = 512
 """So many objects that were written last are kept as values; whoever watches is about to ask for those."""
 
-_RESTED_AT_ONCE = 4  # of too many, per write: after a start there are thousands
+FEW = 1000
+"""Of a resource with no more objects all are kept as values, but the large ones: some of them are asked for with every
+write, and as values they take some ten times the room."""
 
 Build = Callable[[int], dict[str, Any]]
 """Makes the stored value, given the revision of its write."""
@@ -54,9 +57,11 @@ class Store:
         self._observers_of_all: list[Callable[[Change], None]] = []
         self._warm: deque[Change] = deque()
         for key, revision, value in self._journal.objects():
-            record = self._record(key, orjson.loads(value), revision, value)
-            self._collection(key.resource).load(record)
-            self._warm.append(Change(record, None, deleted=False))
+            known = orjson.loads(value) if key.resource in self._indexes else None
+            self._collection(key.resource).load(self._record(key, known, revision, value))
+        for resource, collection in self._collections.items():
+            for record in collection.records(None):
+                record.rest(keeps=self._keeps(resource))
         self._loaded = self._revision
         self._journal.start()
 
@@ -81,9 +86,16 @@ class Store:
             collection = self._collections[resource] = Collection(getattr(self, "_loaded", self._revision))
         return collection
 
-    def _record(self, key: StoreKey, value: dict[str, Any], revision: int, encoded: bytes | None = None) -> Record:
+    def _record(
+        self, key: StoreKey, value: dict[str, Any] | None, revision: int, encoded: bytes | None = None
+    ) -> Record:
+        key = StoreKey(intern(key.resource), intern(key.namespace), key.name)
         index = self._indexes.get(key.resource)
-        return Record(key, value, revision, encoded, index(value) if index is not None else "")
+        return Record(key, value, revision, encoded, index(value) if index is not None and value is not None else "")
+
+    def _keeps(self, resource: str) -> bool:
+        """Whether the resource's objects stay values."""
+        return len(self._collections[resource]) <= FEW
 
     def get(self, key: StoreKey) -> Record | None:
         """The committed object, or None."""
@@ -201,8 +213,9 @@ class Store:
 
     def _keep_warm(self, change: Change) -> None:
         self._warm.append(change)
-        for _ in range(min(_RESTED_AT_ONCE, len(self._warm) - WARM)):
-            self._warm.popleft().rest()
+        if len(self._warm) > WARM:
+            rested = self._warm.popleft()
+            rested.rest(keeps=self._keeps(rested.record.key.resource))
 
     def _fail(self, staged: Sequence[_Staged], failure: StoreUnavailable) -> None:
         """Nothing of ``staged`` happened; once no write is on its way any more, begin again from what is committed."""
