@@ -50,18 +50,17 @@ def pull(
 
     Each of the credentials that may fit is tried, then none. Raises OCIError.
     """
-    first: RegistryError | None = None
+    last: RegistryError | None = None
     for endpoint in endpoints(name.registry, settings or {}):
         try:
             return _pull_from(store, name, endpoint, credentials, progress)
         except RegistryError as error:
             # A mirror may lack what the registry has; a registry on this machine may speak plain HTTP only.
-            if first is None or isinstance(error, NotFound | Unauthorized):
-                first = error
+            last = error
             if isinstance(error, NotFound | Unauthorized) and not endpoint.mirror:
                 break
-    assert first is not None
-    raise _explained(first, name)
+    assert last is not None
+    raise _explained(last, name)
 
 
 def _explained(error: RegistryError, name: ImageName) -> RegistryError:

@@ -20,8 +20,6 @@ from ketch.local.images.oci.settings import Endpoint
 TRIES = 4
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 CONNECT_SECONDS, SILENT_SECONDS = 15.0, 60.0
-CHUNK = 1 << 18
-DIGEST_HEADER = "Docker-Content-Digest"
 CLIENT = "ketch"
 _PARAMETER = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"|(\w+)=([^\s,"]+)')
 
@@ -77,23 +75,14 @@ class Repository:
     def manifest(self, reference: str) -> tuple[bytes, str]:
         """A manifest or an index by tag or digest, and its digest. Raises RegistryError, DigestMismatch."""
         accepted = {"Accept": ", ".join(MANIFEST_TYPES)}
-        with self._asking("GET", f"{self._base}/manifests/{reference}", accepted) as response:
-            data = self._document(response)
-            told = response.headers.get(DIGEST_HEADER, "")
+        data = self._document(f"{self._base}/manifests/{reference}", accepted)
         if ":" in reference:
             return verified(data, reference, "the manifest"), reference
-        return data, told if told and digest_of(data) == told else digest_of(data)
-
-    def digest(self, tag: str) -> str:
-        """What the tag means now; empty where the registry does not say. Raises RegistryError."""
-        accepted = {"Accept": ", ".join(MANIFEST_TYPES)}
-        with self._asking("HEAD", f"{self._base}/manifests/{tag}", accepted) as response:
-            return response.headers.get(DIGEST_HEADER, "")
+        return data, digest_of(data)
 
     def document(self, digest: str) -> bytes:
         """A small blob. Raises RegistryError, DigestMismatch."""
-        with self._asking("GET", f"{self._base}/blobs/{digest}") as response:
-            return verified(self._document(response), digest, "the configuration")
+        return verified(self._document(f"{self._base}/blobs/{digest}"), digest, "the configuration")
 
     def download(self, digest: str, path: Path) -> None:
         """A blob into a file, going on behind what is there of it. Raises RegistryError, DigestMismatch."""
@@ -105,7 +94,8 @@ class Repository:
                 break
             except (_Again, httpx.TransportError) as error:
                 # What comes a little further each time is not hopeless.
-                failures = 1 if path.exists() and path.stat().st_size > before else failures + 1
+                further = path.exists() and path.stat().st_size > before
+                failures, pause = (1, FIRST_PAUSE) if further else (failures + 1, pause)
                 if failures >= TRIES:
                     raise RegistryError(f"{self.endpoint.url} ends in the middle of a layer: {error}") from error
                 threading.Event().wait(max(pause, getattr(error, "pause", 0.0)))
@@ -122,17 +112,26 @@ class Repository:
                 return  # all of it is there
             mode = "ab" if response.status_code == 206 else "wb"
             with path.open(mode) as file:
-                for data in response.iter_raw(CHUNK):
+                for data in response.iter_raw():
                     file.write(data)
 
-    @staticmethod
-    def _document(response: httpx.Response) -> bytes:
-        data = b""
-        for part in response.iter_bytes():
-            data += part
-            if len(data) > LONGEST_DOCUMENT:
-                raise RegistryError(f"{response.url} is longer than {LONGEST_DOCUMENT >> 20} MiB: it is not read")
-        return data
+    def _document(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
+        """All of something small. Asks again where it breaks off."""
+        tries = TRIES
+        while True:
+            tries -= 1
+            data = b""
+            try:
+                with self._asking("GET", url, headers) as response:
+                    for part in response.iter_bytes():
+                        data += part
+                        if len(data) > LONGEST_DOCUMENT:
+                            raise RegistryError(f"{url} is longer than {LONGEST_DOCUMENT >> 20} MiB: it is not read")
+            except httpx.TransportError as error:
+                if not tries:
+                    raise RegistryError(f"{url} breaks off: {error}") from error
+            else:
+                return data
 
     @contextmanager
     def _asking(
@@ -147,7 +146,7 @@ class Repository:
                 response = self._proven(method, url, dict(headers or {}), partial=partial)
                 break
             except (_Again, httpx.TransportError) as error:
-                hopeless = isinstance(error, httpx.ConnectError | httpx.UnsupportedProtocol)
+                hopeless = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol)
                 if not tries or hopeless:
                     raise RegistryError(f"{self.endpoint.url} cannot be reached: {error}") from error
                 threading.Event().wait(min(LONGEST_PAUSE, max(pause, getattr(error, "pause", 0.0))))

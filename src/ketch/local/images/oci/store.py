@@ -55,11 +55,11 @@ class StoredImage(msgspec.Struct, frozen=True, rename="camel"):
 
     name: str
     config: str
-    digests: Sequence[str]
+    digests: tuple[str, ...]
     """Of the manifest, and of the index that named it, as a registry knows the image; of imported ones maybe none."""
 
-    layers: Sequence[str]
-    stack: Sequence[str]
+    layers: tuple[str, ...]
+    stack: tuple[str, ...]
     size: int
     origin: str
     added_at: str
@@ -229,10 +229,13 @@ class Store:
         ]
         self._sync()
         with self._changing() as images:
-            images.update({each.name: each for each in added})
+            for each in added:
+                before = images.get(each.name)
+                if before is None or msgspec.structs.replace(before, added_at=now) != each:
+                    images[each.name] = each
         for each in added:
             self.touch(each)
-        return added
+        return [self.images()[each.name] for each in added]
 
     def download_path(self, digest: str) -> Path:
         """Where a blob is kept until it is whole and unpacked."""
