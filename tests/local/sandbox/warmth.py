@@ -8,12 +8,12 @@ from typing import Any
 
 from tests.local.sandbox.conftest import MACHINE
 
-from ketch.local.sandbox import template
+from ketch.local.sandbox import readying, template
 from ketch.local.sandbox.container import Container
 from ketch.local.sandbox.spec import Mount, TemplateSpec, WarmStart
 
 PYTHON = "/usr/bin/python3"
-PROGRAM = "/opt/ketch/warm/template.py"
+PROGRAM, BESIDE = "/opt/ketch/warm/template.py", "/opt/ketch/warm/readying.py"
 ENV = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 EXTRAS = ("decimal", "multiprocessing", "platform", "uuid", "xml.dom.minidom")
 FURNITURE = frozenset(MACHINE)
@@ -69,7 +69,7 @@ def template_spec(
     data: Path, mounts: tuple[Mount, ...], extras: tuple[str, ...] = (), idle: int = 900, python: str = PYTHON
 ) -> TemplateSpec:
     view = tuple(Mount("tmpfs", each.target, mode=each.mode) if each.kind == "scratch" else each for each in mounts)
-    program = Mount("ro-bind", PROGRAM, template.__file__)
+    programs = Mount("ro-bind", PROGRAM, template.__file__), Mount("ro-bind", BESIDE, readying.__file__)
     folder = data / "run" / "warm"
-    log, seen = folder / "t.log", (*view, program)
+    log, seen = folder / "t.log", (*view, *programs)
     return TemplateSpec(folder / "t", log, (python, PROGRAM), ENV, seen, IMPORTS, extras, idle, MACHINE)

@@ -18,7 +18,7 @@ from ketch.local.images.images import Image, Images
 from ketch.local.images.preloading import Plan, Preload, alike, plan, preload_of
 from ketch.local.images.rootfs import PROGRAMS
 from ketch.local.node.processes import Process, python_process, wants_warm
-from ketch.local.sandbox import template
+from ketch.local.sandbox import readying, template
 from ketch.local.sandbox.client import SandboxClient
 from ketch.local.sandbox.errors import AlreadyStarted, SandboxError, StartError
 from ketch.local.sandbox.main import TEMPLATES
@@ -27,6 +27,7 @@ from ketch.local.sandbox.spec import ContainerSpec, Mount, TemplateSpec, WarmSta
 log = logging.getLogger(__name__)
 
 PROGRAM = "/opt/ketch/warm/template.py"
+BESIDE = "/opt/ketch/warm/readying.py"
 MOST = 8
 """Templates at once; the one that was not asked for longest makes room."""
 
@@ -129,16 +130,18 @@ class Warming:
         self._used[place] = None
         self._make_room()
         program = Mount("ro-bind", PROGRAM, str(Path(template.__file__)))
+        beside = Mount("ro-bind", BESIDE, str(Path(readying.__file__)))
         ahead = furniture(image.mounts)
         wanted = TemplateSpec(
             socket=place,
             log=self._folder / f"{chosen.key}.log",
             argv=(f"{MOUNT}/bin/python3", PROGRAM),
             env={**image.env, **chosen.preload.env},
-            mounts=(*chosen.mounts, program),
+            mounts=(*chosen.mounts, program, beside),
             imports=chosen.preload.imports,
             extras=chosen.extras,
             furniture=ahead,
+            rehearsal=chosen.preload.rehearsal,
         )
         try:
             await self._sandbox.start_template(wanted)

@@ -159,8 +159,12 @@ class SandboxClient:
 
         Raises SandboxError: AlreadyStarted when there is one, or is about to be.
         """
-        fields = {**vars(spec), "socket": str(spec.socket), "log": str(spec.log)}
-        mounts = {name: [vars(mount) for mount in fields[name]] for name in ("mounts", "furniture")}
+        rehearsal = None if spec.rehearsal is None else vars(spec.rehearsal)
+        fields = {**vars(spec), "socket": str(spec.socket), "log": str(spec.log), "rehearsal": rehearsal}
+        mounts = {
+            name: [vars(mount) for mount in listed]
+            for name, listed in (("mounts", spec.mounts), ("furniture", spec.furniture))
+        }
         connection = await _Connection.open(self._socket_path)
         try:
             await connection.request({"operation": "template", "descriptors": [], **fields, **mounts}, ())

@@ -57,8 +57,20 @@ class TemplateSpec:
     """A warm interpreter: ``argv`` is its program, ``imports`` is what every process of it has imported already.
 
     ``extras`` are imported too, and become visible when a process imports them. ``furniture`` are mounts that its
-    containers have, made before anyone asks for one. It ends when it was not asked for ``idle`` seconds, and with the
-    zygote.
+@dataclass(frozen=True)
+class Rehearsal:
+    """A run of ``python -m module`` that leaves nothing behind, for a warm interpreter to know the way.
+
+    Of ``arguments``, "{text}" is a file with ``text`` in it, and "{folder}" a folder for what the program writes.
+    """
+
+    module: str
+    arguments: tuple[str, ...]
+    text: str = ""
+
+
+    containers have, made before anyone asks for one. ``rehearsal`` is what most of them will do. It ends when it was
+    not asked for ``idle`` seconds, and with the zygote.
     """
 
     socket: Path
@@ -75,6 +87,7 @@ class TemplateSpec:
 @dataclass(frozen=True)
 class ContainerSpec:
     """A container to start.
+    rehearsal: Rehearsal | None = None
 
     ``directory`` is its own and new: records, writable layers. Mounts are made in the order of their targets' depth,
     later ones over earlier ones. ``user`` and ``group`` are what the process sees itself as; every one of them is the

@@ -21,8 +21,6 @@ from _weakref import ref
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
     from typing import Any, NoReturn
 
 LISTENER, REPORT = 3, 4
@@ -46,69 +44,14 @@ CLONE3, CLOSE_RANGE, ALL_NUMBERS = 435, 436, 0x7FFFFFFF
 LIKE_FORK = 8
 """Of the words that say how to clone: none but the fifth, the signal of its end, is set."""
 
+UNKNOWN = (3, 15)
+"""From this version on nobody knows what an interpreter does after a fork of its own."""
+
 INTERRUPTED = 130
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 OWN_MODULES = ("array", "ctypes", "signal", "socket", "time")
 WRITERS = ("TextIOWrapper", "BufferedWriter", "BufferedRandom")
 PAUSE = 0.00002
-
-
-class Keepsakes:
-    """Modules that are imported already although nobody has asked for them yet.
-
-    They are not in ``sys.modules``: a program finds there what it would find in a process of its own. When it imports
-    one of them, and would get it from the very same file, it gets this one, with all that its import brings along.
-    """
-
-    def __init__(self) -> None:
-        self.modules: "dict[str, ModuleType]" = {}
-        self._groups: "dict[str, tuple[str, ...]]" = {}
-        self._used: "set[tuple[str, ...]]" = set()
-
-    def take(self, name: str) -> None:
-        """Import the module and put it away, with everything new that its import brought."""
-        before = set(sys.modules)
-        self._used = set()
-        __import__(name)
-        restored = {each for group in self._used for each in group}
-        new = tuple(each for each in sys.modules if each not in before and each not in restored)
-        together = (*new, *sorted(restored))
-        self._groups.update(dict.fromkeys(new, together))
-        for each in together:
-            self.modules[each] = sys.modules.pop(each)
-
-    def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: "Any" = None) -> "ModuleSpec | None":
-        """What ``sys.meta_path`` is asked: the module that is kept, if the path still leads to its file."""
-        kept = self.modules.get(name)
-        original = None if kept is None else kept.__spec__
-        if kept is None or original is None:
-            return None
-        from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
-
-        found = BuiltinImporter.find_spec(name) or FrozenImporter.find_spec(name) or PathFinder.find_spec(name, path)
-        if found is None or found.origin != original.origin:
-            return None
-        loader: "Any" = _KeepsakeLoader(self, kept, original)
-        return ModuleSpec(name, loader, origin=found.origin)
-
-    def bring_back(self, name: str) -> None:
-        """Put the module's companions where its import would have put them."""
-        group = self._groups[name]
-        self._used.add(group)
-        for each in group:
-            sys.modules.setdefault(each, self.modules[each])
-
-
-class _KeepsakeLoader:
-    def __init__(self, keepsakes: Keepsakes, module: "ModuleType", spec: "ModuleSpec") -> None:
-        self._keepsakes, self._module, self._spec = keepsakes, module, spec
-
-    def create_module(self, spec: "ModuleSpec") -> "ModuleType":
-        return self._module
-
-    def exec_module(self, module: "ModuleType") -> None:
-        module.__spec__ = self._spec
-        self._keepsakes.bring_back(self._spec.name)
 
 
 class Place:
@@ -125,14 +68,18 @@ class Template:
     def __init__(self, imports: "Sequence[str]", extras: "Sequence[str]", environment: "Mapping[str, str]") -> None:
         os.environ.clear()
         os.environ.update(environment)
-        del sys.path[0]  # where this program is
+        self.readying: "Any" = __import__("readying")
+        del sys.path[0], sys.modules["readying"]  # where this program is, and what lies beside it
+        self.forks = self.readying.Forks()
+        self.forks.listen()
         import runpy
 
         self.runpy: "Any" = runpy
+        self.main: "tuple[str, Any]" = ("", None)
         for name in imports:
             __import__(name)
-        self.keepsakes = Keepsakes()
-        sys.meta_path.insert(0, self.keepsakes)  # pyright: ignore[reportArgumentType]  # asked for find_spec alone
+        self.keepsakes = self.readying.Keepsakes()
+        sys.meta_path.insert(0, self.keepsakes)  # asked for find_spec alone
         for name in (*OWN_MODULES, *extras):
             if name not in sys.modules:
                 self.keepsakes.take(name)
@@ -146,6 +93,23 @@ class Template:
         self.nobody = (unsigned * 2)(CAPABILITY_VERSION_3, 0), (unsigned * 6)()
         self.before = frozenset(modules)
         self.names = frozenset(name.partition(".")[0] for name in sys.modules)
+        self.forks.stop()
+
+    def rehearse(self, told: "Mapping[str, Any]") -> None:
+        """Know the ways of the module that most will run, and of what becomes of this process before."""
+        module = told["module"]
+        details = self.runpy._get_module_details(module)
+        main = type(sys)("__main__")
+        main.__spec__, main.__loader__, main.__package__ = details[1], details[1].loader, details[1].parent
+        self.readying.rehearse(main, details[2], told)
+        self.main = (module, details)
+        for _ in range(self.readying.TIMES):
+            path = written("rehearsal", "")
+            os.unlink(path)
+            os.rmdir(os.path.dirname(path))
+            self.look_for_others("/tmp")
+            self.refresh_modules({})
+            self.tell_kernel([sys.executable, *sys.argv], dict(os.environ))
 
     def settle(self) -> None:
         """Give up what no child may have, and what forks would copy for nothing."""
@@ -161,6 +125,7 @@ class Template:
         sys.path_importer_cache.clear()
         os.environ.clear()
         gc.collect()
+        self.used_up = self.readying.use_up(self.ctypes)
         gc.disable()
         gc.freeze()
 
@@ -193,7 +158,7 @@ class Template:
                 os._exit(0)
             # The way back is not needed: this process forks for nobody else, and its own namespace stays what it is.
             if self.libc.setns(numbers[0], CLONE_NEWPID) != -1 and self.cloned() == 0:
-                if forked() != 0:
+                if self.forked() != 0:
                     os._exit(0)
                 listener.detach()
                 return Place(numbers, with_network=word == WITH_NETWORK)
@@ -206,6 +171,18 @@ class Template:
         All that would do is to copy pages.
         """
         return self.held.syscall(CLONE3, self.like_fork, self.like_fork_size)
+
+    def forked(self) -> "int | None":
+        """fork(2), with of all that an interpreter does about it what is needed where no other thread can be.
+
+        The rest would be to renew locks that nobody holds, and to copy the pages on which they are.
+        """
+        if sys.version_info >= UNKNOWN:
+            return forked()
+        pid = self.held.fork()
+        if pid == 0:
+            self.forks.meet()
+        return pid
 
     def enter(self, place: "Place") -> None:
         """Go where the container is, once its file system stands."""
@@ -369,6 +346,8 @@ def run(template: Template, module: str) -> "NoReturn":
     sys.modules["__main__"] = main_module
     del main_module
     code = 0
+    if module == template.main[0]:
+        find_once(template.runpy, template.main[1])
     try:
         template.runpy._run_module_as_main(module)
     except SystemExit as asked:
@@ -379,6 +358,17 @@ def run(template: Template, module: str) -> "NoReturn":
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
         show(error)
     end(template, code)
+
+
+def find_once(runpy: "Any", details: "Any") -> None:
+    """Have the next module that is looked for be the one that was found before."""
+    find = runpy._get_module_details
+
+    def found(_name: str, _error: "Any" = None) -> "Any":
+        runpy._get_module_details = find
+        return details
+
+    runpy._get_module_details = found
 
 
 def show(error: BaseException) -> None:
@@ -465,6 +455,8 @@ def main() -> "tuple[Template, str]":
     """Get ready, tell so, and wait to become somebody."""
     told = json.loads(sys.argv[1])
     template = Template(told["imports"], told["extras"], told["env"])
+    if told["rehearsal"] is not None:
+        template.rehearse(told["rehearsal"])
     template.settle()
     os.write(REPORT, json.dumps({"files": template.files()}).encode())
     os.close(REPORT)

@@ -134,7 +134,7 @@ def _become(request: "TemplateRequest", listener: int, tell: int) -> "NoReturn":
         root = Root(place)
         furnish(root, request["mounts"], place, init=False)
         root.enter()
-        config = {name: request[name] for name in ("imports", "extras", "env", "idle")}
+        config = {name: request[name] for name in ("imports", "extras", "env", "idle", "rehearsal")}
         os.execve(request["argv"][0], [*request["argv"], json.dumps(config)], request["env"])  # noqa: S606
     except (OSError, Refused) as error:
         os.write(2, f"the template cannot start: {error}\n".encode())

@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 
     class TemplateRequest(TypedDict):
         """A warm interpreter to start, whose nursery serves at ``socket``; answered when it is ready."""
+    class RehearsalRequest(TypedDict):
+        """``spec.Rehearsal`` as JSON."""
+
+        module: str
+        text: str
+        arguments: list[str]
+
 
         operation: Literal["template"]
         descriptors: list[str]
@@ -52,6 +59,7 @@ if TYPE_CHECKING:
         idle: int
 
     class EndRequest(TypedDict):
+        rehearsal: RehearsalRequest | None
         """To a nursery: the warm interpreter may end; nothing is answered."""
 
         operation: Literal["end"]
