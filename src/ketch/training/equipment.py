@@ -63,7 +63,7 @@ class Equipment:
     def objects(self, job: KubeObject) -> Sequence[KubeObject]:
         """What must be there before the job's pods."""
         name, namespace = job.metadata.name, job.metadata.namespace
-        found: list[KubeObject] = []
+        found = [] if self._address is None else list(self._address.objects(job))
         wish = wish_of(name, job.metadata.annotations)
         if wish is not None and not wish.claim:
             claim = claim_of(name, namespace, wish)

@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ketch.kube.admission import Admission
-from ketch.kube.definitions import AGE, Scale, definition_of
 from ketch.kube.doors import Door
+from ketch.kube.installation import Install, apply_all
 from ketch.kube.manager import For, Manager, Maps, Owns
 from ketch.kube.meta import ObjectMeta
-from ketch.kube.types.apiextensions import CustomResourceColumn, CustomResourceDefinition
 from ketch.kube.types.autoscaling import HorizontalPodAutoscaler
 from ketch.kube.types.batch import Job
 from ketch.kube.types.core import ConfigMap, Namespace, Service
 from ketch.kube.types.pods import Pod
+from ketch.training.definitions import definitions
 from ketch.training.equipment import Equipment
 from ketch.training.jobs.admission import JobAdmission
-from ketch.training.jobs.framework import JobKind
 from ketch.training.jobs.kinds import KINDS
 from ketch.training.jobs.mpi.admission import MPIJobAdmission
-from ketch.training.jobs.mpi.definition import definition as mpijob_definition
 from ketch.training.jobs.mpi.reconciler import LauncherReconciler, of_launcher
 from ketch.training.jobs.mpi.ssh import MPIOverSSH
 from ketch.training.jobs.mpi.types import MPIJob
@@ -42,8 +40,6 @@ SYSTEM_NAMESPACE: Final = "kubeflow-system"
 TRAINER_VERSION: Final = "v2.3.0"
 """The version of upstream's Trainer whose semantics are served."""
 
-_STATE: Final = CustomResourceColumn(name="State", type="string", json_path=".status.conditions[-1:].type")
-
 
 def admissions() -> Sequence[Admission[Any]]:
     """What decides about the kinds before they are stored."""
@@ -52,29 +48,14 @@ def admissions() -> Sequence[Admission[Any]]:
     return [*jobs, MPIJobAdmission(), JobSetAdmission(), TrainJobAdmission(), *runtimes]
 
 
-def _scale(kind: JobKind[Any]) -> Scale | None:
-    role = kind.elastic_role
-    if not role:
-        return None
-    status = f".status.replicaStatuses.{role}"
-    return Scale(f".spec.{kind.replicas_path}.{role}.replicas", f"{status}.active", f"{status}.selector")
-
-
-def _definition(kind: JobKind[Any]) -> CustomResourceDefinition:
-    columns = (_STATE, AGE)
-    if kind.kind is MPIJob:
-        return mpijob_definition(columns)
-    return definition_of(kind.kind, columns=columns, scale=_scale(kind))
-
-
-async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
-    """Define the kinds, register their controllers; the status endpoint is the door. Raises APIError.
+async def setup(manager: Manager, address: StatusAddress | None = None, install: Install = apply_all) -> Door:
+    """Define the kinds, register their controllers; the status endpoint is the door. Raises APIError, and what
+    ``install`` raises.
 
     ``address`` is where jobs' processes reach it; None where nobody opens it.
     """
     equipment = Equipment(address)
-    for kind in KINDS:
-        await manager.client.apply(_definition(kind), manager=MANAGER)
+    await install(manager.client, definitions(), MANAGER)
     pods, services, files = manager.informer(Pod), manager.informer(Service), manager.informer(ConfigMap)
     autoscalers = manager.informer(HorizontalPodAutoscaler)
     for kind in KINDS:
@@ -86,7 +67,7 @@ async def setup(manager: Manager, address: StatusAddress | None = None) -> Door:
     owned = (Owns(manager.informer(Job), MPIJob), Owns(services, MPIJob), Owns(files, MPIJob))
     watches = (For(manager.informer(MPIJob)), Maps(pods, of_launcher), *owned)
     manager.controller("training-mpijobs-over-ssh", over_ssh, *watches)
-    await _jobsets(manager)
+    _jobsets(manager)
     await _trainjobs(manager, equipment)
     _count(manager)
     return _progress(manager)
@@ -109,13 +90,6 @@ def _progress(manager: Manager) -> Door:
 
 
 async def _trainjobs(manager: Manager, equipment: Equipment) -> None:
-    state = CustomResourceColumn(name="State", type="string", json_path='.status.conditions[?(@.status=="True")].type')
-    for definition in (
-        definition_of(TrainJob, columns=(state, AGE)),
-        definition_of(TrainingRuntime),
-        definition_of(ClusterTrainingRuntime),
-    ):
-        await manager.client.apply(definition, manager=MANAGER)
     for runtime in shipped():
         await manager.client.apply(runtime, manager=MANAGER, force=False)
     await _announce(manager)
@@ -136,16 +110,6 @@ async def _announce(manager: Manager) -> None:
     await manager.client.apply(public, manager=MANAGER)
 
 
-async def _jobsets(manager: Manager) -> None:
-    columns = tuple(
-        CustomResourceColumn(name=name, type=kind, json_path=path)
-        for name, kind, path in (
-            ("TerminalState", "string", ".status.terminalState"),
-            ("Restarts", "string", ".status.restarts"),
-            ("Completed", "string", '.status.conditions[?(@.type=="Completed")].status'),
-            ("Suspended", "string", ".spec.suspend"),
-        )
-    )
-    await manager.client.apply(definition_of(JobSet, columns=(*columns, AGE)), manager=MANAGER)
+def _jobsets(manager: Manager) -> None:
     sets, jobs = manager.informer(JobSet), manager.informer(Job)
     manager.controller("training-jobsets", JobSetReconciler(manager), For(sets), Owns(jobs, JobSet))
