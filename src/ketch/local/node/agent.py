@@ -29,6 +29,9 @@ from ketch.local.node.nodeports import NodePorts
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
 from ketch.local.node.policies import Policies
+from ketch.local.node.pressure.housekeeping import Housekeeper, Ways
+from ketch.local.node.pressure.machine import observe
+from ketch.local.node.pressure.reclaiming import forget_ended
 from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
@@ -114,8 +117,17 @@ class Agent:
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
         storage = StorageWatch(clock, self._folders, self._workers.values)
         ports = NodePorts(self._manager, network, clock, name)
+        ways = Ways(
+            lambda: observe(data_dir),
+            self._registration.report_pressures,
+            lambda: forget_ended(self._folders, self._workers.values()),
+            self._workers.values,
+            self.processes,
+            self._tools.cpu.tidy,
+        )
+        keeper = Housekeeper(clock, self._folders, ways)
         tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run, storage.run]
-        tasks.append(ports.run)
+        tasks += ports.run, keeper.run
         if isolated:
             tasks.append(Proxy(self._manager, network, self._pods, clock).run)
             tasks.append(Policies(self._manager, network, self._pods, clock).run)

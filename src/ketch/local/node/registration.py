@@ -17,6 +17,7 @@ from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.coordination import Lease, LeaseSpec
 from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo
 from ketch.local.node.gpus import RESOURCE as GPU
+from ketch.local.node.pressure.machine import DISK, MEMORY, PROCESSES, observe
 from ketch.local.node.remote.joining import Joining
 from ketch.local.processes import boot
 
@@ -39,7 +40,6 @@ STATUS_EVERY = 6
 MOST_PODS = 250
 RESERVED_MEMORY = 512 << 20
 VERSION = "v1.37.0"
-LOW_MEMORY, LOW_DISK = 256 << 20, 1 << 30
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -102,6 +102,7 @@ class Registration:
         self.capacity = capacity(data_dir, gpus)
         self.allocatable = allocatable(self.capacity)
         self._conditions: Mapping[str, NodeCondition] = {}
+        self._pressures = frozenset(each.condition for each in observe(data_dir).short())
 
     async def register(self) -> None:
         """Make the Node and say what it has. Raises APIError, TransportError."""
@@ -124,6 +125,11 @@ class Registration:
             meta, spec = ObjectMeta(name=self._name, labels=self._labels), NodeSpec(taints=tuple(joining.taints))
             with contextlib.suppress(AlreadyExists):
                 await self._client.create(Node(metadata=meta, spec=spec), manager=MANAGER)
+
+    async def report_pressures(self, pressures: frozenset[str]) -> None:
+        """Say what the machine runs short of, from now on. Raises APIError, TransportError."""
+        self._pressures = pressures
+        await self.report()
 
     async def report(self) -> None:
         """Say how the machine is."""
@@ -156,11 +162,11 @@ class Registration:
         return {} if self._joining is None else {"kubeletEndpoint": {"Port": self._joining.port}}
 
     def _observed_conditions(self) -> tuple[NodeCondition, ...]:
-        memory, disk = psutil.virtual_memory().available, shutil.disk_usage(self._data_dir).free
+        short = self._pressures
         facts = (
-            ("MemoryPressure", memory < LOW_MEMORY, "KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"),
-            ("DiskPressure", disk < LOW_DISK, "KubeletHasNoDiskPressure", "KubeletHasDiskPressure"),
-            ("PIDPressure", False, "KubeletHasSufficientPID", "KubeletHasInsufficientPID"),
+            (MEMORY, MEMORY in short, "KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"),
+            (DISK, DISK in short, "KubeletHasNoDiskPressure", "KubeletHasDiskPressure"),
+            (PROCESSES, PROCESSES in short, "KubeletHasSufficientPID", "KubeletHasInsufficientPID"),
             ("Ready", True, "", "KubeletReady"),
         )
         now = self._clock.now().replace(microsecond=0)

@@ -79,6 +79,27 @@ async def test_a_node_that_says_it_is_not_ready_is_tainted_and_others_taints_sta
     assert await state(world) == ("False", [("gpu", "NoSchedule"), *both])
 
 
+async def test_a_node_that_runs_short_takes_no_pods_until_it_has_room(world):
+    def told(status: str) -> dict:
+        kinds = ("MemoryPressure", "DiskPressure", "PIDPressure")
+        ready = {"type": "Ready", "status": "True"}
+        return {"status": {"conditions": [ready, *({"type": kind, "status": status} for kind in kinds)]}}
+
+    await world.edit(Node, "node", {"spec": {"taints": [{"key": "disk-pressure", "effect": "NoExecute"}]}})
+    await world.edit(Node, "node", told("True"), "status")
+    await beat(world)
+    own = [(f"{kind}-pressure", "NoSchedule") for kind in ("memory", "disk", "pid")]
+    found = await world.get(Node, "node")
+    assert [(each.key.rpartition("/")[2], each.effect) for each in found.spec.taints] == [
+        ("disk-pressure", "NoExecute"),
+        *own,
+    ]
+    await world.edit(Node, "node", told("False"), "status")
+    await beat(world)
+    (left,) = (await world.get(Node, "node")).spec.taints
+    assert (left.key, left.effect) == ("disk-pressure", "NoExecute")
+
+
 async def test_pods_of_a_silent_node_are_evicted_after_five_minutes(world):
     await place(world, "a")
     await place(world, "hurried", tolerations=(_unreachable(10),))

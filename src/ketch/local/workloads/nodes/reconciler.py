@@ -1,4 +1,4 @@
-"""Nodes: one whose agent has been silent for too long is Unknown; taints say what a node's readiness means for pods."""
+"""Nodes: one whose agent has been silent for too long is Unknown; taints say what a node's state means for pods."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -23,7 +23,15 @@ GRACE_SECONDS = 40.0
 READY = "Ready"
 NOT_READY, UNREACHABLE = "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"
 OURS = (NOT_READY, UNREACHABLE)
-EFFECTS = ("NoSchedule", "NoExecute")
+NO_SCHEDULE = "NoSchedule"
+EFFECTS = (NO_SCHEDULE, "NoExecute")
+OF_PRESSURE = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
+"""Conditions in which a node takes no new pods, and the taints that say so."""
+
 UNKNOWN_REASON, UNKNOWN_MESSAGE = "NodeStatusUnknown", "Kubelet stopped posting node status."
 
 
@@ -38,10 +46,16 @@ def wanted_taint(node: Node) -> str | None:
 def taints(node: Node, now: datetime) -> tuple[Taint, ...]:
     """The node's taints as they should be: others' are kept, ours keep the time since when they hold."""
     key = wanted_taint(node)
-    kept = tuple(each for each in node.spec.taints if each.key not in OURS or each.key == key)
+    wanted = [(key, effect) for effect in EFFECTS if key]
+    for kind, taint in OF_PRESSURE.items():
+        condition = find(node.status.conditions, kind)
+        if condition is not None and condition.status == "True":
+            wanted.append((taint, NO_SCHEDULE))
+    ours = {*OURS, *OF_PRESSURE.values()}
+    kept = tuple(each for each in node.spec.taints if each.key not in ours or (each.key, each.effect) in wanted)
     known = {(each.key, each.effect) for each in kept}
     now = now.replace(microsecond=0)
-    added = (Taint(key=key, effect=effect, time_added=now) for effect in EFFECTS if key and (key, effect) not in known)
+    added = (Taint(key=key, effect=effect, time_added=now) for key, effect in wanted if (key, effect) not in known)
     return (*kept, *added)
 
 
