@@ -4,10 +4,11 @@ Pure: an object in, an object or causes out. The embedded API server asks in-pro
 behind a webhook. What is completed here is stored and seen by users; what is only understood belongs to controllers.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+from ketch.kube.codec import decode
 from ketch.kube.errors import Cause
 from ketch.kube.meta import KubeObject
 
@@ -44,3 +45,37 @@ class Admission(Generic[K]):
     def warn(self, obj: K, old: K | None, view: View) -> Iterable[str]:  # noqa: ARG002  # for those who override it
         """What its author should be told of an ``obj`` that may be stored; kubectl and clients show it."""
         return ()
+
+
+class Judgement(NamedTuple):
+    """What is wrong with an object, and what its author should be told."""
+
+    causes: Sequence[Cause] = ()
+    warnings: Sequence[str] = ()
+
+
+def completed(
+    admission: Admission[Any], obj: Mapping[str, Any], old: Mapping[str, Any] | None, view: View
+) -> Mapping[str, Any]:
+    """The parts of a written object (JSON) as they are once it is complete; a status alone needs nothing."""
+    if old is not None and obj.get("spec") == old.get("spec") and _texts(obj) == _texts(old):
+        return {}
+    given = decode(admission.kind, obj)
+    complete = admission.complete(given, None if old is None else decode(admission.kind, old), view)
+    if complete is given:
+        return {}
+    return {name: item for name, item in complete.to_json().items() if name != "status"}
+
+
+def judged(admission: Admission[Any], obj: Mapping[str, Any], old: Mapping[str, Any] | None, view: View) -> Judgement:
+    """What the domain says of a complete object (JSON); not asked about one that is going, or whose status alone is
+    written."""
+    if old is not None and (obj.get("spec") == old.get("spec") or "deletionTimestamp" in obj["metadata"]):
+        return Judgement()
+    before, after = None if old is None else decode(admission.kind, old), decode(admission.kind, obj)
+    causes = tuple(admission.check(after, before, view))
+    return Judgement(causes, () if causes else tuple(admission.warn(after, before, view)))
+
+
+def _texts(obj: Mapping[str, Any]) -> tuple[Any, Any]:
+    return obj["metadata"].get("labels"), obj["metadata"].get("annotations")

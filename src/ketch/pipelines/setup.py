@@ -7,6 +7,7 @@ from importlib.metadata import version
 from starlette.applications import Starlette
 
 from ketch.kube.controller import Controller
+from ketch.kube.installation import Install, apply_all
 from ketch.kube.manager import Manager, Maps
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import ConfigMap, PersistentVolumeClaim, Pod, ServiceAccount
@@ -45,8 +46,10 @@ async def setup(
     objects: ObjectStore | None,
     settings: Settings = DEFAULTS,
     carriage: Carriage = CARRIAGE,
+    install: Install = apply_all,
 ) -> Starlette:
-    """Open the database, register the engines and return the API. Raises DatabaseUnusable, APIError.
+    """Open the database, register the engines and return the API. Raises DatabaseUnusable, APIError, and what
+    ``install`` raises.
 
     ``objects`` is the store that pods can mount, None where there is none. ``carriage`` has the stores of everything
     that no namespace configures otherwise.
@@ -79,7 +82,7 @@ async def setup(
         controller.enqueue(key)
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
     packages = PackageFetcher(settings.packages)
-    await native.setup(manager, database, packages)
+    await native.setup(manager, database, packages, install)
     backing = Backing(database, stores, manager.client, clock, engines, version("ketch"), packages, manager.metrics)
     return application(backing)
 

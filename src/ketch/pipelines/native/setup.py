@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ketch.kube.admission import Admission
+from ketch.kube.installation import Install, apply_all
 from ketch.kube.manager import For, Manager, Maps
 from ketch.metadata.database import Database
 from ketch.pipelines.native.admission import PipelineAdmission, PipelineVersionAdmission
@@ -25,11 +26,10 @@ def admissions() -> Sequence[Admission[Any]]:
     return (PipelineAdmission(), PipelineVersionAdmission())
 
 
-async def setup(manager: Manager, database: Database, packages: PackageFetcher) -> None:
+async def setup(manager: Manager, database: Database, packages: PackageFetcher, install: Install = apply_all) -> None:
     """Make the kinds known and register their controllers. The database is open. Raises APIError."""
     client, clock, store = manager.client, manager.clock, NativeStore(database)
-    for definition in definitions():
-        await client.apply(definition, manager=MANAGER)
+    await install(client, definitions(), MANAGER)
     pipelines, versions = manager.informer(PipelineObject), manager.informer(PipelineVersionObject)
     versions.add_index(BY_PIPELINE, pipeline_of)
     of_pipelines = PipelineObjectReconciler(client, pipelines, store, clock)

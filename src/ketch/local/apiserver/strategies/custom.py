@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ketch.kube.admission import Admission
+from ketch.kube.admission import Admission, completed, judged
 from ketch.kube.codec import decode
 from ketch.kube.errors import Cause
 from ketch.kube.meta import KubeObject
@@ -34,31 +34,15 @@ class AdmittedStrategy(Strategy):
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
         """Complete a new object."""
-        self._complete(obj, None, context)
+        obj.update(completed(self._admission, obj, None, StoreView(context)))
 
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
-        """Complete a changed object; a status alone needs nothing."""
-        if obj.get("spec") != old.get("spec") or _texts(obj) != _texts(old):
-            self._complete(obj, old, context)
+        """Complete a changed object."""
+        obj.update(completed(self._admission, obj, old, StoreView(context)))
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
-        """What the domain says is wrong; an object that is going, or whose status alone changes, is not asked about."""
-        if old is not None and (obj.get("spec") == old.get("spec") or "deletionTimestamp" in obj["metadata"]):
-            return ()
-        admission, view = self._admission, StoreView(context)
-        before, after = None if old is None else decode(admission.kind, old), decode(admission.kind, obj)
-        found = tuple(admission.check(after, before, view))
-        for text in () if found else admission.warn(after, before, view):
+        """What the domain says is wrong."""
+        judgement = judged(self._admission, obj, old, StoreView(context))
+        for text in judgement.warnings:
             context.warn(text)
-        return found
-
-    def _complete(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> None:
-        kind = self._admission.kind
-        given = decode(kind, obj)
-        completed = self._admission.complete(given, None if old is None else decode(kind, old), StoreView(context))
-        if completed is not given:
-            obj.update({name: item for name, item in completed.to_json().items() if name != "status"})
-
-
-def _texts(obj: Mapping[str, Any]) -> tuple[Any, Any]:
-    return obj["metadata"].get("labels"), obj["metadata"].get("annotations")
+        return judgement.causes
