@@ -20,6 +20,13 @@ from ketch.kube.types.containers import (
 from ketch.kube.types.volumes import Volume
 
 
+class Sysctl(KubeStruct, frozen=True, kw_only=True):
+    """A parameter of the kernel, for the pod alone."""
+
+    name: str
+    value: str = ""
+
+
 class PodSecurityContext(KubeStruct, frozen=True, kw_only=True):
     """Privileges for all containers of a pod."""
 
@@ -28,6 +35,7 @@ class PodSecurityContext(KubeStruct, frozen=True, kw_only=True):
     run_as_non_root: bool | None = None
     fs_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
     seccomp_profile: Mapping[str, Any] = NOTHING
 
 

@@ -76,7 +76,7 @@ class Warming:
         process = python_process(annotations, container.name, spec.argv)
         if not (wants_warm(annotations) and self._enabled) or process is None or image.environment is None:
             return spec
-        if spec.stdin or spec.tty or spec.processes_of:
+        if spec.stdin or spec.tty or spec.processes_of or spec.read_only or spec.sysctls:
             return spec
         preload = preload_of(process.module, {**spec.env, **process.env})
         if preload is None or not fits(process, spec, image):

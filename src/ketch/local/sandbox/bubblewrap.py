@@ -2,6 +2,7 @@
 
 import os
 
+from ketch.local.sandbox.beneath import open_beneath, said
 from ketch.local.sandbox.records import SCRATCH
 
 TYPE_CHECKING = False
@@ -80,6 +81,8 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
         case "bind" | "ro-bind" | "dev-bind":
             if not os.path.lexists(source):
                 raise Refused(f'cannot mount "{source}" at "{target}": the source does not exist')
+            if below := mount.get("beneath", ""):
+                return f"--{kind}-fd", str(_inherited(source, below, make=mount.get("make", False))), target
             return f"--{kind}", source, target
         case "scratch":
             return "--bind", fresh_layer(layer, mode), target
@@ -101,6 +104,16 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
             raise Refused(f'cannot mount at "{target}": there is no mount of kind "{kind}"')
 
 
+def _inherited(root: str, below: str, *, make: bool) -> int:
+    """A place below a folder, open for bubblewrap, which closes it. Raises Refused."""
+    try:
+        found = open_beneath(root, below, make=make)
+    except OSError as error:
+        raise Refused(said(below, error)) from error
+    os.set_inheritable(found, True)
+    return found
+
+
 def arguments(request: "StartRequest") -> "Sequence[str]":
     """All options for the container; makes its writable layers. Raises Refused."""
     # A program with a terminal begins a session of its own, else it could not have it.
@@ -118,6 +131,8 @@ def arguments(request: "StartRequest") -> "Sequence[str]":
         words = mount_arguments(mount, f"{scratch}/{number}")
         place = len(options) if depth(mount) else 0  # in what stands at / all else is put
         options[place:place] = words
+    for target in request["read_only"]:
+        options += "--remount-ro", target
     for name, value in request["env"].items():
         options += "--setenv", name, value
     options += "--chdir", request["cwd"]

@@ -24,6 +24,8 @@ from ketch.local.sandbox.wire import send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ketch.local.sandbox.wire import Answer, StartRequest
 
 CHUNK = 1 << 16
@@ -183,6 +185,7 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[P
         if network is not None:
             set_namespace(network, CLONE_NEWNET)
             os.close(network)
+        set_parameters(request["sysctls"])
         record_spec(request, directory)
         container = begin(bwrap, request)
         log = open_log(container, request["log"])
@@ -193,6 +196,16 @@ def launch(bwrap: str, request: "StartRequest", network: int | None) -> "tuple[P
         abandon(directory)
         raise
     return container, log
+
+
+def set_parameters(sysctls: "Mapping[str, str]") -> None:
+    """Set the kernel's parameters of the network that this process is in. Raises Refused."""
+    for name, value in sysctls.items():
+        try:
+            with open(f"/proc/sys/{name.replace('.', '/')}", "w") as file:  # noqa: PTH123
+                file.write(value)
+        except OSError as error:
+            raise Refused(f'cannot set sysctl "{name}": {(error.strerror or str(error)).lower()}') from error
 
 
 def record_spec(request: "StartRequest", directory: str) -> None:

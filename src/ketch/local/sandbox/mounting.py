@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 
+from ketch.local.sandbox.beneath import open_below, open_beneath
 from ketch.local.sandbox.bubblewrap import Refused, depth, fresh_layer, overlay_layers
 from ketch.local.sandbox.namespaces import checked, libc
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ketch.local.sandbox.wire import MountRequest
 
 # The numbers of these calls are the same on every machine; pivot_root is older than that agreement.
-OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, OPENAT2, MOUNT_SETATTR = 428, 429, 430, 431, 432, 437, 442
+OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 
 AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
@@ -26,7 +27,6 @@ CLONE, CLOEXEC = 1, os.O_CLOEXEC
 FROM_DESCRIPTOR, TO_DESCRIPTOR = 0x04, 0x40
 SET_FLAG, SET_STRING, CREATE = 0, 1, 6
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 1, 2, 4, 8
-RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS = 0x08, 0x02
 MS_PRIVATE, MS_SLAVE, MS_REC, MNT_DETACH = 1 << 18, 1 << 19, 1 << 14, 2
 
 CLOSED, OPEN = 0o700, 0o755
@@ -143,7 +143,17 @@ class Root:
 
     def bind(self, source: str, target: str, attributes: int) -> None:
         """Show what stands at ``source``, with all that is mounted below it."""
-        tree = clone_tree(source)
+        self._show(clone_tree(source), target, attributes)
+
+    def bind_open(self, source: int, target: str, attributes: int) -> None:
+        """The same for what is open already, which is closed."""
+        try:
+            tree = _call(OPEN_TREE, source, b"", CLONE | CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH)
+        finally:
+            os.close(source)
+        self._show(tree, target, attributes)
+
+    def _show(self, tree: int, target: str, attributes: int) -> None:
         restrict(tree, attributes)
         self.attach(tree, target)
 
@@ -172,8 +182,7 @@ class Root:
         return found
 
     def _open(self, path: str) -> int:
-        how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
-        return _call(OPENAT2, self._root, _bytes(path), how, ctypes.c_long(ctypes.sizeof(how)))
+        return open_below(self._root, path)
 
 
 def _attach_at(tree: int, spot: int) -> None:
@@ -232,10 +241,12 @@ def _make(root: Root, mount: "MountRequest", layer: str) -> None:
     if not target.startswith("/"):
         raise OSError(errno.EINVAL, "a relative place")
     match kind:
-        case "bind":
-            root.bind(source, target, NO_SUID | NO_DEV)
-        case "ro-bind":
-            root.bind(source, target, READ_ONLY | NO_SUID | NO_DEV)
+        case "bind" | "ro-bind":
+            attributes = NO_SUID | NO_DEV | (READ_ONLY if kind == "ro-bind" else 0)
+            if below := mount.get("beneath", ""):
+                root.bind_open(open_beneath(source, below, make=mount.get("make", False)), target, attributes)
+            else:
+                root.bind(source, target, attributes)
         case "dev-bind":
             root.bind(source, target, NO_SUID)
         case "scratch":

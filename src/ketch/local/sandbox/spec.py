@@ -15,6 +15,9 @@ MountKind = Literal["bind", "ro-bind", "dev-bind", "tmpfs", "overlay", "scratch"
 of ``lower`` (the highest first), writable for this container alone; at ``/`` all else is put into it. ``scratch``: an
 empty writable directory on disk. ``tmpfs``: the same in memory, of at most ``size`` bytes. ``directory``: an empty
 directory. ``symlink``: a link that says ``source``.
+
+Of a bound folder, ``beneath`` names what is meant below it; no link leads out, and with ``make`` folders that are
+missing are made.
 """
 
 
@@ -28,6 +31,8 @@ class Mount:
     mode: int | None = None
     size: int | None = None
     lower: tuple[str, ...] = ()
+    beneath: str = ""
+    make: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,6 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
-class TemplateSpec:
-    """A warm interpreter: ``argv`` is its program, ``imports`` is what every process of it has imported already.
-
-    ``extras`` are imported too, and become visible when a process imports them. ``furniture`` are mounts that its
-@dataclass(frozen=True)
 class Rehearsal:
     """A run of ``python -m module`` that leaves nothing behind, for a warm interpreter to know the way.
 
@@ -69,6 +69,11 @@ class Rehearsal:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class TemplateSpec:
+    """A warm interpreter: ``argv`` is its program, ``imports`` is what every process of it has imported already.
+
+    ``extras`` are imported too, and become visible when a process imports them. ``furniture`` are mounts that its
     containers have, made before anyone asks for one. ``rehearsal`` is what most of them will do. It ends when it was
     not asked for ``idle`` seconds, and with the zygote.
     """
@@ -82,18 +87,19 @@ class Rehearsal:
     extras: tuple[str, ...] = ()
     idle: int = 900
     furniture: tuple[Mount, ...] = ()
+    rehearsal: Rehearsal | None = None
 
 
 @dataclass(frozen=True)
 class ContainerSpec:
     """A container to start.
-    rehearsal: Rehearsal | None = None
 
     ``directory`` is its own and new: records, writable layers. Mounts are made in the order of their targets' depth,
     later ones over earlier ones. ``user`` and ``group`` are what the process sees itself as; every one of them is the
     platform's user outside. ``stdin`` stays open for clients (``interactive``), with ``stdin_once`` until the first one
     has said all; with ``tty`` the standard streams are a terminal. ``processes_of`` is the directory of
-    a running container: this one lives among its processes, and ends with it.
+    a running container: this one lives among its processes, and ends with it. Mounts at ``read_only`` targets are
+    closed to writing once all is in place. ``sysctls`` are set in the network's namespace.
     """
 
     directory: Path
@@ -111,6 +117,8 @@ class ContainerSpec:
     stdin_once: bool = False
     tty: bool = False
     processes_of: Path | None = None
+    read_only: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict[str, str])
     warm: WarmStart | None = None
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     """Kept in the records as it is, for whoever adopts the container."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         mode: int | None
         size: int | None
         lower: NotRequired[list[str]]
+        beneath: NotRequired[str]
+        make: NotRequired[bool]
 
     class WarmRequest(TypedDict):
         """``spec.WarmStart`` as JSON, as far as the container's init needs it."""
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
         text_at: int
         below_shell: bool
 
-    class TemplateRequest(TypedDict):
-        """A warm interpreter to start, whose nursery serves at ``socket``; answered when it is ready."""
     class RehearsalRequest(TypedDict):
         """``spec.Rehearsal`` as JSON."""
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         text: str
         arguments: list[str]
 
+    class TemplateRequest(TypedDict):
+        """A warm interpreter to start, whose nursery serves at ``socket``; answered when it is ready."""
 
         operation: Literal["template"]
         descriptors: list[str]
@@ -57,9 +59,9 @@ if TYPE_CHECKING:
         extras: list[str]
         furniture: list[MountRequest]
         idle: int
+        rehearsal: RehearsalRequest | None
 
     class EndRequest(TypedDict):
-        rehearsal: RehearsalRequest | None
         """To a nursery: the warm interpreter may end; nothing is answered."""
 
         operation: Literal["end"]
@@ -88,6 +90,8 @@ if TYPE_CHECKING:
         stdin_once: bool
         tty: bool
         processes_of: str | None
+        read_only: list[str]
+        sysctls: dict[str, str]
         warm: WarmRequest | None
         extra: dict[str, str]
 

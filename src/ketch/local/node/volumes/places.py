@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +119,17 @@ def object_place(folders: Folders, csi: InlineCSIVolume, what: str) -> Place:
     return Place(path, read_only=bool(csi.read_only))
 
 
+_KINDS: Mapping[str, tuple[Callable[[Path], bool], str]] = {
+    "Directory": (Path.is_dir, "directory"),
+    "DirectoryOrCreate": (Path.is_dir, "directory"),
+    "File": (Path.is_file, "file"),
+    "FileOrCreate": (Path.is_file, "file"),
+    "Socket": (Path.is_socket, "socket file"),
+    "CharDevice": (Path.is_char_device, "character device"),
+    "BlockDevice": (Path.is_block_device, "block device"),
+}
+
+
 def host_place(folders: Folders, source: HostPathVolume, what: str, environment: Mapping[str, str]) -> Place:
     """A path of the host that the administrator opened to pods."""
     path = Path(source.path).resolve()
@@ -132,6 +143,9 @@ def host_place(folders: Folders, source: HostPathVolume, what: str, environment:
         path.mkdir(parents=True) if source.type == "DirectoryOrCreate" else path.touch()
     if not path.exists():
         raise ConfigError(f'{what}: host path "{source.path}" does not exist')
+    is_it, kind = _KINDS.get(source.type or "", (None, ""))
+    if is_it is not None and not is_it(path):
+        raise ConfigError(f"{what}: hostPath type check failed: {source.path} is not a {kind}")
     return Place(path)
 
 
