@@ -24,8 +24,9 @@ $(VENV)/.complete: pyproject.toml uv.lock scripts/setup
 demo: $(VENV)/.complete
 	@KEEP="$(KEEP)" PORT="$(PORT)" sh scripts/demo $(RUN)
 
+# Whole files go to one worker each: what a file's tests share is made once.
 test: $(VENV)/.complete
-	$(RUN)/pytest $(ARGS)
+	$(RUN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/.complete
 	$(RUN)/ruff format --check .
