@@ -10,16 +10,16 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, PLATFORM_SOCKET
 from ketch.cli.parts import OPTION, Part, Parts
+from ketch.cli.serving import served
 from ketch.kube.admission import Admission
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.manager import Manager
@@ -44,7 +44,6 @@ from ketch.training.progress.telling import StatusAddress
 from ketch.training.setup import admissions as training_admissions
 from ketch.training.setup import setup as setup_training
 
-GRACE_SECONDS = 3
 STATUS_ADDRESS = StatusAddress("https://kubernetes.default.svc", certificates="kube-root-ca.crt")
 """How pods reach the status endpoint of training jobs: it is a door of the API server."""
 
@@ -75,32 +74,6 @@ def _dial(directory: DataDirectory) -> Callable[[str, int], Awaitable[socket.soc
             raise OSError(str(error)) from error
 
     return dial
-
-
-@asynccontextmanager
-async def _http(application: Any, sockets: list[socket.socket]) -> AsyncGenerator[None]:
-    """Serve the platform APIs, if there are any, on the inherited sockets."""
-    if application is None:
-        yield
-        return
-    configuration = uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    configuration.load()
-    server = uvicorn.Server(configuration)
-    server.lifespan = configuration.lifespan_class(configuration)
-    await server.startup(sockets=sockets)
-    try:
-        yield
-    finally:
-        await server.shutdown(sockets=sockets)
 
 
 async def _serve(directory: DataDirectory, without: Parts) -> None:
@@ -141,7 +114,7 @@ async def _run(
         if Part.TRAINING not in without:
             api.open_door(await setup_training(manager, STATUS_ADDRESS))
         running = asyncio.create_task(manager.run())
-        async with _http(application, platform):
+        async with served(application, platform):
             await manager.ready()
             announce_ready()
             collect_rarely()

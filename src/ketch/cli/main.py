@@ -24,6 +24,7 @@ COMMANDS: Final[Mapping[str, str | Family]] = {
     "up": "ketch.cli.up:up",
     "down": "ketch.cli.up:down",
     "node": "ketch.cli.node:node",
+    "manager": "ketch.cli.manager.command:manager",
     "status": "ketch.cli.status:status",
     "doctor": "ketch.cli.doctor:doctor",
     "logs": "ketch.cli.status:logs",

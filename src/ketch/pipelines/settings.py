@@ -38,11 +38,12 @@ class Retention:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What an installation may choose. ``zone`` is where cron expressions' hours are told, ``packages`` what pipelines
-    may be imported from."""
+    may be imported from, ``hosts`` what the API is called beside the machine's own names."""
 
     zone: tzinfo = UTC
     retention: Retention = Retention()
     packages: Rules = HTTPS_ONLY
+    hosts: tuple[str, ...] = ()
 
 
 DEFAULTS: Final = Settings()

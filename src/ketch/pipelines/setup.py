@@ -83,7 +83,17 @@ async def setup(
     engines = Engines(controller.enqueue, schedules.enqueue, settings.zone)
     packages = PackageFetcher(settings.packages)
     await native.setup(manager, database, packages, install)
-    backing = Backing(database, stores, manager.client, clock, engines, version("ketch"), packages, manager.metrics)
+    backing = Backing(
+        database,
+        stores,
+        manager.client,
+        clock,
+        engines,
+        version("ketch"),
+        packages,
+        metrics=manager.metrics,
+        hosts=settings.hosts,
+    )
     return application(backing)
 
 

@@ -11,8 +11,9 @@ from ketch.kube.admission import Admission
 from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.kube.codec import format_time
-from ketch.kube.controller import Reconciler, Result
+from ketch.kube.controller import Controller, Reconciler, Result
 from ketch.kube.informer import Informer
+from ketch.kube.manager import For, Manager, Watch
 from ketch.kube.meta import KubeObject, ObjectKey
 from ketch.kube.transport import JSON_PATCH, MERGE_PATCH
 from ketch.kube.webhooks.reviews import Reviewer, difference, reasons
@@ -91,3 +92,18 @@ class Guarded:
         await self._client.patch(
             type(obj), meta.name, meta.namespace, body, content_type=MERGE_PATCH, subresource="status"
         )
+
+
+class GuardedManager(Manager):
+    """A manager whose controllers of kinds with an admission are guarded."""
+
+    def __init__(self, client: Client, clock: Clock, admissions: Sequence[Admission[Any]]) -> None:
+        super().__init__(client, clock)
+        self._admissions: Mapping[type[KubeObject], Admission[Any]] = {each.kind: each for each in admissions}
+
+    def controller(self, name: str, reconciler: Reconciler, *watches: Watch, workers: int = 4) -> Controller:
+        """A controller that acts on what was, or would have been, admitted."""
+        for watch in watches:
+            if isinstance(watch, For) and (admission := self._admissions.get(watch.informer.kind)) is not None:
+                reconciler = Guarded(reconciler, admission, watch.informer, self.client, self.clock)
+        return super().controller(name, reconciler, *watches, workers=workers)

@@ -66,6 +66,8 @@ class Backing:
     version: str
     packages: PackageFetcher
     metrics: Registry = field(default_factory=Registry)
+    hosts: Sequence[str] = ()
+    """Names of this API beside the machine's own."""
 
 
 def application(backing: Backing) -> Starlette:
@@ -85,7 +87,7 @@ def application(backing: Backing) -> Starlette:
         ],
         middleware=[
             Middleware(Measured, metrics=metrics, clock=backing.clock, operations=every),
-            Middleware(LocalOnly),
+            Middleware(LocalOnly, hosts=backing.hosts),
         ],
         exception_handlers={
             RequestError: on_request_error,
