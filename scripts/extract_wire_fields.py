@@ -15,12 +15,15 @@ from pathlib import Path
 
 OUTPUT = Path(__file__).parent.parent / "src/ketch/local/apiserver/protobuf/fields.json"
 SERVED = re.compile(
-    r"k8s\.io/api/(core|apps|authentication|authorization|batch|coordination|discovery|events|networking|node|policy|rbac"
-    r"|scheduling|storage)/v1\.|k8s\.io/api/autoscaling/v[12]\.|k8s\.io/apimachinery/pkg/apis/meta/v1\.DeleteOptions$"
+    r"k8s\.io/api/(admissionregistration|apps|authentication|authorization|batch|certificates|coordination|core|discovery"
+    r"|events|flowcontrol|networking|node|policy|rbac|scheduling|storage)/v1\.|k8s\.io/api/autoscaling/v[12]\."
+    r"|k8s\.io/apimachinery/pkg/apis/meta/v1\.DeleteOptions$"
 )
 KINDS = {1: "bool", **dict.fromkeys((2, 3, 4, 5, 6), "int"), **dict.fromkeys((7, 8, 9, 10, 11), "uint")}
 KINDS |= {13: "float32", 14: "float64", 21: "map", 22: "pointer", 23: "slice", 24: "string", 25: "struct"}
-TAG = re.compile(r'protobuf:"(?P<wire>\w+),(?P<number>\d+),(?P<label>\w+)(?:,(?:name|casttype|json)=[^,"]*)*"')
+TAG = re.compile(
+    r'protobuf:"(?P<wire>\w+),(?P<number>\d+)(?:,(?P<label>opt|rep|req))?(?:,(?:name|casttype|castkey|castvalue|json)=[^,"]*)*"'
+)
 JSON_NAME = re.compile(r'json:"([^,"]*)')
 STRUCT_SIZE, RTYPE_SIZE = 80, 48
 

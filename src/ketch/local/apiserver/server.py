@@ -20,6 +20,7 @@ from ketch.local.apiserver.auth.identity import LOOPBACK, NODES, UserInfo
 from ketch.local.apiserver.auth.pki import ADMINISTRATOR, Authority
 from ketch.local.apiserver.auth.rbac import GROUP as RBAC
 from ketch.local.apiserver.auth.rbac import Authorizer
+from ketch.local.apiserver.auth.signing import Signing
 from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.bootstrap import initial_objects
 from ketch.local.apiserver.builtins import builtin_resources
@@ -60,6 +61,7 @@ class _Parts(NamedTuple):
     strategies: Strategies
     gate: Gate
     aggregation: Aggregation
+    signing: Signing
 
 
 class APIServer:
@@ -155,6 +157,7 @@ class APIServer:
             strategies=strategies,
             gate=gate,
             aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),
+            signing=Signing(store, writes, self.authority, registry),
         )
         await self._bootstrap(router, registry)
 
@@ -222,6 +225,7 @@ class APIServer:
         await parts.front.close()
         await parts.custom.close()
         await parts.aggregation.close()
+        await parts.signing.close()
         await parts.gate.close()
         await parts.store.close()
         if parts.router.audit is not None:

@@ -36,6 +36,19 @@ NODE_CLIENT = ("kube-apiserver-kubelet-client", ("system:masters",))
 """Who the API server is to nodes."""
 
 
+EXTENDED_USAGES = {
+    "any": "2.5.29.37.0",
+    "server auth": "1.3.6.1.5.5.7.3.1",
+    "client auth": "1.3.6.1.5.5.7.3.2",
+    "code signing": "1.3.6.1.5.5.7.3.3",
+    "email protection": "1.3.6.1.5.5.7.3.4",
+    "s/mime": "1.3.6.1.5.5.7.3.4",
+    "timestamping": "1.3.6.1.5.5.7.3.8",
+    "ocsp signing": "1.3.6.1.5.5.7.3.9",
+}
+"""What certificates may be for, and its number."""
+
+
 def write_private(path: Path, content: bytes) -> None:
     """Write ``path`` (mode 0600) so that it is whole or absent."""
     partial = path.with_name(f".{path.name}.partial")
@@ -183,6 +196,38 @@ class Authority:
         )
         write_private(self.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
+    def sign_request(
+        self,
+        request: "x509.CertificateSigningRequest",
+        places: Sequence[Any],
+        usages: Sequence[str],
+        lifetime: timedelta,
+    ) -> bytes:
+        """The certificate (PEM) that a request asks for: its subject and alternative names, for these usages."""
+        from cryptography import x509  # noqa: PLC0415  # deferred, see above
+        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415  # deferred, see above
+
+        issuer_key: Any = serialization.load_pem_private_key(self._key.read_bytes(), None)
+        issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes())
+        now = self._clock.now()
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(issuer.subject)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(min(now + lifetime, issuer.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(authority=False, encipherment="key encipherment" in usages), critical=True)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        )
+        if extended := [x509.ObjectIdentifier(EXTENDED_USAGES[each]) for each in usages if each in EXTENDED_USAGES]:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
+        if places:
+            builder = builder.add_extension(x509.SubjectAlternativeName(places), critical=False)
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def _sign(self, path: Path, key_path: Path, user: str, groups: Sequence[str], *, server: bool) -> None:
         from cryptography import x509  # noqa: PLC0415  # deferred, see above
         from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415  # deferred, see above
@@ -213,7 +258,7 @@ class Authority:
         write_private(path, certificate.public_bytes(serialization.Encoding.PEM))
 
 
-def _key_usage(*, authority: bool) -> "x509.KeyUsage":
+def _key_usage(*, authority: bool, encipherment: bool = False) -> "x509.KeyUsage":
     from cryptography import x509  # noqa: PLC0415  # deferred, see above
 
     return x509.KeyUsage(
@@ -221,7 +266,7 @@ def _key_usage(*, authority: bool) -> "x509.KeyUsage":
         key_cert_sign=authority,
         crl_sign=authority,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encipherment,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,

@@ -1,12 +1,13 @@
 """Objects kept in one version, served in another.
 
-All versions of a kind here have the same fields, so that converting rewrites ``apiVersion``; the one exception are
-Events, which the core group and events.k8s.io spell differently.
+Most kinds have the same fields in all versions, so that converting rewrites ``apiVersion``. Events are spelt
+differently by the core group and events.k8s.io, autoscaling/v1 has a module of its own.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from ketch.local.apiserver.custom import autoscaling
 from ketch.local.apiserver.resources import ServedResource
 
 EVENTS_GROUP = "events.k8s.io"
@@ -26,6 +27,8 @@ def as_served(resource: ServedResource, value: dict[str, Any]) -> dict[str, Any]
     """A stored object in the version of ``resource``."""
     if value.get("apiVersion") == resource.api_version:
         return value
+    if resource.api_version == autoscaling.V1:
+        return autoscaling.as_v1(value)
     if resource.group == EVENTS_GROUP:
         value = {_CORE_TO_EVENTS.get(name, name): field for name, field in value.items()}
     return {**value, "apiVersion": resource.api_version}
@@ -35,6 +38,8 @@ def as_stored(resource: ServedResource, value: Mapping[str, Any]) -> dict[str, A
     """An object of ``resource``'s version as it is kept."""
     if resource.api_version == resource.stored_api_version:
         return dict(value)
+    if resource.api_version == autoscaling.V1:
+        return autoscaling.as_v2(value)
     if resource.group == EVENTS_GROUP:
         value = {_EVENTS_TO_CORE.get(name, name): field for name, field in value.items()}
     return {**value, "apiVersion": resource.stored_api_version}

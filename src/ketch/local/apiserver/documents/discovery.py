@@ -32,6 +32,9 @@ SUBRESOURCES: Mapping[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
     ),
     "/services": (("proxy", "ServiceProxyOptions", PROXY_VERBS),),
     "/nodes": (("proxy", "NodeProxyOptions", PROXY_VERBS),),
+    "certificates.k8s.io/certificatesigningrequests": (
+        ("approval", "CertificateSigningRequest", ("get", "patch", "update")),
+    ),
     "/serviceaccounts": (("token", "TokenRequest", ("create",)),),
     "/namespaces": (("finalize", "Namespace", ("update",)),),
 }

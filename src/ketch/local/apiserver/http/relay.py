@@ -152,9 +152,8 @@ def _begin(answer: RelayAnswer, request: HTTPRequest, client: Connection, respon
         lower = name.lower()
         if lower in HOP_HEADERS:
             continue
-        if lower == "location" and text.startswith("/") and not text.startswith("//") and answer.root:
-            text = answer.root + text
-        lines.append(f"{name}: {text}")
+        moved = lower == "location" and text.startswith("/") and not text.startswith("//")
+        lines.append(f"{name}: {answer.root if moved else ''}{text}")
     bodyless = request.method == "HEAD" or code in BODYLESS
     chunked = not (bodyless or sized)
     if chunked:

@@ -70,6 +70,18 @@ WORKLOADS = (
     KindInfo(
         "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True, ("hpa",), _EVERYTHING, True
     ),
+    KindInfo(
+        "autoscaling",
+        "v1",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        True,
+        ("hpa",),
+        _EVERYTHING,
+        True,
+        storage="autoscaling/horizontalpodautoscalers",
+        stored_version="autoscaling/v2",
+    ),
     KindInfo("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", True, ("pdb",), (), True),
 )
 CLUSTER = (
@@ -104,6 +116,39 @@ CLUSTER = (
         True,
     ),
 )
+ADMINISTRATION = (
+    KindInfo(REGISTRATION, "v1", "MutatingAdmissionPolicy", "mutatingadmissionpolicies", False),
+    KindInfo(REGISTRATION, "v1", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", False),
+    KindInfo(
+        "apiregistration.k8s.io",
+        "v1",
+        "APIService",
+        "apiservices",
+        False,
+        categories=("api-extensions",),
+        has_status=True,
+    ),
+    KindInfo(
+        "certificates.k8s.io",
+        "v1",
+        "CertificateSigningRequest",
+        "certificatesigningrequests",
+        False,
+        ("csr",),
+        has_status=True,
+    ),
+    KindInfo("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", False, has_status=True),
+    KindInfo(
+        "flowcontrol.apiserver.k8s.io",
+        "v1",
+        "PriorityLevelConfiguration",
+        "prioritylevelconfigurations",
+        False,
+        has_status=True,
+    ),
+    KindInfo("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities"),
+    KindInfo("storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", False, ("vac",)),
+)
 REVIEWS = (
     KindInfo("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", False, verbs=REVIEW),
     KindInfo("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", False, verbs=REVIEW),
@@ -116,4 +161,4 @@ REVIEWS = (
 
 def builtin_kinds() -> Sequence[KindInfo]:
     """Every built-in resource, groups in the order in which discovery names them."""
-    return (*CORE, *WORKLOADS, *CLUSTER, *REVIEWS)
+    return (*CORE, *WORKLOADS, *CLUSTER, *ADMINISTRATION, *REVIEWS)

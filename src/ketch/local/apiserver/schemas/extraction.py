@@ -37,7 +37,11 @@ GROUP_VERSIONS = (
     "storage.v1",
     "admissionregistration.v1",
     "apiextensions.v1",
+    "apiregistration.v1",
+    "certificates.v1",
+    "flowcontrol.v1",
 )
+ROOTS = ("io.k8s.api.", "io.k8s.apiext", "io.k8s.kube-aggregator.")
 ALWAYS = (
     "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
     "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta",
@@ -65,7 +69,7 @@ def definitions() -> Mapping[str, Any]:
 
 def _wanted(name: str) -> bool:
     group_version = ".".join(name.split(".")[-3:-1])
-    return name in ALWAYS or (name.startswith(("io.k8s.api.", "io.k8s.apiext")) and group_version in GROUP_VERSIONS)
+    return name in ALWAYS or (name.startswith(ROOTS) and group_version in GROUP_VERSIONS)
 
 
 def _references(value: Any) -> Iterator[str]:

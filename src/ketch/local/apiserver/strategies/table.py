@@ -7,6 +7,7 @@ from ketch.kube.admission import Admission
 from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.resources import ServedResource, storage_of
 from ketch.local.apiserver.strategies.base import ORDINARY, Strategy
+from ketch.local.apiserver.strategies.certificates import RequestStrategy
 from ketch.local.apiserver.strategies.core import (
     ClaimStrategy,
     ConfigMapStrategy,
@@ -57,6 +58,7 @@ class Strategies:
             "admissionregistration.k8s.io/validatingwebhookconfigurations": WebhookStrategy(),
             "admissionregistration.k8s.io/validatingadmissionpolicies": PolicyStrategy(),
             "admissionregistration.k8s.io/validatingadmissionpolicybindings": PolicyBindingStrategy(),
+            "certificates.k8s.io/certificatesigningrequests": RequestStrategy(authorizer),
             "/limitranges": LimitRangeStrategy(),
             "/resourcequotas": QuotaStrategy(),
             "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),

@@ -104,8 +104,8 @@ class SubresourceHandlers:
                 return self._bind
             case "/pods", "eviction":
                 return self._evict
-            case "/pods", "ephemeralcontainers":
-                return self._ephemeral_containers
+            case ("/pods", "ephemeralcontainers") | ("certificates.k8s.io/certificatesigningrequests", "approval"):
+                return self._part
             case "/pods", "log":
                 return self._onward.pods.log
             case "/pods" | "/services" | "/nodes", "proxy":
@@ -174,7 +174,7 @@ class SubresourceHandlers:
         await self._deletes.delete(_plain(call, dict(options)), _main(target), resource)
         return ObjectAnswer(value={"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, code=201)
 
-    async def _ephemeral_containers(self, call: Call, target: Target, resource: ServedResource) -> Answer:
+    async def _part(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         match target.verb:
             case "get":
                 return self._reads.get(target, resource)

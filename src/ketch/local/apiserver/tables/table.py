@@ -7,8 +7,9 @@ from typing import Any
 
 import orjson
 
+from ketch.local.apiserver.custom.autoscaling import V1, as_v2
 from ketch.local.apiserver.resources import PrinterColumn, ServedResource
-from ketch.local.apiserver.tables import administration, core, pods, workloads
+from ketch.local.apiserver.tables import administration, core, pods, registrations, workloads
 from ketch.local.apiserver.tables.columns import AGE, NAME, Cell, Column, Obj, since
 from ketch.local.apiserver.tables.jsonpath import PathError, compiled
 
@@ -62,6 +63,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     f"{RBAC}/rolebindings": core.BINDING,
     f"{RBAC}/clusterrolebindings": core.BINDING,
     "apiextensions.k8s.io/customresourcedefinitions": core.DEFINITION,
+    "apiregistration.k8s.io/apiservices": registrations.API_SERVICE,
+    "certificates.k8s.io/certificatesigningrequests": registrations.SIGNING_REQUEST,
+    "flowcontrol.apiserver.k8s.io/flowschemas": registrations.FLOW_SCHEMA,
+    "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations": registrations.PRIORITY_LEVEL,
 }
 
 
@@ -108,7 +113,8 @@ def table(
     columns = columns_of(resource.columns) if resource.custom else COLUMNS.get(resource.storage, ORDINARY)
     rows: list[dict[str, Any]] = []
     for obj in objects:
-        row: dict[str, Any] = {"cells": [column.cell(obj, now) for column in columns]}
+        seen = as_v2(obj) if resource.api_version == V1 else obj
+        row: dict[str, Any] = {"cells": [column.cell(seen, now) for column in columns]}
         if include == "Object":
             row["object"] = obj
         elif include != "None":

@@ -44,6 +44,9 @@ ATTEMPTS = 8
 SERVER = "ketch-apiserver"
 """The field manager of what the server itself writes."""
 LARGEST_OBJECT = 3 * 1024 * 1024
+APPROVAL = "approval"
+"""The subresource of which conditions in the status are the content."""
+
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
@@ -392,7 +395,7 @@ def _shaped(resource: ServedResource, target: Target, obj: Obj, old: Mapping[str
     obj["metadata"] = dict(obj["metadata"])
     if target.subresource == "status":
         return with_status(resource, obj, old)
-    if resource.has_status:
+    if resource.has_status and target.subresource != APPROVAL:
         take(obj, old, "status")
     return obj
 
