@@ -37,6 +37,7 @@ from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
 from ketch.local.node.remote.access import NodeAccess
 from ketch.local.node.remote.joining import Joining
+from ketch.local.node.reporting import Pace
 from ketch.local.node.server import NodeServer, no_such_pod
 from ketch.local.node.starting import container_directory, log_path
 from ketch.local.node.streams.attachment import Running
@@ -104,6 +105,7 @@ class Agent:
             warming=self._warming,
             cpu=CPULimits(data_dir),
             gpus=gpus,
+            pace=Pace(),
             given={
                 **certificate_settings({**system_trust(), **os.environ}),
                 **pod_environment(network_info, os.environ),

@@ -1,7 +1,8 @@
 """A pod's status on its way to the API server: one write at a time, always the newest.
 
 What others wait for goes at once: a new phase, and whatever happens while the pod runs. The steps before and after are
-told when they last: of a pod that starts in 30 ms nobody sees them, and each would be a write for every watcher.
+told when they last: of a pod that starts in 30 ms nobody sees them, and each would be a write for every watcher. Where
+many pods are at such steps, each takes longer, and lasts only when it takes longer than that.
 """
 
 import asyncio
@@ -24,17 +25,40 @@ BRIEF = 0.02
 """Seconds that a pod that may end by itself must run to be called running: the end of one that ends sooner does not
 wait until its beginning is told."""
 
+FEW, LONGEST_STRETCH = 4, 16
+"""So many pods that are at such steps together double what each may take, and it grows to so many times at most."""
+
 RUNNING, ALWAYS = "Running", "Always"
 CLEARED = ("message", "reason", "podIP", "podIPs", "nominatedNodeName")
 """Fields that a newer status may lack: a patch must say so."""
 
 
+class Pace:
+    """How long the steps of a node's pods may take before they are told."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+
+    def begin(self) -> None:
+        """One more pod is at such a step."""
+        self._waiting += 1
+
+    def end(self) -> None:
+        """One pod less is."""
+        self._waiting -= 1
+
+    def stretched(self, seconds: float) -> float:
+        """What the seconds that one pod alone would be given come to now."""
+        return seconds * min(1 + (self._waiting - 1) / FEW, LONGEST_STRETCH)
+
+
 class Reporter:
     """Writes the status of one pod."""
 
-    def __init__(self, client: Client, clock: Clock, pod: Pod) -> None:
+    def __init__(self, client: Client, clock: Clock, pod: Pod, pace: Pace) -> None:
         self._client = client
         self._clock = clock
+        self._pace = pace
         self._meta = pod.metadata
         self._phase = pod.status.phase
         self._stays = (pod.spec.restart_policy or ALWAYS) == ALWAYS
@@ -83,7 +107,13 @@ class Reporter:
         self._later = asyncio.create_task(self._tell_later(seconds))
 
     async def _tell_later(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        begun = self._clock.monotonic()
+        self._pace.begin()
+        try:
+            while (left := begun + self._pace.stretched(seconds) - self._clock.monotonic()) > 0:
+                await self._clock.sleep(left)
+        finally:
+            self._pace.end()
         self._later = None
         self._tell()
 

@@ -38,7 +38,7 @@ from ketch.local.node.pods.probing import probe_of
 from ketch.local.node.privileges import NOT_APPLIED, not_applied
 from ketch.local.node.pulling import PodImages
 from ketch.local.node.references import References
-from ketch.local.node.reporting import Reporter
+from ketch.local.node.reporting import Pace, Reporter
 from ketch.local.node.starting import (
     Setting,
     container_directory,
@@ -86,6 +86,7 @@ class Tools:
     warming: Warming
     cpu: CPULimits
     gpus: Gpus
+    pace: Pace
     given: Mapping[str, str]
     """Variables that every container has."""
 
@@ -104,7 +105,7 @@ class PodWorker:
         self._netns: int | None = None
         self._volumes = PodVolumes(tools.client, tools.clock, tools.folders, tools.references)
         self.machine = PodMachine(pod, tools.host_ip, tools.clock.now(), adopted.runs)
-        self._reporter = Reporter(tools.client, tools.clock, pod)
+        self._reporter = Reporter(tools.client, tools.clock, pod, tools.pace)
         for name, attempt, container in adopted.running:
             self._containers[name, attempt] = container
             self._spawn(self._watch(name, attempt, container))
