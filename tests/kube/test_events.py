@@ -9,6 +9,7 @@ from ketch.kube.events import BURST, PER_SECOND, EventRecorder, PacedEvents
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.testing import VirtualClock
 from ketch.kube.types.core import ConfigMap, Event, Namespace, Node
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -136,4 +137,4 @@ async def test_of_very_many_objects_the_newest_are_told_and_the_oldest_forgotten
         await told(client, BURST + count)
     found = [(event.reason, event.message) for event in await events(client) if event.message in "abc"]
     assert found == [("Began", "b"), ("Ended", "b"), ("Began", "c"), ("Ended", "c")]
-    assert not [task for task in asyncio.all_tasks() if "_tell_all" in repr(task) and not task.done()]
+    await eventually(lambda: not any("_tell_all" in repr(task) for task in asyncio.all_tasks()), "nothing goes on")
