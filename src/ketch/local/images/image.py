@@ -8,6 +8,9 @@ from ketch.local.images.environments import Content
 from ketch.local.images.oci.tree import Tree
 from ketch.local.sandbox.spec import Mount
 
+IMAGE_ID = "image-id"
+"""What a container's records call the digest of its image."""
+
 
 @dataclass(frozen=True)
 class Image:

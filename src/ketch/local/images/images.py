@@ -5,7 +5,6 @@ every platform knows, what a registry has.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from ketch.local.images.environments import (
 )
 from ketch.local.images.image import Image
 from ketch.local.images.interpreters import Interpreters
-from ketch.local.images.names import MappingInvalid, Recipe, Rule, find_recipe, parse_rules
+from ketch.local.images.mappings import read_mappings
+from ketch.local.images.names import MappingInvalid, Recipe, find_recipe
 from ketch.local.images.nesting import nesting_mounts
 from ketch.local.images.oci.errors import OCIError
 from ketch.local.images.oci.references import ImageName, NameInvalid
@@ -32,7 +32,6 @@ from ketch.local.images.rootfs import HOME, SEARCH_PATH, account_files, outside_
 from ketch.local.images.stored import PullFailed, PullPolicy, StoredImages, Wanted
 from ketch.local.sandbox.spec import Mount
 
-MAPPINGS = "images.json"
 ENVIRONMENTS = "environments"
 TOOLS = "/opt/ketch/bin"
 
@@ -74,7 +73,7 @@ class Images:
     """The images of one data directory; ``environments`` are what they are made of."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._mappings = data_dir / MAPPINGS
+        self._data_dir = data_dir
         self.stored = StoredImages(data_dir)
         self.environments = Environments(data_dir / ENVIRONMENTS)
         self._interpreters = Interpreters()
@@ -102,7 +101,7 @@ class Images:
         try:
             if name is not None and (kept := await self._kept(image, name, wanted)) is not None:
                 return kept
-            recipe = find_recipe(image, self._rules())
+            recipe = find_recipe(image, read_mappings(self._data_dir))
         except MappingInvalid as error:
             raise ImageUnknown(str(error)) from error
         if recipe is None:
@@ -149,16 +148,6 @@ class Images:
                 f"(ketch image import), or map it to a Python environment (ketch image map '{image}' --python 3.11)"
             ) from error
         raise ImageUnknown(f'image "{image}" was removed while it was pulled')
-
-    def _rules(self) -> Sequence[Rule]:
-        try:
-            text = self._mappings.read_text()
-        except FileNotFoundError:
-            return ()
-        try:
-            return parse_rules(json.loads(text), str(self._mappings))
-        except json.JSONDecodeError as error:
-            raise MappingInvalid(f"{self._mappings} is not JSON: {error}") from error
 
     async def _own(self, image: str, recipe: Recipe) -> Image:
         interpreter = await self._interpreters.find("")

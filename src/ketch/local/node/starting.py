@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from ketch.kube.quantities import milli, whole
 from ketch.kube.types.containers import Container, VolumeMount
 from ketch.kube.types.core import Pod
-from ketch.local.images.image import Image
+from ketch.local.images.image import IMAGE_ID, Image
 from ketch.local.images.oci.tree import TooManyLinks
 from ketch.local.images.oci.users import User, UserUnknown, find_user
 from ketch.local.images.rootfs import CERTIFICATE_SWITCHES, CERTIFICATE_VARIABLES
@@ -33,8 +33,8 @@ HOSTS = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
 """
-ATTEMPT, IMAGE, IMAGE_ID, STOP_SIGNAL = "attempt", "image", "image-id", "stop-signal"
-"""What a container's records keep for the agent that adopts it."""
+ATTEMPT, IMAGE, STOP_SIGNAL = "attempt", "image", "stop-signal"
+"""With ``IMAGE_ID``, what a container's records keep for the agent that adopts it."""
 
 HOST_TRUST = frozenset({*CERTIFICATE_VARIABLES, *CERTIFICATE_SWITCHES})
 """Variables that name files of this machine, which an image of its own does not have."""

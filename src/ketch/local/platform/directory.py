@@ -9,8 +9,8 @@ SOCKET_PATH_LIMIT = 107
 
 LONGEST_SOCKET = "run/network.sock"
 FOLDERS = ("run", "logs", "pki", "objects", "volumes", "pods", "environments")
-BROUGHT_ALONG = ("images.json", "audit-policy.yaml", "lost+found")
-"""What may be there before the first platform: what images mean, what is audited, and the mark of a file system."""
+BROUGHT_ALONG = ("images", "images.json", "registries.json", "audit-policy.yaml", "lost+found")
+"""What may be there before the first platform: images and what they mean, what is audited, a file system's mark."""
 
 MOST_NAMED = 3
 

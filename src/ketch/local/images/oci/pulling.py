@@ -21,7 +21,7 @@ from ketch.local.images.oci.manifests import (
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.registry import Repository
 from ketch.local.images.oci.settings import Endpoint, Registry, endpoints
-from ketch.local.images.oci.store import PULLED, Store, StoredImage
+from ketch.local.images.oci.store import PULLED, PULLED_BY_DIGEST, Store, StoredImage
 
 TOGETHER = 3
 """Layers that are downloaded at once."""
@@ -132,7 +132,7 @@ def _fetch(
                 for work in works:
                     work.cancel()
                 raise
-        return store.add([name], config, digests, origin=PULLED)[0]
+        return store.add([name], config, digests, origin=PULLED_BY_DIGEST if name.digest else PULLED)[0]
 
 
 def _layer(store: Store, repository: Repository, digest: str, layer: Descriptor) -> None:

@@ -47,7 +47,7 @@ PATIENCE = 30.0
 PAUSE = 0.05
 COVER_FOLDERS = ("proc", "dev", "sys/devices/system", "etc")
 COVER_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
-PULLED, IMPORTED = "pulled", "imported"
+PULLED, IMPORTED, PULLED_BY_DIGEST = "pulled", "imported", "pulled by digest"
 
 
 class StoredImage(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,9 +67,17 @@ class StoredImage(msgspec.Struct, frozen=True, rename="camel"):
     @property
     def id(self) -> str:
         """The image's identity: the digest by which its registry knows it, else that of its configuration."""
-        if not self.digests:
-            return self.config
-        return f"{ImageName.parse(self.name).place}@{self.digests[0]}"
+        return str(ImageName.parse(self.name).at(self.digests[0])) if self.digests else self.config
+
+    def nameless(self) -> "StoredImage":
+        """The image under no name but its digest."""
+        name = ImageName.parse(self.name).at(self.digests[0] if self.digests else self.config)
+        return msgspec.structs.replace(self, name=str(name))
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether its name is its digest, by which nobody asked for it."""
+        return self.origin != PULLED_BY_DIGEST and ImageName.parse(self.name).digest != ""
 
 
 class _Index(msgspec.Struct, frozen=True):
@@ -154,6 +162,13 @@ class Store:
         """Whether a layer is there."""
         return self._layer(layer_key(digest)).is_dir()
 
+    def layers_size(self) -> int:
+        """Bytes of all layers."""
+        try:
+            return sum(self.layer_size(path.name) for path in (self.root / "layers").iterdir())
+        except FileNotFoundError:
+            return 0
+
     def layer_size(self, key: str) -> int:
         """Bytes of a layer's files."""
         try:
@@ -231,6 +246,8 @@ class Store:
         with self._changing() as images:
             for each in added:
                 before = images.get(each.name)
+                if before is not None and before.id != each.id:
+                    images.setdefault(before.nameless().name, before.nameless())  # containers may use it
                 if before is None or msgspec.structs.replace(before, added_at=now) != each:
                     images[each.name] = each
         for each in added:
