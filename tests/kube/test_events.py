@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
+from tests.waiting import eventually
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.kube.events import BURST, PER_SECOND, EventRecorder, PacedEvents
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.testing import VirtualClock
 from ketch.kube.types.core import ConfigMap, Event, Namespace, Node
-from tests.waiting import eventually
 
 
 @pytest.fixture
