@@ -20,7 +20,7 @@ _OWN: Final[Sequence[tuple[str, Sequence[str], Sequence[str]]]] = (
     ("", ("secrets",), ("get", "create", "patch", "delete")),
     ("", ("events",), ("create", "patch")),
     ("", ("serviceaccounts",), MAKE),
-    ("", ("pods/exec",), ("create",)),
+    ("", ("pods/exec",), ("get", "create")),
     (GROUP, ("roles", "rolebindings"), MAKE),
     ("batch", ("jobs",), MAKE),
     ("autoscaling", ("horizontalpodautoscalers",), MAKE),
