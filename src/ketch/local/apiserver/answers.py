@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ketch.local.apiserver.custom.conversion import as_served
+from ketch.local.apiserver.custom.conversion import as_served, served
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record
 from ketch.local.apiserver.streams.nodedoor import Way
@@ -111,3 +111,15 @@ class RelayAnswer:
 
 
 Answer = ObjectAnswer | ListAnswer | WatchAnswer | StreamAnswer | TextAnswer | ConnectAnswer | RelayAnswer
+
+
+async def converted(answer: Answer) -> Answer:
+    """An answer whose objects are of the version that was asked for, by their kind's converter. Raises APIError."""
+    match answer:
+        case ObjectAnswer(resource=ServedResource() as resource, record=Record() as record):
+            (answer.record,) = await served(resource, [record])
+        case ListAnswer():
+            answer.records = await served(answer.resource, answer.records)
+        case _:
+            pass
+    return answer

@@ -1,10 +1,10 @@
 """Which resources are served: the built-in table, and whatever CustomResourceDefinitions add at run time."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from ketch.kube.errors import NotFound
 from ketch.local.apiserver.schemas import Schema
@@ -30,12 +30,25 @@ class PrinterColumn:
     priority: int = 0
 
 
+class Converter(Protocol):
+    """Makes objects of one version of a kind another's, by asking somebody."""
+
+    async def converted(self, objects: Sequence[Mapping[str, Any]], api_version: str) -> list[Mapping[str, Any]]:
+        """The objects as that version has them, in order. Raises APIError."""
+        ...
+
+    def close(self) -> None:
+        """Ask no more."""
+        ...
+
+
 @dataclass(frozen=True)
 class ServedResource:
     """One resource in one version.
 
     ``storage`` names the store's collection, the same for all versions. ``stored_version`` is the apiVersion with
     which objects are kept; others are served by rewriting it. ``mixed``: some were kept when another version was that.
+    With a ``converter`` they are not rewritten but converted, by whoever reads and writes them, who has to wait for it.
     """
 
     group: str
@@ -58,6 +71,7 @@ class ServedResource:
     custom: bool = False
     mixed: bool = False
     deprecation: str = ""
+    converter: Converter | None = None
 
     @cached_property
     def api_version(self) -> str:

@@ -7,7 +7,7 @@ import orjson
 
 from ketch.kube.errors import APIError, Forbidden, MethodNotAllowed, NotFound, StatusDetails, Unavailable
 from ketch.kube.transport import APPLY_PATCH, JSON_TYPE
-from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer
+from ketch.local.apiserver.answers import Answer, ObjectAnswer, TextAnswer, converted
 from ketch.local.apiserver.auth.identity import MASTERS, UserInfo
 from ketch.local.apiserver.auth.nodes import Listing, Lookup, node_name
 from ketch.local.apiserver.auth.nodes import check as check_node
@@ -37,6 +37,7 @@ HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
 KEYS_TYPE = "application/jwk-set+json"
 PROXIED = "/proxy"
 AGGREGATED = "APIGroupDiscoveryList"
+INSUFFICIENT_STORAGE = 507
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Router:
         try:
             return await self._dispatch(call, target, resource)
         except StoreUnavailable as error:
+            if error.full:
+                raise Unavailable(str(error), code=INSUFFICIENT_STORAGE, reason="InsufficientStorage") from error
             raise Unavailable(f"the store cannot take writes: {error}") from error
 
     # resources ------------------------------------------------------------------------------------------------
@@ -154,7 +157,8 @@ class Router:
             raise _not_allowed()
         if verb == "create" and (target.name or (resource.namespaced and not target.namespace)):
             raise _not_allowed()
-        return await self._object_verb(call, target, resource)
+        answer = await self._object_verb(call, target, resource)
+        return answer if resource.converter is None else await converted(answer)
 
     async def _object_verb(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         handlers = self._handlers

@@ -25,6 +25,7 @@ from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.bootstrap import initial_objects
 from ketch.local.apiserver.builtins import builtin_resources
 from ketch.local.apiserver.custom.serving import CustomResources
+from ketch.local.apiserver.custom.webhook import WebhookConverter
 from ketch.local.apiserver.documents.discovery import Discovery
 from ketch.local.apiserver.documents.openapi import OpenAPI
 from ketch.local.apiserver.http.authentication import Authenticator
@@ -130,6 +131,10 @@ class APIServer:
         quotas = registry.find("", "v1", "resourcequotas")
         writes = WriteHandlers(store, self._clock, strategies.find, context, gate)
         deletes = DeleteHandlers(store, reads, strategies.find, context, gate)
+
+        def converter(definition: Mapping[str, Any]) -> WebhookConverter:
+            return WebhookConverter(definition, self._dial, newest, listing)
+
         metrics = Metrics(store)
         doors = NodeDoors(store, self.authority.node_context)
         patches = PatchHandlers(store, writes, context)
@@ -153,7 +158,7 @@ class APIServer:
             store=store,
             router=router,
             front=front,
-            custom=CustomResources(store, registry, writes, deletes, self._clock),
+            custom=CustomResources(store, registry, writes, deletes, self._clock, converter),
             strategies=strategies,
             gate=gate,
             aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),

@@ -28,14 +28,23 @@ class Asked:
     dry_run: bool = False
 
     def in_version(self, resource: ServedResource) -> "Asked":
-        """The same write, of another version of its kind."""
-        if resource.api_version == self.resource.api_version:
+        """The same write, of another version of its kind; where a webhook converts, as its sender put it."""
+        if resource.api_version == self.resource.api_version or resource.converter is not None:
             return self
 
         def converted(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
             return None if value is None else as_served(resource, as_stored(self.resource, value))
 
         return replace(self, resource=resource, obj=converted(self.obj), old=converted(self.old))
+
+    async def converted(self, resource: ServedResource) -> "Asked":
+        """The same write, of another version of its kind, whoever converts. Raises APIError."""
+        if resource.converter is None or resource.api_version == self.resource.api_version:
+            return self.in_version(resource)
+        objects = [each for each in (self.obj, self.old) if each is not None]
+        made = iter(await resource.converter.converted(objects, resource.api_version))
+        obj = None if self.obj is None else next(made)
+        return replace(self, resource=resource, obj=obj, old=None if self.old is None else next(made))
 
     def labels(self) -> tuple[Mapping[str, str], ...]:
         """The labels of the object, new and old."""

@@ -151,7 +151,7 @@ class Webhooks:
         answer = await self._ask(hook, asked, version, warnings)
         if answer is None or answer.patch is None:
             return asked.obj
-        converted = asked.in_version(version)
+        converted = await asked.converted(version)
         if converted.obj is None:
             raise InternalError(f'admission webhook "{hook.name}" attempted to modify an object that is being deleted')
         try:
@@ -161,7 +161,7 @@ class Webhooks:
                 return asked.obj
             why = f'failed to apply the patch of webhook "{hook.name}": {error.message}'
             raise InternalError(f"Internal error occurred: {why}") from error
-        return replace(converted, obj=changed).in_version(asked.resource).obj
+        return (await replace(converted, obj=changed).converted(asked.resource)).obj
 
     async def validate(self, asked: Asked, warnings: list[str]) -> None:
         """Ask all that are concerned, at once. Raises APIError for the first refusal."""
@@ -186,7 +186,7 @@ class Webhooks:
         review = {
             "kind": "AdmissionReview",
             "apiVersion": f"admission.k8s.io/{review_version}",
-            "request": asked.in_version(version).request(uid, asked),
+            "request": (await asked.converted(version)).request(uid, asked),
         }
         try:
             answer = _read_review(await hook.caller.post(self._place(hook), review, hook.seconds), uid)

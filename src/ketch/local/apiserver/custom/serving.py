@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ketch.kube.clock import Clock
@@ -11,12 +11,12 @@ from ketch.kube.errors import NotFound
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
 from ketch.local.apiserver.requests import Call, Target
-from ketch.local.apiserver.resources import OBJECT_VERBS, PrinterColumn, Registry, ServedResource, storage_of
+from ketch.local.apiserver.resources import OBJECT_VERBS, Converter, PrinterColumn, Registry, ServedResource, storage_of
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.store.records import Change, StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.store.watcher import Scope
-from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, accepted, established, names_accepted
+from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, WEBHOOK, accepted, established, names_accepted
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.writing import WriteHandlers
 
@@ -27,7 +27,7 @@ def _deprecation(group: str, version: Mapping[str, Any], kind: str) -> str:
     return str(version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated")
 
 
-def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
+def served_versions(definition: Mapping[str, Any], converter: Converter | None = None) -> Iterator[ServedResource]:
     """The resources that a definition asks for, in priority of their versions as written."""
     spec = definition["spec"]
     names, group = spec["names"], spec["group"]
@@ -71,6 +71,7 @@ def served_versions(definition: Mapping[str, Any]) -> Iterator[ServedResource]:
             custom=True,
             mixed=len((definition.get("status") or NOTHING).get("storedVersions") or NO_ITEMS) > 1,
             deprecation=_deprecation(group, version, names["kind"]),
+            converter=converter,
         )
 
 
@@ -78,13 +79,21 @@ class CustomResources:
     """Keeps the registry true to the definitions in the store, and empties what deleted ones leave behind."""
 
     def __init__(
-        self, store: Store, registry: Registry, writes: WriteHandlers, deletes: DeleteHandlers, clock: Clock
+        self,
+        store: Store,
+        registry: Registry,
+        writes: WriteHandlers,
+        deletes: DeleteHandlers,
+        clock: Clock,
+        converter_for: Callable[[Mapping[str, Any]], Converter],
     ) -> None:
         self._store = store
         self._registry = registry
         self._writes = writes
         self._deletes = deletes
         self._clock = clock
+        self._converter_for = converter_for
+        self._converters: dict[str, Converter] = {}
         self._cleaning: dict[str, asyncio.Task[None]] = {}
         for record in store.list(CRDS):
             self._take(record.value)
@@ -95,6 +104,8 @@ class CustomResources:
         value, before = change.record.value, change.previous.value if change.previous else None
         if change.deleted:
             self._registry.remove(value["spec"]["group"], value["spec"]["names"]["plural"])
+            if gone := self._converters.pop(value["metadata"]["name"], None):
+                gone.close()
             self._reconsider(value)
         elif before is None or _served_state(before) != _served_state(value):
             self._take(value)
@@ -102,11 +113,22 @@ class CustomResources:
     def _take(self, definition: Mapping[str, Any]) -> None:
         spec, name = definition["spec"], definition["metadata"]["name"]
         if established(definition):
-            self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition))
+            converter = self._converter(name, definition)
+            self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition, converter))
         if _ending(definition) and name not in self._cleaning:
             task = asyncio.get_running_loop().create_task(self._clean(name, definition))
             self._cleaning[name] = task
             task.add_done_callback(lambda _: self._cleaning.pop(name, None))
+
+    def _converter(self, name: str, definition: Mapping[str, Any]) -> Converter | None:
+        """Who converts the definition's objects; None when no more than their apiVersion differs."""
+        before = self._converters.pop(name, None)
+        if before is not None:
+            before.close()
+        if (definition["spec"].get("conversion") or NOTHING).get("strategy") != WEBHOOK:
+            return None
+        made = self._converters[name] = self._converter_for(definition)
+        return made
 
     async def _clean(self, name: str, definition: Mapping[str, Any]) -> None:
         """Delete a definition's objects; when the last is gone, let the definition go."""
@@ -163,6 +185,8 @@ class CustomResources:
 
     async def close(self) -> None:
         """Stop cleaning; the next start goes on."""
+        for converter in self._converters.values():
+            converter.close()
         tasks = tuple(self._cleaning.values())
         for task in tasks:
             task.cancel()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ketch.kube.causes import duplicate, immutable, invalid, required, unsupported
+from ketch.kube.causes import duplicate, forbidden, immutable, invalid, required, unsupported
 from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
@@ -12,11 +12,13 @@ from ketch.local.apiserver.metadata import DNS_LABEL, DNS_SUBDOMAIN, LABEL_MESSA
 from ketch.local.apiserver.schemas import compile_schema
 from ketch.local.apiserver.schemas.builtin import builtin_kinds
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
+from ketch.local.apiserver.strategies.registrations import client_causes
 from ketch.local.apiserver.strategies.structural import schema_causes
 
 CRDS = "apiextensions.k8s.io/customresourcedefinitions"
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 PROTECTED = re.compile(r"(^|\.)(k8s|kubernetes)\.io$")
+WEBHOOK = "Webhook"
 APPROVED = "api-approved.kubernetes.io"
 SCOPES = ["Cluster", "Namespaced"]
 COLUMN_TYPES = ["boolean", "date", "integer", "number", "string"]
@@ -63,12 +65,31 @@ class DefinitionStrategy(Strategy):
             else:
                 causes += _selectable_causes(version, path)
             causes += _presentation_causes(version, path)
-        strategy = (spec.get("conversion") or NOTHING).get("strategy", "None")
-        if strategy not in ("None", "Webhook"):
-            causes.append(unsupported("spec.conversion.strategy", strategy, ["None", "Webhook"]))
+        causes += _conversion_causes(spec.get("conversion") or NOTHING)
         if old is not None:
             causes += _change_causes(obj, old)
         return causes
+
+
+def _conversion_causes(conversion: Mapping[str, Any]) -> Iterator[Cause]:
+    """What is wrong with how versions are converted."""
+    strategy, webhook = conversion.get("strategy", "None"), conversion.get("webhook")
+    path = "spec.conversion"
+    if strategy not in ("None", WEBHOOK):
+        yield unsupported(f"{path}.strategy", strategy, ["None", WEBHOOK])
+    if strategy == "None" and webhook:
+        yield forbidden(f"{path}.webhook", "should not be set when strategy is not set to Webhook")
+    if strategy != WEBHOOK:
+        return
+    if not webhook or not webhook.get("clientConfig"):
+        yield required(f"{path}.webhook.clientConfig", "required when strategy is set to Webhook")
+    else:
+        yield from client_causes(webhook["clientConfig"], f"{path}.webhook.clientConfig")
+    reviews = (webhook or NOTHING).get("conversionReviewVersions") or NO_ITEMS
+    if not reviews:
+        yield required(f"{path}.webhook.conversionReviewVersions")
+    elif "v1" not in reviews:
+        yield invalid(f"{path}.webhook.conversionReviewVersions", reviews, "must include v1")
 
 
 def accepted(definition: Mapping[str, Any], every: Iterable[Mapping[str, Any]], now: str) -> Obj:

@@ -69,13 +69,14 @@ def _hook_causes(hook: Mapping[str, Any], path: str) -> Iterator[Cause]:
     elif not set(reviews) & set(REVIEWS):
         message = f"must include at least one of {', '.join(REVIEWS)}"
         yield invalid(f"{path}.admissionReviewVersions", reviews, message)
-    yield from _client_causes(hook.get("clientConfig") or NOTHING, f"{path}.clientConfig")
+    yield from client_causes(hook.get("clientConfig") or NOTHING, f"{path}.clientConfig")
     for index, rule in enumerate(hook.get("rules") or NO_ITEMS):
         yield from rule_causes(rule, f"{path}.rules[{index}]")
     yield from condition_causes(hook.get("matchConditions") or NO_ITEMS, f"{path}.matchConditions")
 
 
-def _client_causes(client: Mapping[str, Any], path: str) -> Iterator[Cause]:
+def client_causes(client: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """What is wrong with where a webhook is."""
     url, service = client.get("url"), client.get("service")
     if bool(url) == bool(service):
         yield required(path, "exactly one of url or service is required")

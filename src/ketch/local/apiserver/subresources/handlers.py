@@ -11,6 +11,7 @@ from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
 from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, ISSUER, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
 from ketch.local.apiserver.copying import fresh
+from ketch.local.apiserver.custom.conversion import served
 from ketch.local.apiserver.patches import patched
 from ketch.local.apiserver.requests import Call, Target, section, texts
 from ketch.local.apiserver.resources import Registry, ServedResource
@@ -120,8 +121,9 @@ class SubresourceHandlers:
                 raise NotFound("the server could not find the requested resource")
 
     async def _scale(self, call: Call, target: Target, resource: ServedResource) -> Answer:
-        record = self._reads.get(target, resource).record
-        assert record
+        found = self._reads.get(target, resource).record
+        assert found
+        (record,) = await served(resource, [found])
         current = scale_of(resource, record.value)
         if target.verb == "get":
             return ObjectAnswer(value=current)

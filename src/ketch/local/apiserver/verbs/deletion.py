@@ -13,7 +13,7 @@ from ketch.local.apiserver.absent import NO_ITEMS
 from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ListAnswer, ObjectAnswer
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.custom.conversion import as_served
+from ketch.local.apiserver.custom.conversion import as_served, served
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record, WriteConflict
@@ -109,7 +109,8 @@ class DeleteHandlers:
         self, call: Call, target: Target, resource: ServedResource, current: Record, *, dry_run: bool
     ) -> Record:
         """The newest record, once nobody objects. Raises APIError for a refusal, NotFound."""
-        asked = replace(asked_of(call, target, resource, (None, as_served(resource, current.value))), dry_run=dry_run)
+        (old,) = await served(resource, [current])
+        asked = replace(asked_of(call, target, resource, (None, as_served(resource, old.value))), dry_run=dry_run)
         await self._gate.mutate(asked, call.warnings)
         await self._gate.validate(asked, call.warnings)
         newest = self._store.newest(current.key)

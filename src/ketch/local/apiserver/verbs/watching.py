@@ -90,16 +90,24 @@ class EventStream:
 
     async def __anext__(self) -> Sequence[WatchedEvent]:
         if self._first:
-            return self._first.popleft()
+            return await self._converted(self._first.popleft())
         while True:
             changes = await self._watcher.changes()
             if changes:
                 if events := select_events(self._resource, self._wanted, changes):
-                    return events
+                    return await self._converted(events) if self._resource.converter is not None else events
             elif self._watcher.closed or self._watcher.cut_off or self._over():
                 raise StopAsyncIteration
             elif self._asked.bookmarks:
                 return [bookmark(self._resource, self._store.revision)]
+
+    async def _converted(self, events: Sequence[WatchedEvent]) -> Sequence[WatchedEvent]:
+        """The events in the version that is watched. Raises APIError."""
+        converter, resource = self._resource.converter, self._resource
+        if converter is None:
+            return events
+        values = await converter.converted([event.value for event in events], resource.api_version)
+        return [WatchedEvent(event.type, value) for event, value in zip(events, values, strict=True)]
 
     def _over(self) -> bool:
         return self._end is not None and self._clock.monotonic() >= self._end

@@ -27,7 +27,7 @@ from ketch.local.apiserver.admission.gate import Gate, asked_of
 from ketch.local.apiserver.answers import ObjectAnswer
 from ketch.local.apiserver.auth.identity import LOOPBACK
 from ketch.local.apiserver.copying import fresh
-from ketch.local.apiserver.custom.conversion import as_served, as_stored
+from ketch.local.apiserver.custom.conversion import as_served, as_stored, served, stored
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import Record, StoreKey, StoreUnavailable, WriteConflict
@@ -176,14 +176,16 @@ class WriteHandlers:
         except APIError:
             strategy.abandoned(made)
             raise
+        kept = made if resource.converter is None else await stored(resource, made)
         try:
-            record = await self._store.put(key, stamped(made), expected=None)
+            record = await self._store.put(key, stamped(kept), expected=None)
         except (StoreUnavailable, WriteConflict):
             # Not when cancelled: what is staged will be written, whoever still waits for it.
             give_back()
             strategy.abandoned(made)
             raise
         strategy.created(record.value)
+        record = record if kept is made else _shown(record, made)
         return record, record.value
 
     def _owned(self, call: Call, resource: ServedResource, made: Obj, context: Context) -> Obj:
@@ -230,7 +232,7 @@ class WriteHandlers:
 
         The record is None for a dry run. Raises what ``change`` raises, NotFound, Invalid.
         """
-        if self._gate.idle:
+        if self._gate.idle and resource.converter is None:
             return await self._rewrite(call, target, resource, change)
         for _ in range(ATTEMPTS):
             try:
@@ -249,7 +251,7 @@ class WriteHandlers:
         current = self._store.newest(key)
         if current is None:
             raise not_found(resource, target.name)
-        old = current.value
+        old = current.value if resource.converter is None else (await served(resource, [current]))[0].value
         obj = _shaped(resource, target, as_stored(resource, change(as_served(resource, old))), old)
         if not self._gate.idle:
             asked = asked_of(call, target, resource, (as_served(resource, obj), as_served(resource, old)))
@@ -266,7 +268,7 @@ class WriteHandlers:
             obj = patches.take_ownership(
                 old, obj, resource.schema, self.manager(call, resource, target.subresource, context)
             )
-        if same(obj, old):
+        if same(obj, old) and (resource.converter is None or not _outdated(resource, current)):
             return await self._settled(current), old
         with well_formed(resource, obj):
             self._check(resource, strategy, obj, old, context)
@@ -285,15 +287,17 @@ class WriteHandlers:
         give_back = self._gate.charge(resource, key, obj, new=False, dry_run=call.dry_run)
         if call.dry_run:
             return None, obj
+        kept = obj if resource.converter is None else await stored(resource, obj)
         try:
             if "deletionTimestamp" in obj["metadata"] and may_go(strategy, obj):
-                record = await self._store.remove(key, stamped(obj), expected=current.revision)
+                record = await self._store.remove(key, stamped(kept), expected=current.revision)
                 strategy.removed(record.value)
             else:
-                record = await self._store.put(key, stamped(obj), expected=current.revision)
+                record = await self._store.put(key, stamped(kept), expected=current.revision)
         except (StoreUnavailable, WriteConflict):
             give_back()
             raise
+        record = record if kept is obj else _shown(record, obj)
         return record, record.value
 
     async def bind(self, call: Call, target: Target, resource: ServedResource, change: Change) -> None:
@@ -388,6 +392,17 @@ def well_formed(resource: ServedResource, obj: Obj) -> Generator[None]:
         if causes := resource.schema.validate(obj):
             raise invalid(resource, str(obj["metadata"].get("name", "")), causes) from None
         raise
+
+
+def _outdated(resource: ServedResource, record: Record) -> bool:
+    """Whether an object is kept in a version that is no longer the one to keep."""
+    return record.value.get("apiVersion") != resource.stored_api_version
+
+
+def _shown(record: Record, obj: Obj) -> Record:
+    """What was written, as its writer put it."""
+    meta = {**obj["metadata"], "resourceVersion": record.value["metadata"]["resourceVersion"]}
+    return Record(record.key, {**obj, "metadata": meta}, record.revision)
 
 
 def _shaped(resource: ServedResource, target: Target, obj: Obj, old: Mapping[str, Any]) -> Obj:
