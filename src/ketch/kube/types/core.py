@@ -17,6 +17,7 @@ from ketch.kube.types.volumes import ClaimSpec
 __all__ = [
     "ClaimSpec",
     "ConfigMap",
+    "ContainerImage",
     "Endpoints",
     "Event",
     "EventSource",
@@ -174,6 +175,13 @@ class NodeSystemInfo(KubeStruct, frozen=True, kw_only=True):
     architecture: str | None = None
 
 
+class ContainerImage(KubeStruct, frozen=True, kw_only=True):
+    """An image that a node has."""
+
+    names: tuple[str, ...] = ()
+    size_bytes: int | None = None
+
+
 class NodeStatus(KubeStruct, frozen=True, kw_only=True):
     """What the node agent says of its node; quantities as text."""
 
@@ -183,6 +191,7 @@ class NodeStatus(KubeStruct, frozen=True, kw_only=True):
     addresses: tuple[NodeAddress, ...] = ()
     daemon_endpoints: Mapping[str, Any] = NOTHING
     node_info: NodeSystemInfo | None = None
+    images: tuple[ContainerImage, ...] = ()
 
 
 class Node(KubeObject, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from ketch.local.node.cpulimits import CPULimits, group_name
 from ketch.local.node.disks import Disks
 from ketch.local.node.evicting import StorageWatch
 from ketch.local.node.gpus import Gpus, devices_of, shares_of
+from ketch.local.node.imagekeeper import ImageKeeper, thresholds_of
 from ketch.local.node.nodeports import NodePorts
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
@@ -115,6 +116,9 @@ class Agent:
             client, clock, name, data_dir, host_ip, isolated=isolated, gpus=gpus.count, joining=joining
         )
         references.allocatable = self._registration.allocatable
+        limits = thresholds_of(os.environ)
+        self._image_keeper = ImageKeeper(clock, images.stored.store, data_dir, self._registration.report, limits)
+        self._registration.images = self._image_keeper.told
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
         storage = StorageWatch(clock, self._folders, self._workers.values)
@@ -122,14 +126,14 @@ class Agent:
         ways = Ways(
             lambda: observe(data_dir),
             self._registration.report_pressures,
-            lambda: forget_ended(self._folders, self._workers.values()),
+            self._free_disk,
             self._workers.values,
             self.processes,
             self._tools.cpu.tidy,
         )
         keeper = Housekeeper(clock, self._folders, ways)
         tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run, storage.run]
-        tasks += ports.run, keeper.run
+        tasks += ports.run, keeper.run, self._image_keeper.run
         if isolated:
             tasks.append(Proxy(self._manager, network, self._pods, clock).run)
             tasks.append(Policies(self._manager, network, self._pods, clock).run)
@@ -178,6 +182,7 @@ class Agent:
         await asyncio.gather(*(worker.close() for worker in self._workers.values()))
         await self._tools.references.close()
         await self._warming.close()
+        await self._tools.images.stored.close()
         await self._tools.events.close()
         await self._server.close()
 
@@ -270,6 +275,11 @@ class Agent:
 
     async def _adopt(self, pod: Pod) -> Adopted:
         return await adopt(self._folders, pod)
+
+    async def _free_disk(self) -> None:
+        """Remove what nobody uses."""
+        await forget_ended(self._folders, self._workers.values())
+        await self._image_keeper.free()
 
     async def _clean_up(self) -> None:
         """End and remove what belongs to pods that are gone; give back addresses of pods without a folder."""

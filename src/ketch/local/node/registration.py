@@ -4,7 +4,7 @@ import contextlib
 import logging
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ketch.kube.clock import Clock
 from ketch.kube.errors import AlreadyExists, APIError, NotFound, TransportError
 from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.coordination import Lease, LeaseSpec
-from ketch.kube.types.core import Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo
+from ketch.kube.types.core import ContainerImage, Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo
 from ketch.local.node.gpus import RESOURCE as GPU
 from ketch.local.node.pressure.machine import DISK, MEMORY, PROCESSES, observe
 from ketch.local.node.remote.joining import Joining
@@ -102,6 +102,9 @@ class Registration:
         self.capacity = capacity(data_dir, gpus)
         self.allocatable = allocatable(self.capacity)
         self._conditions: Mapping[str, NodeCondition] = {}
+        self.images: Callable[[], tuple[ContainerImage, ...]] = tuple
+        """What of images is told in the node's status."""
+
         self._pressures = frozenset(each.condition for each in observe(data_dir).short())
 
     async def register(self) -> None:
@@ -142,6 +145,7 @@ class Registration:
                 NodeAddress(type="Hostname", address=platform.node()),
             ),
             daemon_endpoints=self._endpoints(),
+            images=self.images(),
             node_info=NodeSystemInfo(
                 machine_id="",
                 system_uuid="",
