@@ -26,6 +26,7 @@ FORMAT = 1
 """Grows when environments of the same content must be built anew."""
 
 FRONT = Path(__file__).with_name("front.py")
+ENDING = Path(__file__).with_name("ending.py")
 # The Pipelines SDK asks for certificate bundles newer than some mirrors carry; it only needs some bundle.
 OVERRIDES = "certifi>=2025.1\n"
 LAST_WORDS = 2000
@@ -51,7 +52,7 @@ class Content(NamedTuple):
     def key(self) -> str:
         """The hash that names it: the same content, the same environment."""
         parts = [FORMAT, str(self.interpreter.executable), self.interpreter.version, self.requirements, self.alone]
-        parts += [self.index_urls, FRONT.read_text()]
+        parts += [self.index_urls, FRONT.read_text(), ENDING.read_text()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -127,6 +128,7 @@ class Environments:
         if content.alone:
             await _uv("pip", "install", *options, "--no-deps", "--", *content.alone)
         _put_front(target, content.interpreter.minor, whole=not content.alone)
+        _put_ending(target, content.interpreter.minor)
         await _run(str(target / "bin" / "python"), "-I", "-m", "compileall", "-q", str(target / "lib"), forgiving=True)
 
 
@@ -153,6 +155,14 @@ def _put_front(target: Path, minor: str, *, whole: bool) -> None:
         script = target / "bin" / name
         script.write_text('#!/bin/sh\nexec "$(dirname "$(realpath "$0")")/python3" -m pip "$@"\n')
         script.chmod(0o755)
+
+
+def _put_ending(target: Path, minor: str) -> None:
+    """Beside PyTorch, what keeps its threads from aborting a process that ends."""
+    library = target / "lib" / f"python{minor}" / "site-packages"
+    if (library / "torch" / "distributed").is_dir():
+        shutil.copyfile(ENDING, library / "ketch_ending.py")
+        (library / "ketch_ending.pth").write_text("import ketch_ending\n")
 
 
 async def _uv(*arguments: str) -> None:
