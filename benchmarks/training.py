@@ -1,11 +1,13 @@
 """Two ranks that train with DDP over gloo: as jobs on Ketch, and by bare ``torchrun`` from the same environment.
 
 From the client's submit (or the start of torchrun) until both ranks are in the training function, and until the end is
-known. In turn, so that what else the machine does is in all figures alike.
+known. In turn, so that what else the machine does is in all figures alike. Two pods are two nodes to torchrun, with an
+agent each, which costs more than one with two ranks wherever they are: each way stands beside its own bare torchrun.
 """
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ RANKS = 2
 LOOK = 0.02
 PATIENCE = 600
 IMAGE = "pytorch/pytorch"
+BARE = {1: "bare torchrun, one node of two ranks", 2: "bare torchrun, two nodes of one rank"}
 GROUP = ("kubeflow.org", "v1", "default", "pytorchjobs")
 JOB_LABEL = "training.kubeflow.org/job-name"
 
@@ -100,18 +103,26 @@ def _ours(client: Any, name: str, pods: int) -> Taken:
     return Taken(max(entered), ended)
 
 
-def _bare(environment: Path, script: Path) -> Taken:
-    """The same environment's torchrun, with nothing around it."""
-    command = [str(environment / "bin" / "python"), str(environment / "bin" / "torchrun"), "--standalone"]
-    command += ["--nproc-per-node", str(RANKS), str(script)]
-    started = time.time()
-    result = subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+def _bare(environment: Path, script: Path, nodes: int) -> Taken:
+    """The same environment's torchrun, with nothing around it; each node has an agent, as each pod has."""
+    command = [str(environment / "bin" / "python"), str(environment / "bin" / "torchrun")]
+    command += ["--nproc-per-node", str(RANKS // nodes)]
+    place = ["--standalone"] if nodes == 1 else ["--nnodes", str(nodes), "--master-port", str(_free_port())]
+    started, agents = time.time(), []
+    for rank in range(nodes):
+        argv = [*command, *place, *(["--node-rank", str(rank)] if nodes > 1 else []), str(script)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        agents.append(subprocess.Popen(argv, env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes))
+    said = [agent.communicate() for agent in agents]
     ended = time.time() - started
-    if result.returncode:
-        sys.exit(f"torchrun has failed: {result.stderr[-2000:]}")
-    return Taken(max(_entered(result.stdout, started)), ended)
+    if any(agent.returncode for agent in agents):
+        sys.exit(f"torchrun has failed: {[error[-2000:] for _, error in said]}")
+    return Taken(max(moment for log, _ in said for moment in _entered(log, started)), ended)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
 
 
 def _environment(platform: Platform) -> Path:
@@ -133,28 +144,29 @@ def main() -> None:
         client.CoreV1Api().create_namespaced_config_map("default", body)
         _ours(client, "first", 1)  # builds the environment
         environment = _environment(platform)
-        _bare(environment, script)
+        _bare(environment, script, 1)
         ways = {
-            "bare torchrun": lambda _: _bare(environment, script),
+            BARE[1]: lambda _: _bare(environment, script, 1),
             "Ketch, one pod of two ranks": lambda number: _ours(client, f"one-{number}", 1),
+            BARE[2]: lambda _: _bare(environment, script, 2),
             "Ketch, two pods of one rank": lambda number: _ours(client, f"two-{number}", 2),
         }
+        peers = dict(zip(ways, (BARE[1], BARE[1], BARE[2], BARE[2]), strict=True))
         taken: dict[str, list[Taken]] = {name: [] for name in ways}
         for number in range(scaled(ROUNDS)):
             for name, way in ways.items():
                 taken[name].append(way(number))
     shutil.rmtree(folder, ignore_errors=True)
     whole = {name: median([each.ended for each in found]) for name, found in taken.items()}
-    bare = whole["bare torchrun"]
     rows = [
         (
             name,
             f"{median([each.begun for each in found]):.2f}",
             f"{whole[name]:.2f}",
-            f"{whole[name] - bare:+.2f}",
-            f"{whole[name] / bare:.2f}",
+            f"{whole[name] - whole[peers[name]]:+.2f}",
+            f"{whole[name] / whole[peers[name]]:.2f}",
         )
         for name, found in taken.items()
     ]
-    columns = ("", "to all ranks training, s", "to the known end, s", "added, s", "x torchrun")
+    columns = ("", "to all ranks training, s", "to the known end, s", "added to its peer, s", "x its peer")
     show(f"DDP on {RANKS} ranks over gloo, medians of {scaled(ROUNDS)} ({before})", columns, rows)
