@@ -8,25 +8,31 @@ from ketch.kube.types.pods import Pod, PodSpec, PodStatus
 from ketch.kube.types.volumes import ClaimVolume, Volume
 
 
-def config_map(name: str) -> dict[str, object]:
-    return {"metadata": {"name": name}, "data": {"a": "b"}}
+def config_map(name: str, version: str = "1") -> dict[str, object]:
+    return {"metadata": {"name": name, "uid": f"uid-{name}", "resourceVersion": version}, "data": {"a": "b"}}
 
 
-def test_the_same_json_is_decoded_once():
-    shared, raw = Shared(), config_map("a")
-    assert shared.decode(ConfigMap, raw) is shared.decode(ConfigMap, raw)
+def test_one_version_of_an_object_is_decoded_once():
+    shared = Shared()
+    assert shared.decode(ConfigMap, config_map("a")) is shared.decode(ConfigMap, config_map("a"))
 
 
-def test_equal_json_and_another_kind_are_others():
-    shared, raw = Shared(), config_map("a")
-    first = shared.decode(ConfigMap, raw)
-    assert shared.decode(ConfigMap, config_map("a")) is not first
-    assert isinstance(shared.decode(Secret, raw), Secret)
+def test_other_versions_kinds_and_namesakes_are_others():
+    shared = Shared()
+    first = shared.decode(ConfigMap, config_map("a"))
+    assert shared.decode(ConfigMap, config_map("a", "2")) is not first
+    assert shared.decode(ConfigMap, config_map("a") | {"metadata": {"name": "a", "uid": "other"}}) is not first
+    assert isinstance(shared.decode(Secret, config_map("a")), Secret)
+
+
+def test_what_is_not_stored_is_nobody_elses():
+    shared, raw = Shared(), {"metadata": {"name": "a"}, "data": {"a": "b"}}
+    assert shared.decode(ConfigMap, raw) is not shared.decode(ConfigMap, raw)
 
 
 def test_what_came_long_ago_is_forgotten_and_never_mistaken():
     shared = Shared(most=2)
-    for number in range(50):  # identities of what is gone are used again
+    for number in range(50):
         assert shared.decode(ConfigMap, config_map(str(number))).metadata.name == str(number)
 
 

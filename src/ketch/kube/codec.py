@@ -19,6 +19,9 @@ Converter = Callable[[Any], Any]
 MicroTime = Annotated[datetime, "micro"]
 """metav1.MicroTime: the server refuses it without a fraction, so all six digits are written."""
 
+JSON = Annotated[Mapping[str, Any], "json"]
+"""A value that is JSON already, and may be large: it is passed on as it is."""
+
 _NO_UNKNOWN: Mapping[str, Any] = {}
 
 
@@ -100,6 +103,8 @@ def _encode_value(value: Any) -> Any:
 
 def _encoder(annotation: Any) -> Converter | None:
     """None for types whose values are JSON already."""
+    if annotation == JSON:
+        return None
     plain = {str, int, float, bool, NoneType}
     annotation = _plain(annotation)
     arguments = set(get_args(annotation)) if get_origin(annotation) in (Union, UnionType) else {annotation}

@@ -10,6 +10,7 @@ a list merge by key. A docstring becomes the description that ``kubectl explain`
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -108,26 +109,52 @@ def definition_of(
 
 def schema_of(kind: type[KubeObject]) -> Schema:
     """The structural schema of a kind, as OpenAPI v3 JSON. Raises TypeError for a field that has none."""
-    schema = _struct(kind, (kind,))
-    schema["properties"] = {
+    schema = _struct(kind, ())
+    properties = {
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
         "metadata": {"type": "object"},
         **{name: item for name, item in schema["properties"].items() if name != "metadata"},
     }
-    return schema
+    return {**schema, "properties": properties}
+
+
+@cache
+def _structs_below(kind: type[KubeStruct]) -> frozenset[type[KubeStruct]]:
+    """The structs that a struct is made of, whatever stands between."""
+    found: set[type[KubeStruct]] = set()
+    waiting: list[Any] = list(_hints(kind).values())
+    while waiting:
+        part = waiting.pop()
+        waiting += get_args(part)
+        if isinstance(part, type) and issubclass(part, KubeStruct) and part not in found:
+            found.add(part)
+            waiting += _hints(part).values()
+    return frozenset(found)
+
+
+@cache
+def _hints(kind: type[KubeStruct]) -> Mapping[str, Any]:
+    return get_type_hints(kind, include_extras=True)
 
 
 def _struct(kind: type[KubeStruct], above: tuple[type[KubeStruct], ...]) -> Schema:
+    """The schema within such structs; not to be changed, as others of the same kind have it too."""
+    return _struct_within(kind, frozenset(above) & _structs_below(kind), bool(above))
+
+
+@cache  # of the structs around it only those matter that it would hold again
+def _struct_within(kind: type[KubeStruct], around: frozenset[type[KubeStruct]], inner: bool) -> Schema:
+    above = (*around, kind)
     schema: Schema = {"type": "object"}
     if kind.__doc__:
         schema["description"] = " ".join(kind.__doc__.split())
-    hints = get_type_hints(kind, include_extras=True)
+    fields, hints = msgspec.structs.fields(kind), _hints(kind)
     properties: Schema = {}
-    for field in msgspec.structs.fields(kind):
-        if field.name not in ("unknown_fields", "metadata") or (field.name == "metadata" and len(above) > 1):
+    for field in fields:
+        if field.name not in ("unknown_fields", "metadata") or (field.name == "metadata" and inner):
             properties[field.encode_name] = _field(hints[field.name], above)
-    required = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
+    required = [field.encode_name for field in fields if field.required]
     schema["properties"] = properties
     if kind.__module__.startswith(_BUILT_IN):
         schema[_KEEP] = True
@@ -161,16 +188,18 @@ def _field(annotation: Any, above: tuple[type[KubeStruct], ...]) -> Schema:
     if isinstance(annotation, type) and issubclass(annotation, KubeStruct):
         if annotation in above or annotation is ObjectMeta:
             return {"type": "object", _KEEP: True}  # a structural schema cannot refer to itself
-        return _struct(annotation, (*above, annotation))
+        return _struct(annotation, above)
     raise TypeError(f"no structural schema for {annotation}")
 
 
 def _constrained(schema: Schema, marks: Iterable[object]) -> Schema:
+    schema = dict(schema)
     for mark in marks:
         if isinstance(mark, ListMap):
             schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(mark.keys)}
             items: Schema = schema["items"]
-            items["required"] = list(dict.fromkeys((*items.get("required", ()), *mark.keys)))  # else nothing to find by
+            required = list(dict.fromkeys((*items.get("required", ()), *mark.keys)))  # else nothing to find by
+            schema["items"] = {**items, "required": required}
         elif mark == "quantity":
             schema = {"x-kubernetes-int-or-string": True}
         elif isinstance(mark, msgspec.Meta):

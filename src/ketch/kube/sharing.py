@@ -1,7 +1,7 @@
 """Objects decoded once for all who get them, and kept without what nobody will ask for.
 
-A transport within the server's process hands out the server's own JSON: several informers, and whoever wrote an object,
-get the very same one. What is made of it is frozen, so one of it is enough.
+A transport within the server's process hands out the server's own JSON, which nobody changes: what is made of it is
+frozen, so one of it is enough for several informers and whoever wrote the object.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,22 +20,26 @@ S = TypeVar("S", bound=KubeStruct)
 
 
 class Shared:
-    """Remembers what it decoded last, by the identity of what it was decoded from."""
+    """Remembers what it decoded last, by the object's uid and version, which only one value ever has."""
 
     def __init__(self, most: int = REMEMBERED) -> None:
         self._most = most
-        self._known: dict[tuple[type[Any], int], tuple[Mapping[str, Any], Any]] = {}
+        self._known: dict[tuple[type[Any], str, str], Any] = {}
 
     def decode(self, kind: type[S], raw: Mapping[str, Any]) -> S:
         """``raw``, which nobody may change any more, as a value of ``kind``."""
-        identity = (kind, id(raw))
+        metadata: Mapping[str, Any] = raw.get("metadata") or {}
+        uid, version = metadata.get("uid"), metadata.get("resourceVersion")
+        if not uid or not version:
+            return decode(kind, raw)  # none that is stored
+        identity = (kind, uid, version)
         known = self._known.get(identity)
         if known is not None:
-            return known[1]
+            return known
         value = decode(kind, raw)
         if len(self._known) >= self._most:
             del self._known[next(iter(self._known))]
-        self._known[identity] = (raw, value)  # with raw, so that no other object can have its identity
+        self._known[identity] = value
         return value
 
 

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from ketch.pipelines.errors import InvalidInput
-from ketch.pipelines.sources.remote import MAX_REDIRECTS, PackageFetcher, public
+from ketch.pipelines.sources.fetching import MAX_REDIRECTS, public
+from ketch.pipelines.sources.remote import PackageFetcher
 from ketch.pipelines.sources.rules import Rules
 
 PACKAGE = b"pipelineInfo: {name: p}\n"

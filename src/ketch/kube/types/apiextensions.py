@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from msgspec import field
 
-from ketch.kube.codec import KubeStruct
+from ketch.kube.codec import JSON, KubeStruct
 from ketch.kube.meta import Condition, KubeObject, Resource
 from ketch.kube.types.containers import NOTHING
 
@@ -35,7 +35,7 @@ class CustomResourceColumn(KubeStruct, frozen=True, kw_only=True):
 class CustomResourceValidation(KubeStruct, frozen=True, kw_only=True):
     """The structural schema, as OpenAPI v3 JSON."""
 
-    open_api_v3_schema: Mapping[str, Any] = field(default_factory=dict[str, Any], name="openAPIV3Schema")
+    open_api_v3_schema: JSON = field(default_factory=dict[str, Any], name="openAPIV3Schema")
 
 
 class CustomResourceVersion(KubeStruct, frozen=True, kw_only=True):
