@@ -20,6 +20,9 @@ from ketch.local.platform.gateway import (
 from ketch.local.platform.process import ProcessSpec
 from ketch.local.platform.supervisor import Endpoints, listen
 
+PYTHON = (sys.executable, "-m", "ketch.local.program")
+"""Runs the module that is named next."""
+
 
 @dataclass(frozen=True)
 class Addresses:
@@ -75,18 +78,17 @@ def node_processes(
     directory: DataDirectory, kubeconfig: Path, *options: str, door: socket.socket | None = None
 ) -> Sequence[ProcessSpec]:
     """The programs of a node: its pods' network, what starts containers, and the agent, which answers at ``door``."""
-    python = (sys.executable, "-m")
     data = ("--data-dir", str(directory.root))
     return (
         ProcessSpec(
             "network",
-            (*python, "ketch.local.network.daemon", *data),
+            (*PYTHON, "ketch.local.network.daemon", *data),
             after_stop=lambda: end_holder(directory.root),
         ),
-        ProcessSpec("keeper", (*python, "ketch.local.sandbox.main", *data)),
+        ProcessSpec("keeper", (sys.executable, "-m", "ketch.local.sandbox.main", *data)),
         ProcessSpec(
             "node-agent",
-            (*python, "ketch.local.node.main", *data, "--kubeconfig", str(kubeconfig), *options),
+            (*PYTHON, "ketch.local.node.main", *data, "--kubeconfig", str(kubeconfig), *options),
             sockets={} if door is None else {NODE_SOCKET: door.fileno()},
             after_stop=lambda: _end_containers(directory),
         ),
@@ -100,7 +102,9 @@ def platform_processes(directory: DataDirectory, addresses: Addresses, without: 
     control_plane = ProcessSpec(
         "control-plane",
         (
-            *(sys.executable, "-m", "ketch.cli.controlplane", "--data-dir", str(directory.root)),
+            *PYTHON,
+            "ketch.cli.controlplane",
+            *("--data-dir", str(directory.root)),
             *arguments(without),
         ),
         sockets={**_named(KUBERNETES_SOCKETS, addresses.kubernetes), PLATFORM_SOCKET: addresses.platform.fileno()},
