@@ -153,3 +153,59 @@ async def test_an_ended_daemon_leaves_a_network_only_where_pods_live(isolated, p
 async def test_the_socket_is_closed_to_others(isolated):
     mode = (Path(isolated.directory) / "run" / "network.sock").stat().st_mode
     assert mode & 0o777 == 0o600
+
+
+async def successor(isolated, name: str, *, unchanged: bool = True) -> str:
+    """The pod that gets the namespace of the pod that gives its own back; empty when no other does."""
+    before, found = await isolated.client.attach(name), ""
+    number = os.fstat(before.netns_fd).st_ino  # nobody else's while it is open
+    await isolated.client.detach(name, unchanged=unchanged)
+    for other in (f"{name}-{turn}" for turn in range(30)):
+        attachment = await isolated.client.attach(other)
+        same = os.fstat(attachment.netns_fd).st_ino == number
+        os.close(attachment.netns_fd)
+        if same:
+            assert attachment.ip != before.ip
+            found = other
+            break
+    os.close(before.netns_fd)
+    return found
+
+
+async def test_a_namespace_that_nobody_used_is_another_pods_with_a_new_address(isolated, pod):
+    server, before = await pod("server"), await isolated.client.attach("unused")
+    os.close(before.netns_fd)
+    server.serve(8080)
+    name = await successor(isolated, "unused")
+    assert name
+    isolated.kill()
+    isolated.start()  # what a later daemon knows of it is enough
+    found = await pod(name)
+    found.serve(8081)
+    assert found.ask(server.ip, 8080) == f"server {found.ip}"
+    assert server.ask(found.ip, 8081) == f"{name} {server.ip}"
+    assert server.ask(before.ip, 8081) != f"{name} {server.ip}"
+    assert found.run(f"print('{before.ip}' in open('/proc/net/fib_trie').read())") == "False"
+    assert await successor(isolated, name) == ""  # it was used meanwhile
+
+
+async def test_a_namespace_that_is_given_back_unused_again_and_again_goes_on(isolated, pod):
+    name = "unused"
+    for _ in range(3):
+        used = "used"
+        while "used 0" not in used:  # the daemon's own socket there is gone a moment after it was closed
+            used = (await pod(name)).run("print(open('/proc/net/sockstat').readline())")
+        name = await successor(isolated, name)
+        assert name
+    found = await pod(name)
+    found.serve(8080)
+    assert (await pod("other")).ask(found.ip, 8080).startswith(name)
+
+
+async def test_a_namespace_in_which_somebody_still_listens_ends(isolated, pod):
+    (await pod("listener")).serve(8080)
+    assert await successor(isolated, "listener") == ""
+
+
+async def test_a_namespace_in_which_something_was_set_ends(isolated):
+    assert await successor(isolated, "set", unchanged=False) == ""

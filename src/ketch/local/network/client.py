@@ -96,9 +96,12 @@ class NetworkClient:
         reply, descriptors = await self._ask(AttachRequest(pod_id, domain))
         return Attachment(reply.ip, descriptors[0] if descriptors else None)
 
-    async def detach(self, pod_id: str) -> None:
-        """Free the pod's address and namespace. An unknown pod is no error."""
-        await self._ask(DetachRequest(pod_id))
+    async def detach(self, pod_id: str, *, unchanged: bool = False) -> None:
+        """Free the pod's address and namespace. An unknown pod is no error.
+
+        ``unchanged``: nobody has set anything in the namespace, which may then become another's if it was not used.
+        """
+        await self._ask(DetachRequest(pod_id, unchanged))
 
     async def attachments(self) -> Mapping[str, str]:
         """The addresses of all attached pods."""

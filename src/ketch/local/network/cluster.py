@@ -10,7 +10,13 @@ from typing import NamedTuple
 
 from ketch.local.network.addresses import LAST_POD
 from ketch.local.network.holding import Held, Holder
-from ketch.local.network.links import cluster_messages, joining_messages, pod_messages
+from ketch.local.network.links import (
+    cluster_messages,
+    joining_messages,
+    moving_messages,
+    pod_messages,
+    renaming_messages,
+)
 from ketch.local.network.namespaces import (
     CLONE_NEWNET,
     CLONE_NEWUSER,
@@ -26,6 +32,7 @@ from ketch.local.network.namespaces import (
 from ketch.local.network.netlink import NETLINK_ROUTE, Netlink
 
 CLUSTER, USER = "cluster", "user"
+NO_SOCKET = "sockets: used 0\n"
 _SOCKET_PREFIX = "socket:"
 _SETTINGS = Path("/proc/sys/net")
 _CLUSTER_SETTINGS = {
@@ -82,6 +89,31 @@ class PodMaker:
         finally:
             enter(self._cluster, CLONE_NEWNET)
         return namespace
+
+    def renew(self, namespace: int, interface: int, before: int, after: int) -> bool:
+        """Have a namespace that was made at ``interface`` be as one just made, at ``after``, if nobody ever used it.
+
+        False: something was sent in it, or somebody still lives there. Raises OSError.
+        """
+        enter(namespace, CLONE_NEWNET)
+        try:
+            if not unused():
+                return False
+            with contextlib.closing(Netlink(NETLINK_ROUTE)) as links:
+                links.send(renaming_messages(before, after))
+        finally:
+            enter(self._cluster, CLONE_NEWNET)
+        self._links.send(moving_messages(interface, before, after))
+        return True
+
+
+def unused() -> bool:
+    """Whether the calling thread's namespace has no socket, and nothing ever went through any of its interfaces."""
+    here = Path("/proc/thread-self/net")
+    if not (here / "sockstat").read_text().startswith(NO_SOCKET):
+        return False
+    counts = [line.partition(":")[2].split() for line in (here / "dev").read_text().splitlines()[2:]]
+    return all(count == "0" for line in counts for count in line)
 
 
 @dataclass(frozen=True)

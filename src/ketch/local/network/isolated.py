@@ -122,9 +122,9 @@ class IsolatedNetwork:
         self._domains[place.address] = domain
         return place.address, place.namespace
 
-    async def detach(self, pod: str) -> None:
+    async def detach(self, pod: str, *, unchanged: bool = False) -> None:
         """Free them."""
-        await self._pods.detach(pod)
+        await self._pods.detach(pod, unchanged=unchanged)
 
     def attachments(self) -> Mapping[str, str]:
         """The addresses of attached pods."""

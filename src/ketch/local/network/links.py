@@ -19,6 +19,7 @@ FIRST_CLUSTER_INDEX = 1000
 """Interfaces get fixed numbers, so that later messages can name what earlier ones of the same packet make."""
 
 _NEWLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 20, 24, 28
+_DELADDR, _DELROUTE, _DELNEIGH = 21, 25, 29
 _UP = 0x1
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
@@ -99,17 +100,35 @@ def joining_messages(index: int, namespace: int) -> Sequence[Message]:
             (attribute(_INFO_KIND, b"veth"), nested(_INFO_DATA, (nested(_VETH_INFO_PEER, (peer,)),))),
         )
     )
-    address = pod_address(index)
+    return (Message(_NEWLINK, _NEW, pair), *_way_to(pod_address(index), index))
+
+
+def moving_messages(interface: int, before: int, after: int) -> Sequence[Message]:
+    """For the cluster's side: the pod joined by the pair ``interface`` has another address than before."""
+    return (
+        *(
+            Message(kind, ACK, each.body)
+            for kind, each in zip((_DELROUTE, _DELNEIGH), _way_to(pod_address(before), interface), strict=True)
+        ),
+        *_way_to(pod_address(after), interface),
+    )
+
+
+def renaming_messages(before: int, after: int) -> Sequence[Message]:
+    """For the pod's side: another address. The new one comes first: with the last one all routes would go."""
+    old = _address(POD_INTERFACE_INDEX, pod_address(before))
+    return _address(POD_INTERFACE_INDEX, pod_address(after)), Message(_DELADDR, ACK, old.body)
+
+
+def _way_to(address: str, index: int) -> Sequence[Message]:
+    """Where the cluster's side finds the address: behind the pair of interfaces ``index``."""
+    interface = FIRST_CLUSTER_INDEX + index
     way = (
         (_RTA_DST, socket.inet_aton(address)),
         (_RTA_OIF, _number(interface)),
         (_RTA_PREFSRC, socket.inet_aton(GATEWAY)),
     )
-    return (
-        Message(_NEWLINK, _NEW, pair),
-        _route((32, _MAIN_TABLE, _LINK, _UNICAST), way),
-        _neighbour(interface, address, _pod_side(index)),
-    )
+    return _route((32, _MAIN_TABLE, _LINK, _UNICAST), way), _neighbour(interface, address, _pod_side(index))
 
 
 def pod_messages(index: int) -> Sequence[Message]:

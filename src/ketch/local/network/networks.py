@@ -26,8 +26,8 @@ class Network(Protocol):
         """The pod's address and namespace; its short names are completed by ``domain``. Raises OSError."""
         ...
 
-    async def detach(self, pod: str) -> None:
-        """Free them."""
+    async def detach(self, pod: str, *, unchanged: bool = False) -> None:
+        """Free them; ``unchanged``: nobody has set anything in the namespace."""
         ...
 
     def attachments(self) -> Mapping[str, str]:
@@ -82,7 +82,7 @@ class HostNetwork:
         self._attached.add(pod)
         return HOST_ADDRESS, None
 
-    async def detach(self, pod: str) -> None:
+    async def detach(self, pod: str, *, unchanged: bool = False) -> None:  # noqa: ARG002  # there is none
         """Forget the pod."""
         self._attached.discard(pod)
 

@@ -3,24 +3,30 @@
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ketch.local.network.addresses import FIRST_POD, next_index, pod_address, pod_index
+from ketch.local.network.addresses import FIRST_POD, AddressesExhausted, next_index, pod_address, pod_index
 from ketch.local.network.cluster import Cluster
 
 POOL_SIZE = 8
+MOST_POOLED = 24
+"""Places in the pool at most, of those that were used before: making one costs more than keeping it."""
+
 _POD_PREFIX, _CURSOR = "pod:", "cursor"
 _TRIES = 64
+_LOG = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """A namespace and the place of its address in the pod network."""
+    """A namespace and the place of its address in the pod network; ``interface`` is the place it was made for."""
 
     slot: int
     namespace: int
+    interface: int
 
     @property
     def address(self) -> str:
@@ -41,8 +47,9 @@ class Pods:
         self._making: set[int] = set()
         self._waiting: dict[str, asyncio.Task[Place]] = {}
         self._refill: asyncio.Task[None] | None = None
+        self._renewing: set[asyncio.Task[None]] = set()
         self._attached = {
-            key.removeprefix(_POD_PREFIX): Place(pod_index(held.value), held.descriptor)
+            key.removeprefix(_POD_PREFIX): _kept(held.value, held.descriptor)
             for key, held in cluster.held.items()
             if key.startswith(_POD_PREFIX) and held.descriptor is not None
         }
@@ -75,19 +82,27 @@ class Pods:
             self._waiting[pod] = asyncio.create_task(self._attach_new(pod))
         return await asyncio.shield(self._waiting[pod])
 
-    async def detach(self, pod: str) -> None:
-        """Free the pod's place; its namespace ends with its last process."""
+    async def detach(self, pod: str, *, unchanged: bool = False) -> None:
+        """Free the pod's place; its namespace ends with its last process.
+
+        ``unchanged``: nobody has set anything in the namespace. Where nobody has used it either, it is for another.
+        """
         if (waiting := self._waiting.get(pod)) is not None:
             with contextlib.suppress(OSError):
                 await waiting
         place = self._attached.pop(pod, None)
         if place is not None:
             self._holder.drop(_POD_PREFIX + pod)
-            os.close(place.namespace)
+            if unchanged and len(self._pool) + len(self._renewing) < MOST_POOLED:
+                task = asyncio.create_task(self._renew(place))
+                self._renewing.add(task)
+                task.add_done_callback(self._renewing.discard)
+            else:
+                os.close(place.namespace)
 
     async def close(self) -> None:
         """Stop making places."""
-        tasks: list[asyncio.Task[Place] | asyncio.Task[None]] = [*self._waiting.values()]
+        tasks: list[asyncio.Task[Place] | asyncio.Task[None]] = [*self._waiting.values(), *self._renewing]
         if self._refill is not None:
             tasks.append(self._refill)
         for task in tasks:
@@ -97,7 +112,7 @@ class Pods:
         self._maker.thread.close()
 
     def _give(self, pod: str, place: Place) -> None:
-        self._holder.put(_POD_PREFIX + pod, place.address, place.namespace)
+        self._holder.put(_POD_PREFIX + pod, f"{place.address} {place.interface}", place.namespace)
         self._attached[pod] = place
 
     async def _attach_new(self, pod: str) -> Place:
@@ -114,12 +129,31 @@ class Pods:
             while len(self._pool) < POOL_SIZE:
                 self._pool.append(await self._make())
 
+    async def _renew(self, place: Place) -> None:
+        """Put the place into the pool with an address whose turn it is; it ends if it was used."""
+        index, renewed = -1, False
+        try:
+            index = self._next()
+            self._making.add(index)
+            renewed = await self._maker.thread.run(
+                lambda: self._maker.renew(place.namespace, place.interface, place.slot, index)
+            )
+        except (AddressesExhausted, OSError) as error:
+            _LOG.info("a pod's namespace ends: %s", error)
+        finally:
+            self._making.discard(index)
+            if renewed:
+                self._pool.append(place._replace(slot=index))
+            else:
+                os.close(place.namespace)
+
     async def _make(self) -> Place:
         for _ in range(_TRIES):
             index = self._next()
             self._making.add(index)
             try:
-                return Place(index, await self._maker.thread.run(lambda index=index: self._maker.make(index)))
+                namespace = await self._maker.thread.run(lambda index=index: self._maker.make(index))
+                return Place(index, namespace, index)
             except FileExistsError:
                 continue  # the interfaces of a namespace that has not quite ended yet
             finally:
@@ -131,3 +165,10 @@ class Pods:
         self._cursor = next_index(self._cursor, taken)
         self._holder.put(_CURSOR, str(self._cursor))
         return self._cursor
+
+
+def _kept(value: str, namespace: int) -> Place:
+    """The place that the holder keeps."""
+    address, _, interface = value.partition(" ")
+    slot = pod_index(address)
+    return Place(slot, namespace, int(interface) if interface else slot)

@@ -91,8 +91,8 @@ class ControlServer:
             case AttachRequest(pod=pod, domain=domain):
                 ip, namespace = await network.attach(pod, domain)
                 return Answer(Reply(ip=ip), namespace)
-            case DetachRequest(pod=pod):
-                await network.detach(pod)
+            case DetachRequest(pod=pod, unchanged=unchanged):
+                await network.detach(pod, unchanged=unchanged)
             case AttachmentsRequest():
                 return Answer(Reply(attachments=network.attachments()))
             case ServicesRequest(entries=entries):

@@ -91,9 +91,10 @@ class AttachRequest(msgspec.Struct, frozen=True, tag="attach"):
 
 
 class DetachRequest(msgspec.Struct, frozen=True, tag="detach"):
-    """Give the pod's Attachment back."""
+    """Give the pod's Attachment back; ``unchanged``: nobody has set anything in its namespace."""
 
     pod: str
+    unchanged: bool = False
 
 
 class AttachmentsRequest(msgspec.Struct, frozen=True, tag="attachments"):

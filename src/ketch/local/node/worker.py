@@ -371,7 +371,9 @@ class PodWorker:
             task.cancel()
         self._close_network()
         try:
-            await self._tools.network.detach(self.machine.uid)
+            context = self.pod.spec.security_context
+            unchanged = context is None or not context.sysctls
+            await self._tools.network.detach(self.machine.uid, unchanged=unchanged)
         except NetworkError as error:  # the next agent gives it back
             log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
         self._tools.references.release(self.machine.uid)
