@@ -160,6 +160,24 @@ async def test_the_backoff_limit_ends_what_fails_again_and_again(world: World):
     assert job.status.replica_statuses["Worker"].restarts == 2
 
 
+@pytest.mark.parametrize("elastic", [False, True])
+async def test_who_begins_again_after_others_have_ended_is_told_of_once(world: World, elastic: bool):
+    spec = {"elasticPolicy": {"minReplicas": 1}} if elastic else {}
+    await create(world, a_job("PyTorchJob", Master=1, Worker=2, spec=spec))
+    await world.play_all("Running")
+    worker, master = await world.get(Pod, "job-worker-0"), await world.get(Pod, "job-master-0")
+    assert worker is not None
+    assert master is not None
+    await world.play(worker, "Succeeded")
+    await world.pass_time(10)
+    await world.play(master, "Running", restarts=1)
+    await world.settle()
+    told = await world.events("PeersHaveEnded")
+    assert [each.partition(" after")[0] for each in told] == ([] if elastic else ["job-master-0 began again"])
+    await world.pass_time(10)
+    assert await world.settles("training-pytorchjobs", KEY)
+
+
 async def test_restarts_in_place_count_as_well(world: World):
     await create(world, a_job("PyTorchJob", run_policy={"backoffLimit": 3}, Worker=1))
     await world.play_all("Running", restarts=2)

@@ -88,6 +88,9 @@ class Decision:
     look_again: float | None = None
     """Seconds until time alone changes something."""
 
+    news: bool = False
+    """Whether there is something to report though the status is what it was."""
+
     remove_job: bool = False
 
     def tell(self, type_: str, message: str, *, status: str = "True", reason: str = "", announce: bool = True) -> None:
@@ -190,6 +193,7 @@ class Pass:
             self._restart(failed)
             self._converge()
             self._report_running(ends)
+            self._tell_of_latecomers()
         statuses = {role: self._counted(each, role) for role, each in ends.statuses.items()}
         decision.status = msgspec.structs.replace(decision.status, replica_statuses=statuses)
 
@@ -323,6 +327,24 @@ class Pass:
             message = f"{self.kind.name} {self.group.namespace}/{self.group.name} is running."
             self.decision.tell(RUNNING, message)
 
+    def _tell_of_latecomers(self) -> None:
+        """Of processes that began again after others had ended well: those they look for may not come any more."""
+        pods = [pod for name, pod in self.pods.items() if name in self.slots]
+        ends = [ended for pod in pods if pod.status.phase == "Succeeded" and (ended := _ended_at(pod)) is not None]
+        if not ends or self.kind.is_elastic(self.group):
+            return
+        reported = self.decision.status.last_reconcile_time
+        for pod in pods:
+            began = _began_again_at(pod, replaced=self.restarts[self._replicas(pod).role] > 0)
+            if began is None or began < min(ends) or (reported is not None and began <= reported):
+                continue  # the last: it was told of then
+            message = (
+                f"{pod.metadata.name} began again after others of the job had ended: where it waits for them, it waits"
+                " until its rendezvous times out"
+            )
+            self.decision.announcements.append(Announcement(WARNING, "PeersHaveEnded", message))
+            self.decision.news = True
+
     def _give_up(self, why: str) -> None:
         self._end(FAILED, why)
         self.decision.delete_pods += [pod for pod in self.pods.values() if _is_active(pod)]
@@ -341,6 +363,22 @@ def exit_code(kind: JobKind[Any], pod: Pod) -> int | None:
         if main is not None and status.name == main.name and ended is not None:
             return ended.exit_code
     return None
+
+
+def _ended_at(pod: Pod) -> datetime | None:
+    """When the last of its containers ended."""
+    ends = [each.state.terminated.finished_at for each in pod.status.container_statuses if each.state.terminated]
+    return max((each for each in ends if each is not None), default=None)
+
+
+def _began_again_at(pod: Pod, *, replaced: bool) -> datetime | None:
+    """When a container of it began that is not its first attempt; ``replaced``: nor need the pod be."""
+    begun = [
+        each.state.running.started_at
+        for each in pod.status.container_statuses
+        if each.state.running and (replaced or each.restart_count)
+    ]
+    return max((each for each in begun if each is not None), default=None)
 
 
 def _has_failed(pod: Pod) -> bool:

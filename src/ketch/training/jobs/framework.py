@@ -218,6 +218,10 @@ class JobKind(Generic[J]):
         """How the elastic type's number follows its use; None where it does not."""
         return None
 
+    def is_elastic(self, group: Group[J]) -> bool:  # noqa: ARG002  # for those who override it
+        """Whether its processes may come and go."""
+        return False
+
     def dressed(self, group: Group[J], role: str, index: int, pod: Pod) -> Pod:  # noqa: ARG002
         """A replica's pod with what only this kind gives it."""
         return pod

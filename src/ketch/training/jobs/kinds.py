@@ -80,6 +80,10 @@ class PyTorch(JobKind[PyTorchJob]):
         if job.spec.elastic_policy is not None and job.spec.elastic_policy.n_proc_per_node is not None:
             yield "spec.elasticPolicy.nProcPerNode is deprecated: use spec.nprocPerNode"
 
+    def is_elastic(self, group: Group[PyTorchJob]) -> bool:
+        """With an elastic policy."""
+        return group.job.spec.elastic_policy is not None
+
     def autoscaling(self, group: Group[PyTorchJob]) -> Autoscaling | None:
         """By the elastic policy's metrics."""
         return autoscaling_of(group.job.spec.elastic_policy, group.count(WORKER))
@@ -253,6 +257,10 @@ class Paddle(JobKind[PaddleJob]):
             return str(group.total)
         low, high = bounds_of(elastic, group.count(WORKER))
         return f"{low}:{high}"
+
+    def is_elastic(self, group: Group[PaddleJob]) -> bool:
+        """With an elastic policy."""
+        return group.job.spec.elastic_policy is not None
 
     def autoscaling(self, group: Group[PaddleJob]) -> Autoscaling | None:
         """By the elastic policy's metrics."""

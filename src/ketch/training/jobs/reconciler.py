@@ -60,7 +60,7 @@ class JobReconciler:
         await self._act(job, decision)
         for each in decision.announcements:
             await self._events.record(job, each.type, each.reason, each.message)
-        if differs(job.status, decision.status):
+        if decision.news or differs(job.status, decision.status):
             await report(self._client, job, reconciled(decision.status, now), self._kind.controller)
         return Result(requeue_after=decision.look_again)
 
