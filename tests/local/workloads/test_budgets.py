@@ -105,6 +105,21 @@ async def test_evictions_take_what_is_allowed_and_no_more(world):
     await evict(world, third)
 
 
+async def test_an_eviction_that_is_tried_takes_nothing(world):
+    await world.client.create(a_budget(minAvailable=2))
+    await world.settle()
+    name = (await world.all(Pod))[0].metadata.name
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": NAMESPACE}}
+    await world.client.create_subresource(
+        Pod, name, NAMESPACE, "eviction", {**body, "deleteOptions": {"dryRun": ["All"]}}
+    )
+    found = await status(world)
+    assert (found.disruptions_allowed, found.disrupted_pods) == (1, {})
+    pod = await world.get(Pod, name)
+    assert pod.metadata.deletion_timestamp is None
+    assert find(pod.status.conditions, "DisruptionTarget") is None
+
+
 async def test_two_at_once_do_not_share_what_is_left(world):
     await world.client.create(a_budget(minAvailable=2))
     await world.settle()

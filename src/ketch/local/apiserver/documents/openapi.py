@@ -9,6 +9,7 @@ import orjson
 from ketch.kube.errors import NotFound
 from ketch.local.apiserver.documents.discovery import VERSION
 from ketch.local.apiserver.documents.operations import COMPONENTS, DELETE_OPTIONS, KIND, STATUS, paths_of
+from ketch.local.apiserver.extension.aggregator import Aggregator
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas.definitions import OBJECT_META, documents, kinds
 from ketch.local.apiserver.schemas.nodes import REFERENCE_PREFIX
@@ -16,6 +17,12 @@ from ketch.local.apiserver.schemas.nodes import REFERENCE_PREFIX
 LIST_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"
 OF_EVERY_KIND = "io.k8s.api.core.v1.ConfigMap"
 """Where the words on fields that every kind has are taken from."""
+
+EITHER: Mapping[str, Mapping[str, Any]] = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"oneOf": [{"type": "integer"}, {"type": "string"}]},
+}
+"""What v2 can say of one type alone."""
 
 V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
@@ -85,8 +92,9 @@ def _list_component(resource: ServedResource, name: str) -> tuple[str, dict[str,
 class OpenAPI:
     """The documents of a registry; made on demand, kept until the registry changes."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, others: Aggregator) -> None:
         self._registry = registry
+        self._others = others
         self._made: dict[str, bytes] = {}
         self._generation = -1
 
@@ -112,13 +120,22 @@ class OpenAPI:
                 )
                 digest = hashlib.sha256(repr(served).encode()).hexdigest().upper()
                 paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={digest}"}
+        for remote in self._others.ranked():
+            if remote.available and remote.described:
+                path = f"apis/{remote.group}/{remote.version}"
+                paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}"}
         return {"paths": paths}
 
     def document(self, path: str) -> bytes:
         """The document of a group version, as JSON. Raises NotFound."""
         self._fresh()
         if path not in self._made:
-            self._made[path] = orjson.dumps(self._make(path))
+            made = self._make(path)
+            schemas = made["components"]["schemas"]
+            schemas |= {name: {**schemas[name], **either} for name, either in EITHER.items() if name in schemas}
+            for name in schemas.keys() & EITHER.keys():
+                schemas[name].pop("type", None)
+            self._made[path] = orjson.dumps(made)
         return self._made[path]
 
     def whole(self, *, protobuf: bool) -> bytes:

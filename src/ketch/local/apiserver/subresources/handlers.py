@@ -1,6 +1,7 @@
 """What lies below an object: binding, eviction, finalize, scale, token; ``podstreams`` has the rest."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
@@ -170,6 +171,8 @@ class SubresourceHandlers:
 
     async def _evict(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         options = section(call.object_body("Eviction"), "deleteOptions")
+        if texts(options, "dryRun"):  # kubectl says it there alone
+            call = replace(call, query={**call.query, "dryRun": ",".join(texts(options, "dryRun"))})
         record = self._reads.get(target, resource).record
         assert record
         await self._evictions.admit(call, _main(target), resource, record.value)
