@@ -16,7 +16,7 @@
     ├── Invalid             422  the object breaks its schema or rules; ``causes`` name the fields
     ├── TooManyRequests     429
     ├── InternalError       500
-    └── Unavailable         503, 504  try again later
+    └── Unavailable         503, 504, 507  try again later; 507: once there is room
     TransportError               no Status at all: connection refused, torn, timed out
 
 ``details`` and ``causes`` follow metav1.Status. ``status_body()`` renders the wire form.
@@ -176,7 +176,7 @@ class InternalError(APIError):
 
 
 class Unavailable(APIError):
-    """Not now: starting, stopping, overloaded or timed out. Retrying is right."""
+    """Not now: starting, stopping, overloaded, out of disk or timed out. Retrying is right."""
 
     code = 503
     reason = "ServiceUnavailable"
@@ -221,6 +221,7 @@ _BY_CODE: Mapping[int, type[APIError]] = {
     500: InternalError,
     503: Unavailable,
     504: Unavailable,
+    507: Unavailable,
 }
 
 

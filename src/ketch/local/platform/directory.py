@@ -1,5 +1,6 @@
 """The data directory: every path that processes of one platform share, declared once."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ BROUGHT_ALONG = ("images", "images.json", "registries.json", "audit-policy.yaml"
 """What may be there before the first platform: images and what they mean, what is audited, a file system's mark."""
 
 MOST_NAMED = 3
+LEAST_ROOM = 4 << 20
+"""Bytes that a platform needs to begin."""
 
 
 class DirectoryError(Exception):
@@ -122,10 +125,24 @@ class DataDirectory:
             self.root.chmod(0o700)
             for name in FOLDERS:
                 (self.root / name).mkdir(exist_ok=True, mode=0o700)
+            self._check_room()
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full() from error
             raise DirectoryError(
                 f"cannot use data directory {self.root}: {error.strerror}: choose another with --data-dir"
             ) from error
+
+    def _check_room(self) -> None:
+        disk = os.statvfs(self.root)
+        if disk.f_bavail * disk.f_frsize < LEAST_ROOM or (disk.f_files and not disk.f_favail):
+            raise self._full()
+
+    def _full(self) -> DirectoryError:
+        return DirectoryError(
+            f"the disk is full: a platform on {self.root} needs at least {LEAST_ROOM >> 20} MiB to begin: "
+            "make room on its file system, and start again"
+        )
 
     def _strangers(self) -> list[str]:
         """What stands in a directory that no platform has used yet and is none of its business; the first few."""

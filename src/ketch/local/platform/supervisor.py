@@ -6,7 +6,6 @@ rewritten whole at every change.
 """
 
 import asyncio
-import contextlib
 import errno
 import fcntl
 import json
@@ -24,6 +23,8 @@ from ketch.local.platform.identity import identity
 from ketch.local.platform.process import ProcessSpec, SupervisedProcess
 
 BACKLOG = 1024
+TELL_AGAIN = 1.0
+"""Seconds until the state that could not be written is written again."""
 
 
 class StartError(Exception):
@@ -107,9 +108,13 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace the file's content in one step; readers see the old or the new, never half."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class Supervisor:
         self._endpoints = endpoints
         self._stop = asyncio.Event()
         self._started = time.time_ns() // 1_000_000_000
+        self._telling: asyncio.TimerHandle | None = None
         self._processes = [SupervisedProcess(spec, directory.log(spec.name), self._changed) for spec in specs]
 
     async def run(self) -> None:
@@ -189,5 +195,18 @@ class Supervisor:
             self.ready.clear()
         if any(process.cannot_start for process in self._processes):
             self.hopeless.set()
-        with contextlib.suppress(FileNotFoundError):  # the directory was removed under us: nothing left to tell
+        self._tell()
+
+    def _tell(self) -> None:
+        """Write the state down; on a full disk, as soon as there is room."""
+        try:
             write_atomically(self._directory.state, json.dumps(self.describe(), indent=1))
+        except FileNotFoundError:
+            return  # the directory was removed under us: nothing left to tell
+        except OSError:
+            if self._telling is None or self._telling.when() <= asyncio.get_running_loop().time():
+                self._telling = asyncio.get_running_loop().call_later(TELL_AGAIN, self._tell_late)
+
+    def _tell_late(self) -> None:
+        if not self._stop.is_set():
+            self._tell()

@@ -3,6 +3,7 @@
 It is forked from the zygote and needs nobody afterwards: not the zygote, not the node agent, not the control plane.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -37,6 +38,9 @@ takes longer, too many start at once, and looking must not slow them more."""
 ARGUMENTS_FD, STATUS_FD = 3, 4
 EXPENDABLE = "500"
 """Where memory runs out, the kernel takes containers before the platform (oom_score_adj)."""
+
+FULL_DISK_PATIENCE, FULL_DISK_PAUSE = 300.0, 0.2
+"""Seconds that an end waits to be written where there is no room, and between two tries."""
 
 KEPT_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
@@ -322,6 +326,16 @@ def keep(
 
 
 def record_exit(directory: str, code: int, *, oom_killed: bool) -> None:
-    """Write the end down; ``sweeping`` makes it durable."""
+    """Write the end down; ``sweeping`` makes it durable. On a full disk, once there is room, of its own first."""
     end = {"code": code, "signal": code - 128 if code > 128 else None, "oom_killed": oom_killed}
-    write_record(f"{directory}/{EXIT}", {**end, "finished_at": time.time_ns()}, durable=False)
+    record, until = {**end, "finished_at": time.time_ns()}, time.monotonic() + FULL_DISK_PATIENCE
+    while True:
+        try:
+            write_record(f"{directory}/{EXIT}", record, durable=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or time.monotonic() > until:
+                raise
+            remove_tree(f"{directory}/{SCRATCH}")
+            time.sleep(FULL_DISK_PAUSE)
+        else:
+            return

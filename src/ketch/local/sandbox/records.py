@@ -1,5 +1,6 @@
 """What a container's directory holds for whoever looks after it later."""
 
+import errno
 import json
 import os
 
@@ -17,8 +18,10 @@ def write_record(path: str, record: "Mapping[str, Any]", *, durable: bool = True
     """Put a JSON file in place in one step, on disk before this returns when ``durable``."""
     temporary = f"{path}.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    content = json.dumps(record).encode("utf-8", "surrogateescape")
     try:
-        os.write(descriptor, json.dumps(record).encode("utf-8", "surrogateescape"))
+        if os.write(descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if durable:
             os.fsync(descriptor)
     finally:

@@ -4,6 +4,9 @@ Group commit: while a transaction is on its way to the disk, arriving writes que
 all. WAL with synchronous=FULL: when ``commit`` returned, the writes survive kill -9 and power loss.
 """
 
+import contextlib
+import ctypes
+import os
 import queue
 import sqlite3
 import threading
@@ -28,6 +31,14 @@ UPSERT = "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)"
 DELETE = "DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?"
 CLOSE = object()
 
+RESERVE, RESERVED_AGAIN = 2 << 20, 512
+"""Bytes that the disk gives in advance to the database and to its write-ahead log, and after how many transactions this
+is seen to again. What changes or deletes objects needs no more, so a full disk can be told of, and cleared up."""
+
+KEEP_SIZE = 1
+_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
 
 class LogEntry(NamedTuple):
     """One write for the log; ``value`` None deletes."""
@@ -44,20 +55,44 @@ class Batch(NamedTuple):
     done: Callable[[StoreUnavailable | None], None]
 
 
+def _make(path: Path) -> None:
+    """An empty log at ``path``, whole or not at all: what is there and empty has been cut off."""
+    partial = path.with_name(f"{path.name}.new")
+    for each in (partial, partial.with_name(f"{partial.name}-journal")):
+        each.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(partial, isolation_level=None)) as connection:
+        connection.executescript(
+            f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    partial.rename(path)
+
+
+def _check(path: Path) -> None:
+    """Raises StoreCorrupt for what SQLite would take for the beginning of a database, or the end of another one."""
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists():
+        if log.exists() and log.stat().st_size:
+            raise StoreCorrupt(f"{path} is missing, but {log} is there: restore both from a copy, or move both away")
+    elif not path.stat().st_size:
+        raise StoreCorrupt(
+            f"{path} is empty, all that it held is lost: restore it from a copy, or move it away to begin anew"
+        )
+
+
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    _check(path)
+    try:
+        if not path.exists():
+            _make(path)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StoreCorrupt(f"{path} cannot be made or opened: {error}") from error
     try:
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if owner == 0 and version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
-                f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif owner != APPLICATION_ID:
+        if owner != APPLICATION_ID:
             raise StoreCorrupt(f"{path} is not a Ketch database: move it away, or choose another data directory")
-        elif version != SCHEMA_VERSION:
+        if version != SCHEMA_VERSION:
             raise StoreCorrupt(
                 f"{path} was written by another version of Ketch (schema {version}, this one reads {SCHEMA_VERSION})"
             )
@@ -83,11 +118,23 @@ class Journal:
         self._connection = _open(path)
         self._queue: queue.SimpleQueue[Batch | object] = queue.SimpleQueue()
         self._failure: StoreUnavailable | None = None
+        self._transactions = 0
         self._thread = threading.Thread(target=self._write, name="store-journal", daemon=True)
 
     def start(self) -> None:
         """Begin to take writes; before this, read."""
+        self._take_reserve()
         self._thread.start()
+
+    def _take_reserve(self) -> None:
+        """Have the disk give room now. Where it has none, or no such call, it is found when it is needed."""
+        with contextlib.suppress(OSError):
+            for path, size in ((f"{self._path}-wal", 0), (str(self._path), self._path.stat().st_size)):
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    _fallocate(descriptor, KEEP_SIZE, 0, size + RESERVE)
+                finally:
+                    os.close(descriptor)
 
     def revision(self) -> int:
         """The newest revision on disk."""
@@ -100,6 +147,11 @@ class Journal:
         """Every object on disk with its revision."""
         try:
             for resource, namespace, name, revision, value in self._connection.execute("SELECT * FROM objects"):
+                if value[:1] != b"{" or value[-1:] != b"}":
+                    raise StoreCorrupt(
+                        f"{self._path} is damaged ({resource} {namespace}/{name} is no object): "
+                        "restore it from a copy, or move it away"
+                    )
                 yield StoreKey(resource, namespace, name), revision, value
         except sqlite3.DatabaseError as error:
             raise StoreCorrupt(f"{self._path} is damaged ({error}): restore it from a copy, or move it away") from error
@@ -142,13 +194,42 @@ class Journal:
         written = [(*entry.key, entry.revision, entry.value) for entry in newest.values() if entry.value is not None]
         deleted = [entry.key for entry in newest.values() if entry.value is None]
         try:
+            self._transact(written, deleted, entries[-1].revision)
+        except sqlite3.Error as error:
+            if not _is_full(error):
+                return StoreUnavailable(f"cannot write {self._path}: {error}")
+        else:
+            return None
+        try:  # the log may be written again from its beginning, where it has room already
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._transact(written, deleted, entries[-1].revision)
+        except sqlite3.Error as error:
+            return StoreUnavailable(
+                f"the disk is full: {self._path} cannot be written ({error}): make room on its file system, "
+                "or delete what is not needed",
+                full=True,
+            )
+        return None
+
+    def _transact(
+        self, written: Sequence[tuple[str | int | bytes, ...]], deleted: Sequence[StoreKey], revision: int
+    ) -> None:
+        """All of it or, with sqlite3.Error, nothing."""
+        self._transactions += 1
+        if self._transactions % RESERVED_AGAIN == 0:
+            self._take_reserve()
+        try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(UPSERT, written)
             self._connection.executemany(DELETE, deleted)
-            self._connection.execute("UPDATE revision SET current = ?", (entries[-1].revision,))
+            self._connection.execute("UPDATE revision SET current = ?", (revision,))
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except sqlite3.Error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            return StoreUnavailable(f"cannot write {self._path}: {error}")
-        return None
+            raise
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    """Whether room is what lacks."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)

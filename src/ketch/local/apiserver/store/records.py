@@ -117,7 +117,11 @@ class Expired(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The log cannot be written (disk full, I/O error); nothing of the write happened. The message says why."""
+    """The log cannot be written; nothing of the write happened. The message says why, ``full`` that the disk is."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 class StoreCorrupt(Exception):
