@@ -1,6 +1,7 @@
 """Wrong training objects, sent to the running platform by the official client: the Status that users see."""
 
 import json
+from typing import Any
 
 import pytest
 from kubernetes import client as kubernetes
@@ -42,3 +43,35 @@ def test_kubectl_says_which_field_and_why(platform: Platform, namespace: str):
     assert result.returncode == 1
     words = 'spec.runtimeRef.name: Invalid value: "nowhere": there is no ClusterTrainingRuntime of this name: create it'
     assert words in result.stderr
+
+
+def test_kubectl_warns_of_what_is_deprecated(platform: Platform, namespace: str):
+    labels = {"trainer.kubeflow.org/framework": "plain", "trainer.kubeflow.org/support": "deprecated"}
+    container = {"name": "node", "image": "busybox"}
+    step = {
+        "name": "node",
+        "template": {
+            "metadata": {"labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}},
+            "spec": {"template": {"spec": {"containers": [container]}}},
+        },
+    }
+    runtime = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainingRuntime",
+        "metadata": {"name": "old", "namespace": namespace, "labels": labels},
+        "spec": {"template": {"spec": {"replicatedJobs": [step]}}},
+    }
+    platform.apply(runtime)
+    job: dict[str, Any] = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {"name": "job", "namespace": namespace},
+        "spec": {
+            "runtimeRef": {"name": "old", "kind": "TrainingRuntime"},
+            "podTemplateOverrides": [{"targetJobs": [{"name": "node"}], "spec": {"nodeSelector": {"a": "b"}}}],
+        },
+    }
+    result = platform.kubectl_result("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(job))
+    assert result.returncode == 0, result.stderr
+    assert 'Warning: spec.runtimeRef: TrainingRuntime "old" is deprecated: new jobs' in result.stderr
+    assert "Warning: spec.podTemplateOverrides is deprecated: use spec.runtimePatches" in result.stderr

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -344,3 +346,46 @@ def test_a_wrong_job_is_refused_with_the_reason(training: TrainingClient):
     job.spec.pytorch_replica_specs["Master"].replicas = 2
     with pytest.raises(RuntimeError, match="there is exactly one Master"):
         training.create_job(job)
+
+
+def test_a_model_is_fine_tuned_by_the_client_s_own_images(
+    training: TrainingClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+):
+    """``train()``, with room for nobody: its images are a registry's, and larger than what a test should fetch."""
+
+    class Settings:
+        def to_dict(self) -> dict[str, Any]:
+            return {"r": 8, "target_modules": ["q", "v"]}
+
+    library = types.ModuleType("transformers")
+    kinds = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "CausalLM", "MaskedLM")
+    for kind in (*kinds, "ImageClassification"):
+        setattr(library, f"AutoModelFor{kind}", type(f"AutoModelFor{kind}", (), {}))
+    library.TrainingArguments = Settings
+    tuning = types.ModuleType("peft")
+    tuning.LoraConfig = Settings
+    monkeypatch.setitem(sys.modules, "transformers", library)
+    monkeypatch.setitem(sys.modules, "peft", tuning)
+    from kubeflow.storage_initializer import hugging_face, s3  # noqa: PLC0415  # they import those two
+
+    training.train(
+        name="tuned",
+        num_workers=2,
+        num_procs_per_worker=1,
+        resources_per_worker={"cpu": "1000"},
+        model_provider_parameters=hugging_face.HuggingFaceModelParams("hf://google/bert", library.AutoModelForCausalLM),
+        dataset_provider_parameters=s3.S3DatasetParams("http://s3.example", "bucket", "key"),
+        trainer_parameters=hugging_face.HuggingFaceTrainerParams(Settings(), Settings()),
+        storage_config={"size": "1Gi", "storage_class": None, "access_modes": ["ReadWriteOnce", "ReadOnlyMany"]},
+    )
+    claim = training.core_api.read_namespaced_persistent_volume_claim("tuned", namespace)
+    assert claim.spec.access_modes == ["ReadWriteOnce", "ReadOnlyMany"]
+    eventually(lambda: len(training.get_job_pods("tuned")) == 2)
+    (master,) = training.get_job_pods("tuned", is_master=True)
+    (first,) = [each for each in master.spec.init_containers if each.name == "storage-initializer"]
+    assert json.loads(first.args[first.args.index("--dataset_provider_parameters") + 1])["bucket_name"] == "bucket"
+    assert json.loads(master.spec.containers[0].args[-1])["target_modules"] == ["q", "v"]
+    assert [
+        each.persistent_volume_claim.claim_name for each in master.spec.volumes if each.persistent_volume_claim
+    ] == ["tuned"]
+    training.delete_job("tuned")
