@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from ketch.kube.clock import Clock
@@ -12,8 +13,8 @@ from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.auth.identity import LOOPBACK
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import OBJECT_VERBS, Converter, PrinterColumn, Registry, ServedResource, storage_of
-from ketch.local.apiserver.schemas import compile_schema
-from ketch.local.apiserver.store.records import Change, StoreKey
+from ketch.local.apiserver.schemas import deferred_schema
+from ketch.local.apiserver.store.records import Change, Record, StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.store.watcher import Scope
 from ketch.local.apiserver.strategies.definitions import CLEANUP, CRDS, WEBHOOK, accepted, established, names_accepted
@@ -27,8 +28,15 @@ def _deprecation(group: str, version: Mapping[str, Any], kind: str) -> str:
     return str(version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated")
 
 
-def served_versions(definition: Mapping[str, Any], converter: Converter | None = None) -> Iterator[ServedResource]:
-    """The resources that a definition asks for, in priority of their versions as written."""
+def _schema_in(record: Record, version: str) -> Mapping[str, Any] | None:
+    """The schema of one version in a stored definition."""
+    versions = record.value["spec"]["versions"]
+    return next(each.get("schema") or NOTHING for each in versions if each["name"] == version).get("openAPIV3Schema")
+
+
+def served_versions(record: Record, converter: Converter | None = None) -> Iterator[ServedResource]:
+    """The resources that a stored definition asks for, in priority of their versions as written."""
+    definition = record.value
     spec = definition["spec"]
     names, group = spec["names"], spec["group"]
     ending = _ending(definition)
@@ -55,7 +63,7 @@ def served_versions(definition: Mapping[str, Any], converter: Converter | None =
             plural=names["plural"],
             singular=names.get("singular") or names["kind"].lower(),
             namespaced=spec["scope"] == "Namespaced",
-            schema=compile_schema((version.get("schema") or NOTHING).get("openAPIV3Schema")),
+            schema=deferred_schema(partial(_schema_in, record, version["name"])),
             storage=storage_of(group, names["plural"]),
             stored_api_version=f"{group}/{stored}",
             short_names=tuple(names.get("shortNames") or NO_ITEMS),
@@ -96,7 +104,7 @@ class CustomResources:
         self._converters: dict[str, Converter] = {}
         self._cleaning: dict[str, asyncio.Task[None]] = {}
         for record in store.list(CRDS):
-            self._take(record.value)
+            self._take(record)
         store.observe(CRDS, self._changed)
 
     def _changed(self, change: Change) -> None:
@@ -108,15 +116,16 @@ class CustomResources:
                 gone.close()
             self._reconsider(value)
         elif before is None or _served_state(before) != _served_state(value):
-            self._take(value)
+            self._take(change.record)
 
-    def _take(self, definition: Mapping[str, Any]) -> None:
+    def _take(self, record: Record) -> None:
+        definition = record.value
         spec, name = definition["spec"], definition["metadata"]["name"]
         if established(definition):
             converter = self._converter(name, definition)
-            self._registry.install(spec["group"], spec["names"]["plural"], served_versions(definition, converter))
+            self._registry.install(spec["group"], spec["names"]["plural"], served_versions(record, converter))
         if _ending(definition) and name not in self._cleaning:
-            task = asyncio.get_running_loop().create_task(self._clean(name, definition))
+            task = asyncio.get_running_loop().create_task(self._clean(name, record))
             self._cleaning[name] = task
             task.add_done_callback(lambda _: self._cleaning.pop(name, None))
 
@@ -130,17 +139,17 @@ class CustomResources:
         made = self._converters[name] = self._converter_for(definition)
         return made
 
-    async def _clean(self, name: str, definition: Mapping[str, Any]) -> None:
+    async def _clean(self, name: str, record: Record) -> None:
         """Delete a definition's objects; when the last is gone, let the definition go."""
-        spec = definition["spec"]
+        spec = record.value["spec"]
         group, plural = spec["group"], spec["names"]["plural"]
         storage = storage_of(group, plural)
-        resource = next((item for item in served_versions(definition)), None)
+        resource = next((item for item in served_versions(record)), None)
         if resource is not None:
             watcher, _ = self._store.watch(Scope(storage), None)
             try:
-                for record in tuple(self._store.list(storage)):
-                    await self._delete(resource, record.key)
+                for each in tuple(self._store.list(storage)):
+                    await self._delete(resource, each.key)
                 while self._store.count(storage) and not watcher.closed:
                     await watcher.changes()
             finally:

@@ -5,6 +5,6 @@ Built-in kinds come from extracted definitions, never typed by hand; what OpenAP
 between fields) stands in ``defaults`` and ``rules``, one module per API group.
 """
 
-from ketch.local.apiserver.schemas.schema import Schema, compile_schema, schema_for
+from ketch.local.apiserver.schemas.schema import Schema, compile_schema, deferred_schema, schema_for
 
-__all__ = ["Schema", "compile_schema", "schema_for"]
+__all__ = ["Schema", "compile_schema", "deferred_schema", "schema_for"]

@@ -85,7 +85,15 @@ class _CustomRoot(Node):
 
 def compile_schema(openapi: Mapping[str, Any] | None) -> Schema:
     """A custom resource's schema; without one, anything goes."""
-    given = dict(openapi or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
-    given["properties"] = {**(given.get("properties") or NOTHING), **IDENTITY}
-    root = _CustomRoot(given, node_of, builtin=False)
-    return Schema(lambda: root, None, builtin=False)
+    return deferred_schema(lambda: openapi)
+
+
+def deferred_schema(find: Callable[[], Mapping[str, Any] | None]) -> Schema:
+    """As ``compile_schema``, of what ``find`` gives once it is needed: most kinds have no objects."""
+
+    def root() -> Node:
+        given = dict(find() or {"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+        given["properties"] = {**(given.get("properties") or NOTHING), **IDENTITY}
+        return _CustomRoot(given, node_of, builtin=False)
+
+    return Schema(root, None, builtin=False)

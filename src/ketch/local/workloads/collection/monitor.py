@@ -22,7 +22,7 @@ class Monitor:
     def __init__(self, manager: Manager) -> None:
         self._client = manager.client
         self._clock = manager.clock
-        self._definitions = manager.informer(CustomResourceDefinition)
+        self._definitions = manager.informer(metadata_of(CustomResourceDefinition.resource))
         self._handlers: list[Seen] = []
         self._listeners: list[Callable[[], None]] = []
         self._informers: dict[Resource, Informer[Metadata]] = {}
