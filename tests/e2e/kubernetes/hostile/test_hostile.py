@@ -1,7 +1,7 @@
 """Hostile code in a container: everything it tries is in vain, and the platform stays Ready.
 
-The same attempts in three worlds: a container of a platform that root runs, a step in a warm interpreter there, and a
-container of an ordinary user's platform.
+The same attempts in five worlds: a container of a platform that root runs, a step in a warm interpreter there, a
+container of an OCI image, and both kinds of containers on an ordinary user's platform.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import json
 import multiprocessing.shared_memory
 import re
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from kfp import dsl
 from tests.e2e.manifests import Manifest, pod
 from tests.e2e.platforms import Platform, eventually
 from tests.e2e.test_ordinary_user import ordinary
+from tests.pythonimages import python_image
 
 __all__ = ["ordinary"]
 
@@ -31,6 +33,8 @@ NAMESPACE, NEIGHBOUR = "hostile", "neighbour"
 MOST_PROCESSES = 12
 """A container's own, with room for what a step of a pipeline has beside it."""
 
+OWN_PROGRAMS = "try_writing_programs"
+IMAGE = "hostile.example/python:1"
 INIT = "1"
 """Parent of a process that a warm interpreter has sent; a cold step has a shell between."""
 
@@ -81,13 +85,24 @@ def _told(log: str) -> Gained:
     return json.loads(told[0])
 
 
-def _in_a_pod(platform: Platform, targets: dict[str, Any]) -> Gained:
-    container = {"name": "main", "image": "python:3.11", "command": ["python3", "-c", PROGRAM, json.dumps(targets)]}
+def _in_a_pod(platform: Platform, targets: dict[str, Any], image: str = "python:3.11") -> Gained:
+    container = {"name": "main", "image": image, "command": ["python3", "-c", PROGRAM, json.dumps(targets)]}
+    container["imagePullPolicy"] = "IfNotPresent"
     platform.apply(pod("attacker", container), namespace=targets["namespace"])
     ended = "jsonpath={.status.containerStatuses[0].state.terminated}"
     platform.kubectl("wait", "pod/attacker", "-n", targets["namespace"], f"--for={ended}", "--timeout=100s")
     said = platform.kubectl("logs", "attacker", "-n", targets["namespace"])
     return _told(said)
+
+
+def _in_an_image(platform: Platform, targets: dict[str, Any]) -> Gained:
+    """In a file system of the container's own, with links where the platform mounts things."""
+    with tempfile.TemporaryDirectory(dir=platform.root.parent) as folder:
+        layout = python_image().write_layout(Path(folder) / "layout", IMAGE)
+        Path(folder).chmod(0o755)
+        imported = platform.ketch("image", "import", str(layout))
+    assert imported.returncode == 0, imported.stderr
+    return _in_a_pod(platform, targets, IMAGE)
 
 
 def _in_a_warm_step(platform: Platform, targets: dict[str, Any]) -> Gained:
@@ -110,19 +125,28 @@ def _in_a_warm_step(platform: Platform, targets: dict[str, Any]) -> Gained:
     return eventually(attacked, what="a step in a warm interpreter")
 
 
-@pytest.fixture(scope="module", params=["container", "warm step", "ordinary user"])
+WORLDS = {
+    "container": ("platform", _in_a_pod),
+    "warm step": ("platform", _in_a_warm_step),
+    "image": ("platform", _in_an_image),
+    "ordinary user": ("ordinary", _in_a_pod),
+    "ordinary user's image": ("ordinary", _in_an_image),
+}
+
+
+@pytest.fixture(scope="module", params=list(WORLDS))
 def attacked(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, Gained]]:
     """A platform with a hostile container that has tried everything, and what it gained."""
-    platform: Platform = request.getfixturevalue("ordinary" if request.param == "ordinary user" else "platform")
+    fixture, run = WORLDS[request.param]
+    platform: Platform = request.getfixturevalue(fixture)
     secret = uuid.uuid4().hex
-    namespace = f"{NAMESPACE}-{request.param.replace(' ', '-')}"
+    namespace = f"{NAMESPACE}-{re.sub('[^a-z]+', '-', request.param)}"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"\0ketch-{secret}")
     listener.listen()
     shared = multiprocessing.shared_memory.SharedMemory(f"ketch-{secret}", create=True, size=16)
     try:
         targets = _prepared(platform, namespace, secret, f"ketch-{secret}", f"ketch-{secret}")
-        run = _in_a_warm_step if request.param == "warm step" else _in_a_pod
         yield platform, run(platform, targets)
     finally:
         shared.close()
@@ -135,7 +159,10 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, Gained]
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_what_a_hostile_container_tries_is_in_vain(attacked: tuple[Platform, Gained], attempt: str):
     _, gained = attacked
-    assert gained[attempt] is None
+    if attempt == OWN_PROGRAMS and gained[attempt]:  # in an image's own file system they are the container's
+        assert not [path for path in (gained[attempt] or "").split(", ") if Path(path).exists()]
+    else:
+        assert gained[attempt] is None
 
 
 def test_nothing_of_the_machine_has_changed(attacked: tuple[Platform, Gained]):
