@@ -1,5 +1,7 @@
 """One platform for all end-to-end tests, and platforms of their own for those that break things."""
 
+import hashlib
+import re
 import shutil
 import tempfile
 import warnings
@@ -37,8 +39,9 @@ def own_platform() -> Iterator[Platform]:
 
 @pytest.fixture
 def namespace(platform: Platform, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace for one test."""
-    name = request.node.name.replace("_", "-").replace("[", "-").strip("]")[:50].strip("-").lower()
+    """A namespace for one test; tests of equal beginnings have different ones, as those that go take their time."""
+    readable = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:41].strip("-")
+    name = f"{readable}-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]}"
     platform.kubectl("create", "namespace", name)
     yield name
     platform.kubectl("delete", "namespace", name, "--wait=false")

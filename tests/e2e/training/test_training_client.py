@@ -11,6 +11,8 @@ import pytest
 from kubeflow.training import (
     KubeflowOrgV1JAXJob,
     KubeflowOrgV1JAXJobSpec,
+    KubeflowOrgV1MPIJob,
+    KubeflowOrgV1MPIJobSpec,
     KubeflowOrgV1PaddleJob,
     KubeflowOrgV1PaddleJobSpec,
     KubeflowOrgV1PyTorchJob,
@@ -301,14 +303,18 @@ KINDS: list[tuple[str, str, str, Callable[..., Any], Callable[..., Any]]] = [
     ("XGBoostJob", "xgb_replica_specs", "xgboost", KubeflowOrgV1XGBoostJob, KubeflowOrgV1XGBoostJobSpec),
     ("PaddleJob", "paddle_replica_specs", "paddle", KubeflowOrgV1PaddleJob, KubeflowOrgV1PaddleJobSpec),
     ("JAXJob", "jax_replica_specs", "jax", KubeflowOrgV1JAXJob, KubeflowOrgV1JAXJobSpec),
+    ("MPIJob", "mpi_replica_specs", "mpi", KubeflowOrgV1MPIJob, KubeflowOrgV1MPIJobSpec),
 ]
+
+
+LEADERS = {"XGBoostJob": "Master", "MPIJob": "Launcher"}
 
 
 @pytest.mark.parametrize(("kind", "field", "container", "model", "spec"), KINDS, ids=[each[0] for each in KINDS])
 def test_every_kind_is_created_found_updated_followed_and_deleted(
     training: TrainingClient, kind: str, field: str, container: str, model: Callable[..., Any], spec: Callable[..., Any]
 ):
-    role = "Master" if kind == "XGBoostJob" else "Worker"
+    role = LEADERS.get(kind, "Worker")
     program = "import time\nfor step in range(10):\n    print('step', step, flush=True)\n    time.sleep(0.1)"
     policy = KubeflowOrgV1RunPolicy(suspend=True, clean_pod_policy="None")
     body = a_job(model, kind, "each", spec(run_policy=policy, **{field: {role: replicas(container, program)}}))
@@ -326,7 +332,8 @@ def test_every_kind_is_created_found_updated_followed_and_deleted(
         **known, expected_conditions={"Running", "Succeeded"}, wait_timeout=60, polling_interval=1
     )
     logs, _ = training.get_job_logs(**known, follow=True)
-    assert logs == {f"each-{role.lower()}-0": "".join(f"step {step}" for step in range(10))}
+    pod = "each-launcher" if kind == "MPIJob" else f"each-{role.lower()}-0"
+    assert logs == {pod: "".join(f"step {step}" for step in range(10))}
     done = training.wait_for_job_conditions(**known, wait_timeout=60, polling_interval=1)
     assert done.metadata.labels == {"changed": "yes"}
     training.delete_job(**known)
