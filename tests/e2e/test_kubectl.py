@@ -181,61 +181,6 @@ def test_tables_have_the_columns_that_people_look_for(platform: Platform, namesp
     assert "managedFields" not in manifest
 
 
-def test_describe_tells_an_object_s_story(platform: Platform, namespace: str):
-    platform.apply(
-        deployment("web", 1, SLEEP), service("web"), claim("data"), job("once", container("true")), namespace=namespace
-    )
-    platform.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=60s")
-    platform.kubectl("wait", "job/once", "-n", namespace, "--for=condition=Complete", "--timeout=60s")
-
-    def described(*arguments: str) -> str:
-        return platform.kubectl("describe", *arguments, "-n", namespace)
-
-    assert "1 desired | 1 updated | 1 total | 1 available | 0 unavailable" in described("deployment", "web")
-    assert "Scaled up replica set" in described("deployment", "web")
-    assert "Endpoints:" in described("service", "web")
-    assert "WaitForFirstConsumer" in described("pvc", "data")
-    assert "1 Succeeded / 0 Failed" in described("job", "once")
-    assert "Allocated resources:" in described("node")
-    name = platform.kubectl("get", "pods", "-l", "app=web", "-n", namespace, "-o", "name").strip()
-    events = [line.split()[1] for line in described(name).partition("Events:")[2].splitlines()[3:]]
-    assert events == ["Scheduled", "Pulled", "Created", "Started"]
-
-
-def test_logs_of_several_containers_and_of_earlier_runs(platform: Platform, namespace: str):
-    chatty = pod(
-        "chatty",
-        shell("echo one; sleep 0.1; echo two >&2; sleep 1000"),
-        shell("echo aside; sleep 1000", name="side"),
-        initContainers=[shell("echo before", name="first")],
-    )
-    flaky = pod("flaky", shell("echo attempt; exit 1"), restartPolicy="OnFailure")
-    platform.apply(chatty, flaky, namespace=namespace)
-    platform.kubectl("wait", "pod/chatty", "-n", namespace, "--for=condition=Ready", "--timeout=60s")
-
-    def logs(*arguments: str) -> str:
-        return platform.kubectl("logs", *arguments, "-n", namespace)
-
-    eventually(lambda: logs("chatty") == "one\ntwo\n")
-    assert logs("chatty", "-c", "first") == "before\n"
-    assert logs("chatty", "--tail=1") == "two\n"
-    assert logs("chatty", "--since=1h", "--limit-bytes=3") == "one"
-    assert logs("chatty", "--timestamps", "-c", "side").startswith("20")
-    assert "[pod/chatty/side] aside" in logs("chatty", "--all-containers", "--prefix")
-    missing = platform.kubectl_result("logs", "chatty", "-c", "main", "-p", "-n", namespace)
-    assert missing.stderr == (
-        'Error from server (BadRequest): previous terminated container "main" in pod "chatty" not found\n'
-    )
-    eventually(lambda: "CrashLoopBackOff" in platform.kubectl("get", "pod", "flaky", "-n", namespace))
-    assert logs("flaky", "--previous") == "attempt\n"
-
-
-def test_what_clients_ask_before_they_begin(platform: Platform):
-    assert platform.kubectl("auth", "can-i", "*", "*").strip() == "yes"
-    assert "Server Version: v1.37" in platform.kubectl("version")
-    assert "Periodic probe of container liveness" in platform.kubectl("explain", "pod.spec.containers.livenessProbe")
-
-
 def test_a_kind_that_does_not_exist_is_named(platform: Platform):
     misspelt = {**deployment("web", 1, SLEEP), "kind": "Deploymet"}
     result = platform.kubectl_result("apply", "-f", "-", stdin=json.dumps(misspelt))
