@@ -31,24 +31,34 @@ LAST_PORT = 65535
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
+Cluster = Annotated[
+    Path, typer.Option("--kubeconfig", metavar="FILE", help="How the API server is reached, and as whom.")
+]
+Name = Annotated[str, typer.Option(help="Of the Node; this machine's own when left out.")]
+Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Of the Node; repeat it.")]
+Taints = Annotated[
+    list[str] | None,
+    typer.Option("--taint", metavar="KEY=VALUE:EFFECT", help="Of the Node when it is made; repeat it."),
+]
+Address = Annotated[str, typer.Option(help="Where the API server reaches this machine; found out when left out.")]
+Port = Annotated[
+    int, typer.Option(min=0, max=LAST_PORT, help="Where logs and live connections are served; 0 takes a free one.")
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Who signs the API server's client certificate [default: the kubeconfig's]."),
+]
+
+
 def node(
-    kubeconfig: Annotated[Path, typer.Option(metavar="FILE", help="How the API server is reached, and as whom.")],
+    kubeconfig: Cluster,
     context: Annotated[str, typer.Option(help="Of the kubeconfig; its current one when left out.")] = "",
-    name: Annotated[str, typer.Option(help="Of the Node; this machine's own when left out.")] = "",
-    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the Node; repeat it.")] = None,
-    taint: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE:EFFECT", help="Of the Node when it is made; repeat it.")
-    ] = None,
-    address: Annotated[
-        str, typer.Option(help="Where the API server reaches this machine; found out when left out.")
-    ] = "",
-    port: Annotated[
-        int, typer.Option(min=0, max=LAST_PORT, help="Where logs and live connections are served; 0 takes a free one.")
-    ] = DEFAULT_PORT,
-    client_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Who signs the API server's client certificate [default: the kubeconfig's]."),
-    ] = None,
+    name: Name = "",
+    labels: Labels = None,
+    taints: Taints = None,
+    address: Address = "",
+    port: Port = DEFAULT_PORT,
+    client_ca: Authority = None,
     data_dir: DataDir = None,
 ) -> None:
     """Run pods of another API server on this machine, until it is told to end: its containers end then, too."""
@@ -56,16 +66,17 @@ def node(
     kubeconfig = kubeconfig.expanduser().absolute()
     if not _NAME.fullmatch(name):
         fail(f"--name {name!r}: expected small letters, digits, '-' and '.'", USAGE)
+    if client_ca is not None and not client_ca.expanduser().is_file():
+        fail(f"--client-ca {client_ca}: there is no such file", USAGE)
     try:
-        config = load_config(kubeconfig, context)
-        parse_labels(label or ())
-        parse_taints(taint or ())
-        address = address or address_towards(config.server)
-        if client_ca is not None and not client_ca.is_file():
-            fail(f"--client-ca {client_ca}: there is no such file", USAGE)
+        server = load_config(kubeconfig, context).server
+        parse_labels(labels or ())
+        parse_taints(taints or ())
+        address = address or address_towards(server)
     except (ConfigError, JoinError) as error:
         fail(str(error), USAGE)
-    options = _options(context, name, address, label or (), taint or ())
+    options = ("--context", context, "--node-name", name, "--address", address)
+    options += (*_repeated("--label", labels), *_repeated("--taint", taints))
     if client_ca is not None:
         options += ("--client-ca", str(client_ca.expanduser().absolute()))
     try:
@@ -76,9 +87,9 @@ def node(
     except (DirectoryError, StartError) as error:
         fail(str(error), UNAVAILABLE)
     specs = node_processes(directory, kubeconfig, *options, door=door)
-    supervisor = Supervisor(directory, specs, Endpoints("", config.server))
+    supervisor = Supervisor(directory, specs, Endpoints("", server))
     try:
-        asyncio.run(_foreground(supervisor, directory, f"node {name} of {config.server}, on {address}"))
+        asyncio.run(_foreground(supervisor, directory, f"node {name} of {server}, on {address}"))
     finally:
         os.close(lock)
 
@@ -92,10 +103,8 @@ def _bound(address: str) -> str:
     return address
 
 
-def _options(context: str, name: str, address: str, labels: Sequence[str], taints: Sequence[str]) -> tuple[str, ...]:
-    repeated = [("--label", each) for each in labels] + [("--taint", each) for each in taints]
-    words = [word for pair in repeated for word in pair]
-    return ("--context", context, "--node-name", name, "--address", address, *words)
+def _repeated(option: str, values: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(word for value in values or () for word in (option, value))
 
 
 async def _foreground(supervisor: Supervisor, directory: DataDirectory, what: str) -> None:

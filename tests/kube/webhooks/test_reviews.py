@@ -4,7 +4,6 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
-import jsonpatch
 import msgspec
 import orjson
 import pytest
@@ -20,6 +19,7 @@ from ketch.kube.meta import ObjectMeta
 from ketch.kube.types.core import ConfigMap, Secret
 from ketch.kube.webhooks.registrations import Place, registrations
 from ketch.kube.webhooks.reviews import MUTATE, VALIDATE, Reviewer, difference
+from ketch.local.apiserver.patches import json_patch
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
@@ -66,7 +66,7 @@ def reviewer(client: Client) -> Reviewer:
 @given(JSON, JSON)
 def test_a_difference_is_a_patch(before: Any, after: Any) -> None:
     document = {"it": before}
-    assert jsonpatch.apply_patch(document, list(difference(document, {"it": after}))) == {"it": after}
+    assert json_patch(document, list(difference(document, {"it": after}))) == {"it": after}
 
 
 async def test_what_was_completed_comes_as_a_patch(reviewer: Reviewer) -> None:

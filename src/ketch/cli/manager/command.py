@@ -28,43 +28,62 @@ LAST_PORT = 65535
 DATABASE = "manager.db"
 
 
+Cluster = Annotated[
+    Path | None,
+    typer.Option(
+        "--kubeconfig", metavar="FILE", help="The cluster [default: KUBECONFIG, ~/.kube/config, or the pod's own]."
+    ),
+]
+Context = Annotated[str, typer.Option(help="Of the kubeconfig; its current one when left out.")]
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Where the replicas' Lease, Secret and Service are.")]
+LeaderElect = Annotated[bool, typer.Option(help="Act only while holding the Lease.")]
+Bind = Annotated[str, typer.Option(help="The address of this machine to listen on.")]
+APIPort = Annotated[int, typer.Option("--port", min=0, max=LAST_PORT, help="The pipelines' API.")]
+SecurePort = Annotated[
+    int, typer.Option(min=0, max=LAST_PORT, help="Webhooks and the jobs' status endpoint, with TLS.")
+]
+HealthPort = Annotated[int, typer.Option(min=0, max=LAST_PORT, help="/healthz, /readyz and /metrics.")]
+Service = Annotated[str, typer.Option(help="The Service that leads here, for a manager inside the cluster.")]
+Advertise = Annotated[
+    str, typer.Option(metavar="HOST", help="How the cluster reaches this machine, for a manager outside of it.")
+]
+Webhooks = Annotated[
+    bool, typer.Option(help="Register them; without, controllers refuse what they would have refused.")
+]
+DatabaseURL = Annotated[
+    str,
+    typer.Option(
+        "--database", metavar="URL", envvar="KETCH_DATABASE_URL", help="[default: SQLite in the data directory]"
+    ),
+]
+Objects = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The artifact directory of Ketch's nodes; without it, remote stores alone."),
+]
+Image = Annotated[str, typer.Option(help="With Ketch inside: carries artifacts between stores and steps.")]
+Without = Annotated[list[Part] | None, typer.Option(OPTION, help="Leave a domain out.")]
+DataDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where SQLite keeps its file [default: as for 'ketch up'].")
+]
+
+
 def manager(
-    kubeconfig: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The cluster [default: KUBECONFIG, ~/.kube/config, or the pod's own]."),
-    ] = None,
-    context: Annotated[str, typer.Option(help="Of the kubeconfig; its current one when left out.")] = "",
-    namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Where the replicas' Lease, Secret and Service are.")
-    ] = "kubeflow",
-    leader_elect: Annotated[bool, typer.Option(help="Act only while holding the Lease.")] = True,
-    bind: Annotated[str, typer.Option(help="The address of this machine to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=LAST_PORT, help="The pipelines' API.")] = PORT,
-    secure_port: Annotated[
-        int, typer.Option(min=0, max=LAST_PORT, help="Webhooks and the jobs' status endpoint, with TLS.")
-    ] = SECURE_PORT,
-    health_port: Annotated[
-        int, typer.Option(min=0, max=LAST_PORT, help="/healthz, /readyz and /metrics.")
-    ] = HEALTH_PORT,
-    service: Annotated[str, typer.Option(help="The Service that leads here, for a manager inside the cluster.")] = "",
-    advertise: Annotated[
-        str, typer.Option(metavar="HOST", help="How the cluster reaches this machine, for a manager outside of it.")
-    ] = "",
-    webhooks: Annotated[
-        bool, typer.Option(help="Register them; without, controllers refuse what they would have refused.")
-    ] = True,
-    database: Annotated[
-        str, typer.Option(metavar="URL", envvar="KETCH_DATABASE_URL", help="[default: SQLite in the data directory]")
-    ] = "",
-    objects: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The artifact directory of Ketch's nodes; without it, remote stores alone."),
-    ] = None,
-    image: Annotated[str, typer.Option(help="With Ketch inside: carries artifacts between stores and steps.")] = "",
-    without: Annotated[list[Part] | None, typer.Option(OPTION, help="Leave a domain out.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where SQLite keeps its file [default: as for 'ketch up'].")
-    ] = None,
+    kubeconfig: Cluster = None,
+    context: Context = "",
+    namespace: Namespace = "kubeflow",
+    leader_elect: LeaderElect = True,
+    bind: Bind = "127.0.0.1",
+    port: APIPort = PORT,
+    secure_port: SecurePort = SECURE_PORT,
+    health_port: HealthPort = HEALTH_PORT,
+    service: Service = "",
+    advertise: Advertise = "",
+    webhooks: Webhooks = True,
+    database: DatabaseURL = "",
+    objects: Objects = None,
+    image: Image = "",
+    without: Without = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Run the controllers and APIs of pipelines and training against any API server."""
     if service and advertise:
@@ -90,11 +109,15 @@ def manager(
         config = load_config(None if kubeconfig is None else kubeconfig.expanduser(), context)
     except ConfigError as error:
         fail(str(error), USAGE)
+    _run(config, options)
+
+
+def _run(config: ClusterConfig, options: ManagerOptions) -> None:
     log_to_stderr()
     take_short_turns()
     collect_rarely()
     try:
-        uvloop.run(_run(config, options))
+        uvloop.run(_replica(config, options))
     except SettingsError as error:
         fail(str(error), USAGE)
     except LeadershipLost as error:
@@ -109,7 +132,7 @@ def _sqlite(data_dir: Path | None) -> str:
     return f"sqlite:///{folder / DATABASE}"
 
 
-async def _run(config: ClusterConfig, options: ManagerOptions) -> None:
+async def _replica(config: ClusterConfig, options: ManagerOptions) -> None:
     from ketch.cli.manager.replica import Replica  # noqa: PLC0415  # deferred: wrong usage is told at once
 
     stop = asyncio.Event()
