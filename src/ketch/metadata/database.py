@@ -6,8 +6,9 @@ wait. PostgreSQL needs none of this and gets plain transactions.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -16,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from ketch.metadata import sqlite
+from ketch.metadata import files, sqlite
 from ketch.metadata.tables import Base
 
 SCHEMA_VERSION = "0002"
@@ -24,6 +25,7 @@ SCHEMA_VERSION = "0002"
 
 _BUSY_SECONDS = 30  # another process (a backup, a shell) may hold the file for a moment
 _CONNECTIONS = 4
+MEMORY = ":memory:"
 
 
 T = TypeVar("T")
@@ -31,6 +33,10 @@ T = TypeVar("T")
 
 class DatabaseUnusable(Exception):
     """The database cannot be used: damaged, not reachable, or written by a newer Ketch. The message says which."""
+
+
+class DatabaseFull(Exception):
+    """A change was not made because the disk is full. The message says what to do."""
 
 
 def _on_sqlite_connect(connection: Any, record: object) -> None:  # noqa: ARG001  # SQLAlchemy's signature
@@ -55,10 +61,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._file: Path | None = None
         options: dict[str, Any] = {"json_serializer": _dump_json, "json_deserializer": orjson.loads}
         place = make_url(url)
         if place.get_backend_name() == "sqlite":
             place = place.set(drivername=sqlite.NAME)
+            self._file = Path(place.database) if place.database and place.database != MEMORY else None
         self._engine: AsyncEngine = create_async_engine(
             place,
             pool_size=_CONNECTIONS,
@@ -78,9 +86,24 @@ class Database:
         Raises DatabaseUnusable.
         """
         try:
+            if self._file is not None:
+                await self._open_file(self._file)
             await self._open()
         except DBAPIError as error:
             raise DatabaseUnusable(f"the platform database ({self.url}) cannot be used: {error.orig}") from error
+
+    async def _open_file(self, path: Path) -> None:
+        """Refuse a file that is torn; make one that is not there, in one step."""
+        try:
+            made = files.begin(path)
+        except ValueError as error:
+            raise DatabaseUnusable(str(error)) from error
+        if made is None:
+            return
+        fresh = Database(f"{sqlite.NAME}:///{made}")
+        await fresh._open()
+        await fresh.close()
+        made.rename(path)
 
     async def _open(self) -> None:
         async with self._writer, self._writing.begin() as connection:
@@ -98,8 +121,21 @@ class Database:
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
         """For writing: commits at the end of the block, rolls back when it raises. Keep it short; never await the
         world inside, other writers are waiting."""
-        async with self._writer, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
-            yield session
+        with self._told_when_full():
+            async with self._writer, AsyncSession(self._writing, expire_on_commit=False) as session, session.begin():
+                yield session
+
+    @contextmanager
+    def _told_when_full(self) -> Generator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if not files.is_full(error.orig):
+                raise
+            raise DatabaseFull(
+                f"the disk is full: the platform database ({self.url}) cannot be written: "
+                "make room on its file system, then try again"
+            ) from error
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` asks in plain statements: as ``session`` without objects for rows, for what is asked often."""
@@ -119,8 +155,9 @@ class Database:
                 for _ in work(connection):
                     await_only(asyncio.sleep(0))  # noqa: TID251  # a turn of the loop, no time
 
-        async with self._writer:
-            await greenlet_spawn(run)
+        with self._told_when_full():
+            async with self._writer:
+                await greenlet_spawn(run)
 
 
 def _dump_json(value: Any) -> str:

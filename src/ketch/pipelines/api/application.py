@@ -13,12 +13,19 @@ from ketch.kube.client import Client
 from ketch.kube.clock import Clock
 from ketch.kube.metrics import Registry
 from ketch.metadata.artifacts import ArtifactStore
-from ketch.metadata.database import Database
+from ketch.metadata.database import Database, DatabaseFull
 from ketch.metadata.lineage import Lineage
 from ketch.pipelines.api.artifacts import ArtifactService
 from ketch.pipelines.api.details import TaskDetails
 from ketch.pipelines.api.experiments import ExperimentService
-from ketch.pipelines.api.http import LocalOnly, Operation, on_http_exception, on_internal_error, on_request_error
+from ketch.pipelines.api.http import (
+    LocalOnly,
+    Operation,
+    on_full_disk,
+    on_http_exception,
+    on_internal_error,
+    on_request_error,
+)
 from ketch.pipelines.api.metrics import Measured, Metrics
 from ketch.pipelines.api.openapi import described, served
 from ketch.pipelines.api.pipelines import PipelineService
@@ -92,6 +99,7 @@ def application(backing: Backing) -> Starlette:
         exception_handlers={
             RequestError: on_request_error,
             HTTPException: on_http_exception,
+            DatabaseFull: on_full_disk,
             Exception: on_internal_error,
         },
     )

@@ -73,6 +73,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:  # 
     return error_response(5, "Not Found", HTTPStatus.NOT_FOUND)
 
 
+async def on_full_disk(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette's signature
+    """Answer a change that had no room."""
+    return error_response(8, str(error), HTTPStatus.INSUFFICIENT_STORAGE)
+
+
 async def on_internal_error(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette's signature
     """Answer a defect of the server; its story is in the log, not on the wire."""
     return error_response(13, "Internal error; the control plane's log has the details", HTTPStatus(500))
