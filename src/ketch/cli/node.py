@@ -6,9 +6,9 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,7 @@ from ketch.local.platform.record import end_leftovers
 from ketch.local.platform.supervisor import Endpoints, StartError, Supervisor, listen_at, lock_directory
 
 LAST_PORT = 65535
+TELL_AFTER_SECONDS = 5.0
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?")
 
 
@@ -108,9 +109,18 @@ def _repeated(option: str, values: Sequence[str] | None) -> tuple[str, ...]:
 
 
 async def _foreground(supervisor: Supervisor, directory: DataDirectory, what: str) -> None:
+    """Run the node's programs, and say when they are ready; or, now and then, what they wait for."""
     run = asyncio.create_task(supervisor.run())
     ready, hopeless = asyncio.create_task(supervisor.ready.wait()), asyncio.create_task(supervisor.hopeless.wait())
-    await asyncio.wait({run, ready, hopeless}, return_when=asyncio.FIRST_COMPLETED)
+    done: Collection[asyncio.Task[Any]] = ()
+    told: Sequence[str] = ()
+    while not done:
+        done, _ = await asyncio.wait(
+            {run, ready, hopeless}, return_when=asyncio.FIRST_COMPLETED, timeout=TELL_AFTER_SECONDS
+        )
+        if not done and (obstacles := supervisor.obstacles()) != told:
+            typer.echo(f"ketch: not ready yet: {'; '.join(obstacles)}", err=True)
+            told = obstacles
     obstacles = supervisor.obstacles() if hopeless.done() else ()
     for each in (ready, hopeless):
         each.cancel()
