@@ -48,6 +48,9 @@ LABEL_VALUE_MESSAGE = (
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
+FREELY_NAMED = ("rbac.authorization.k8s.io", "apiregistration.k8s.io")
+"""Groups whose objects' names must only fit into a path."""
+
 LABEL_NAMED = frozenset({"/namespaces", "/services"})
 """Kinds whose names are DNS labels; others are subdomains."""
 
@@ -129,7 +132,7 @@ def check_path(obj: dict[str, Any], resource: ServedResource, namespace: str, na
 def _name_causes(resource: ServedResource, name: str) -> list[Cause]:
     if not name:
         return [Cause("FieldValueRequired", "Required value: name or generateName is required", "metadata.name")]
-    if resource.group == "rbac.authorization.k8s.io":
+    if resource.group in FREELY_NAMED:
         ok, message = bool(PATH_SEGMENT.match(name)), "may not contain '/' or '%', and may not be '.' or '..'"
     elif resource.storage in LABEL_NAMED:
         ok, message = bool(DNS_LABEL.match(name)) and len(name) <= 63, LABEL_MESSAGE

@@ -22,7 +22,7 @@ class Call:
 
     ``shape`` is what the answer is to be shown as (Table, ..., a media type of its own), empty for as it is. ``agent``
     is the client's User-Agent, from which an unnamed field manager takes its name. ``warnings`` gathers what the sender
-    is to be told beside the answer.
+    is to be told beside the answer. ``network``: it came over the network, so that others may answer it.
     """
 
     user: UserInfo
@@ -34,6 +34,7 @@ class Call:
     shape: str = ""
     agent: str = ""
     warnings: list[str] = field(default_factory=list[str])
+    network: bool = False
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter. Raises BadRequest."""
@@ -122,6 +123,19 @@ def split_path(path: str) -> tuple[str, str, list[str]] | None:
     if len(parts) >= 4 and parts[0] == "apis":
         return parts[1], parts[2], parts[3:]
     return None
+
+
+def loosely_resolved(call: Call) -> Target | None:
+    """Where a call to another API server goes, as far as that is known here: None for what is no resource."""
+    found = split_path(call.path)
+    if found is None:
+        return None
+    group, version, rest = found
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) >= 3:
+        namespace, rest = rest[1], rest[2:]
+    plural, name, subresource = (*rest, "", "")[:3]
+    return Target(group, version, plural, namespace, name, subresource, _verb(call, name))
 
 
 def _verb(call: Call, name: str, subresource: str = "") -> str:

@@ -15,8 +15,10 @@ from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import DISCOVERY, Tokens
 from ketch.local.apiserver.documents.discovery import VERSION, Discovery
 from ketch.local.apiserver.documents.openapi import V2_ASKED, V2_TYPE, OpenAPI
+from ketch.local.apiserver.extension.aggregator import Aggregator
+from ketch.local.apiserver.extension.remotes import Remote
 from ketch.local.apiserver.metrics import CONTENT_TYPE, Metrics
-from ketch.local.apiserver.requests import Call, Target, is_proxied, resolve, split_path
+from ketch.local.apiserver.requests import Call, Target, is_proxied, loosely_resolved, resolve, split_path
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.reviews import Reviews
 from ketch.local.apiserver.store.records import StoreUnavailable
@@ -55,6 +57,7 @@ class Handlers:
     metrics: Metrics
     usage: UsageHandlers
     tokens: Tokens
+    others: Aggregator
 
 
 def forbidden(user: UserInfo, asked: Attributes) -> Forbidden:
@@ -85,22 +88,29 @@ class Router:
         self._registry = registry
         self._authorizer = authorizer
         self._handlers = handlers
+        self._others = handlers.others
         self.closed = False
         self.audit: AuditLog | None = None
 
     def passes_on(self, path: str) -> bool:
         """Whether somebody else answers, so that the body is nobody's to read."""
-        return PROXIED in path and is_proxied(path)
+        if PROXIED in path and is_proxied(path):
+            return True
+        return bool(self._others.remotes) and self._others.find(path) is not None
 
     async def handle(self, call: Call) -> Answer:
         """The answer to one call. Raises APIError."""
-        found = split_path(call.path)
-        target = None if found is None else resolve(call, *found)
+        remote = self._others.find(call.path) if self._others.remotes and call.network else None
+        if remote is not None:
+            target = loosely_resolved(call)
+        else:
+            found = split_path(call.path)
+            target = None if found is None else resolve(call, *found)
         if self.audit is None:
-            return await self._answer(call, target)
+            return await self._answer(call, target, remote)
         entry = self.audit.begin(call, target)
         try:
-            answer = await self._answer(call, target)
+            answer = await self._answer(call, target, remote)
         except APIError as error:
             if entry is not None:
                 entry.failed(error)
@@ -109,10 +119,12 @@ class Router:
             entry.answered(answer)
         return answer
 
-    async def _answer(self, call: Call, target: Target | None) -> Answer:
+    async def _answer(self, call: Call, target: Target | None, remote: Remote | None) -> Answer:
         if target is None:
-            return self._document(call)
+            return self._document(call, remote)
         self._authorize(call, target)
+        if remote is not None:
+            return remote.answer(call.user)
         resource = self._registry.find(target.group, target.version, target.plural)
         try:
             return await self._dispatch(call, target, resource)
@@ -193,12 +205,14 @@ class Router:
 
     # everything else ------------------------------------------------------------------------------------------
 
-    def _document(self, call: Call) -> Answer:
+    def _document(self, call: Call, remote: Remote | None) -> Answer:
         path = call.path.rstrip("/") or "/"
         verb = {"GET": "get", "HEAD": "get"}.get(call.method, call.method.lower())
         asked = Attributes(verb, path=call.path)
         if MASTERS not in call.user.groups and not self._authorizer.allows(call.user, asked):
             raise forbidden(call.user, asked)
+        if remote is not None:
+            return remote.answer(call.user)
         if call.method not in ("GET", "HEAD"):
             raise NotFound(UNKNOWN_PATH) if path == "/" else _not_allowed()
         first = path.split("/")[1]
@@ -207,7 +221,9 @@ class Router:
         match first:
             case "api" | "apis":
                 aggregated = path in ("/api", "/apis") and call.shape == AGGREGATED
-                return ObjectAnswer(value=self._handlers.discovery.document(path, aggregated=aggregated))
+                return ObjectAnswer(
+                    value=self._handlers.discovery.document(path, aggregated=aggregated, merged=call.network)
+                )
             case "metrics":
                 return TextAnswer(self._handlers.metrics.text(), CONTENT_TYPE)
             case "version":

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -28,6 +28,8 @@ from ketch.local.apiserver.custom.serving import CustomResources
 from ketch.local.apiserver.custom.webhook import WebhookConverter
 from ketch.local.apiserver.documents.discovery import Discovery
 from ketch.local.apiserver.documents.openapi import OpenAPI
+from ketch.local.apiserver.extension.aggregator import FRONT_PROXY, Aggregator, introduction
+from ketch.local.apiserver.extension.remotes import Remote
 from ketch.local.apiserver.http.authentication import Authenticator
 from ketch.local.apiserver.http.front import Front
 from ketch.local.apiserver.inprocess import LocalTransport
@@ -51,6 +53,9 @@ from ketch.local.apiserver.verbs.reading import ReadHandlers
 from ketch.local.apiserver.verbs.selection import INDEXED, index_of
 from ketch.local.apiserver.verbs.writing import SERVER, WriteHandlers
 
+FRONT_PROXIES = "front-proxy"
+"""Where the authority is that signs what this server is known by to other API servers."""
+
 
 class _Parts(NamedTuple):
     """What runs between start and close."""
@@ -63,6 +68,7 @@ class _Parts(NamedTuple):
     gate: Gate
     aggregation: Aggregation
     signing: Signing
+    others: Aggregator
 
 
 class APIServer:
@@ -135,6 +141,15 @@ class APIServer:
         def converter(definition: Mapping[str, Any]) -> WebhookConverter:
             return WebhookConverter(definition, self._dial, newest, listing)
 
+        def remote(service: Mapping[str, Any]) -> Remote:
+            return Remote(service, self._dial, newest, listing, self._front_certificate)
+
+        async def introduce() -> None:
+            await asyncio.to_thread(self._front_certificate)
+            texts = introduction(self.authority.certificate, self._pki / FRONT_PROXIES / "ca.crt")
+            await self._apply(router, registry, texts)
+
+        others = Aggregator(store, registry, writes, deletes, self._clock, remote, introduce)
         metrics = Metrics(store)
         doors = NodeDoors(store, self.authority.node_context)
         patches = PatchHandlers(store, writes, context)
@@ -146,11 +161,12 @@ class APIServer:
             deletes=deletes,
             subresources=SubresourceHandlers(store, registry, reads, writes, patches, deletes, tokens, onward),
             reviews=Reviews(authorizer, tokens),
-            discovery=Discovery(registry),
-            openapi=OpenAPI(registry),
+            discovery=Discovery(registry, others),
+            openapi=OpenAPI(registry, others),
             metrics=metrics,
             usage=UsageHandlers(store, registry, reads, doors),
             tokens=tokens,
+            others=others,
         )
         router = Router(registry, authorizer, handlers, newest, listing)
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
@@ -163,6 +179,7 @@ class APIServer:
             gate=gate,
             aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),
             signing=Signing(store, writes, self.authority, registry),
+            others=others,
         )
         await self._bootstrap(router, registry)
 
@@ -181,9 +198,13 @@ class APIServer:
 
     async def _bootstrap(self, router: Router, registry: Registry) -> None:
         """Apply what every cluster begins with; a start that finds all in place writes nothing."""
+        await self._apply(router, registry, initial_objects())
+
+    async def _apply(self, router: Router, registry: Registry, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """Apply objects as the server's own."""
         query = {"fieldManager": SERVER, "force": "true"}
         calls: list[Call] = []
-        for body in initial_objects():
+        for body in bodies:
             resource = registry.find_kind(*stored_api_version(body), body["kind"])
             assert resource
             meta = body["metadata"]
@@ -193,6 +214,10 @@ class APIServer:
             calls.append(Call(LOOPBACK, "PATCH", path, query, body, APPLY_PATCH))
         # All at once: one write to the disk. Order holds, since each stages before it waits.
         await asyncio.gather(*(router.handle(call) for call in calls))
+
+    def _front_certificate(self) -> tuple[Path, Path]:
+        """What other API servers know this one by: certificate and key of an authority that signs nothing else."""
+        return Authority(self._pki / FRONT_PROXIES, self._clock).client_pair("front-proxy-client", FRONT_PROXY, ())
 
     def transport(self, user: UserInfo = LOOPBACK) -> Transport:
         """A transport within this process, as ``user``."""
@@ -231,6 +256,7 @@ class APIServer:
         await parts.custom.close()
         await parts.aggregation.close()
         await parts.signing.close()
+        await parts.others.close()
         await parts.gate.close()
         await parts.store.close()
         if parts.router.audit is not None:

@@ -36,7 +36,7 @@ class CallError(Exception):
     """The webhook gave no usable answer; the message says why."""
 
 
-class _Answer:
+class Answer:
     """Collects a response (httptools calls back)."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Caller:
                 raise CallError(f'Post "{place.url}": {_why(error)}') from error
             kept = False
             try:
-                answer = await _ask(reader, writer, request)
+                answer = await ask(reader, writer, request)
                 kept = answer.keep_alive and len(self._idle) < MOST_IDLE
                 return _understood(answer)
             except (OSError, ssl.SSLError, EOFError, httptools.HttpParserError) as error:
@@ -126,10 +126,11 @@ class Caller:
         self._idle.clear()
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> _Answer:
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> Answer:
+    """One request and its response. Raises OSError, EOFError, HttpParserError."""
     writer.write(request)
     await writer.drain()
-    answer = _Answer()
+    answer = Answer()
     while not answer.done:
         data = await reader.read(65536)
         if not data:
@@ -138,7 +139,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reque
     return answer
 
 
-def _understood(answer: _Answer) -> Any:
+def _understood(answer: Answer) -> Any:
     code = answer.parser.get_status_code()
     if not 200 <= code < 300:
         text = bytes(answer.body[:200]).decode(errors="replace").strip()

@@ -1,10 +1,11 @@
 """What is served: legacy and aggregated discovery, version."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ketch.kube.errors import NotFound
+from ketch.local.apiserver.extension.aggregator import Aggregator
 from ketch.local.apiserver.resources import Registry, ServedResource
 
 VERSION: Mapping[str, str] = {
@@ -117,49 +118,61 @@ def _version(group: str, version: str) -> dict[str, str]:
     return {"groupVersion": f"{group}/{version}", "version": version}
 
 
-def _group(group: str, versions: list[str]) -> dict[str, Any]:
+def _group(group: str, versions: Sequence[str]) -> dict[str, Any]:
     listed = [_version(group, version) for version in versions]
     return {"name": group, "versions": listed, "preferredVersion": listed[0]}
 
 
 class Discovery:
-    """Discovery documents of a registry; made on demand, kept until the registry changes."""
+    """Discovery documents of a registry, and of other servers; made on demand, kept until something changes."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, others: Aggregator) -> None:
         self._registry = registry
-        self._made: dict[tuple[str, bool], Any] = {}
-        self._generation = -1
+        self._others = others
+        self._made: dict[tuple[str, bool, bool], Any] = {}
+        self._generations = (-1, -1)
 
-    def document(self, path: str, *, aggregated: bool) -> Any:
-        """The document at ``/api``, ``/apis`` or below. Raises NotFound."""
-        if self._generation != self._registry.generation:
+    def document(self, path: str, *, aggregated: bool, merged: bool) -> Any:
+        """The document at ``/api``, ``/apis`` or below; ``merged`` with what others serve. Raises NotFound."""
+        generations = (self._registry.generation, self._others.generation)
+        if self._generations != generations:
             self._made.clear()
-            self._generation = self._registry.generation
-        key = (path.strip("/"), aggregated)
+            self._generations = generations
+        key = (path.strip("/"), aggregated, merged)
         if key not in self._made:
-            self._made[key] = self._make(key[0], aggregated=aggregated)
+            self._made[key] = self._make(key[0], aggregated=aggregated, merged=merged)
         return self._made[key]
 
-    def _make(self, path: str, *, aggregated: bool) -> Any:
+    def _make(self, path: str, *, aggregated: bool, merged: bool) -> Any:
         match path.split("/"):
             case ["api"] if aggregated:
-                return self._aggregated([""])
+                return self._aggregated([""], merged=False)
             case ["apis"] if aggregated:
-                return self._aggregated([group for group in self._registry.groups() if group])
+                return self._aggregated([group for group in self._registry.groups() if group], merged=merged)
             case ["api"]:
                 address = {"clientCIDR": "0.0.0.0/0", "serverAddress": "localhost"}
                 return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [address]}
             case ["apis"]:
-                groups = [_group(group, versions) for group, versions in self._registry.groups().items() if group]
+                groups = [_group(group, versions) for group, versions in self._groups(merged=merged).items() if group]
                 return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
             case ["api", version]:
                 return self._resources("", version)
-            case ["apis", group] if group in self._registry.groups():
-                return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, self._registry.groups()[group])}
+            case ["apis", group] if group in (groups := self._groups(merged=merged)):
+                return {"kind": "APIGroup", "apiVersion": "v1", **_group(group, groups[group])}
             case ["apis", group, version]:
                 return self._resources(group, version)
             case _:
                 raise NotFound("the server could not find the requested resource")
+
+    def _groups(self, *, merged: bool) -> Mapping[str, Sequence[str]]:
+        """Versions by group, those of others behind this server's own."""
+        if not (merged and self._others.remotes):
+            return self._registry.groups()
+        found = {group: list(versions) for group, versions in self._registry.groups().items()}
+        for remote in self._others.ranked():
+            if remote.available:
+                found.setdefault(remote.group, []).append(remote.version)
+        return found
 
     def _resources(self, group: str, version: str) -> Any:
         if version not in self._registry.groups().get(group, ()):
@@ -168,19 +181,23 @@ class Discovery:
         shown = f"{group}/{version}" if group else version
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": shown, "resources": entries}
 
-    def _aggregated(self, groups: list[str]) -> Any:
-        items = [
-            {
-                "metadata": {"name": group, "creationTimestamp": None},
-                "versions": [
-                    {
-                        "version": version,
-                        "freshness": "Current",
-                        "resources": [_aggregated(item) for item in self._registry.resources_of(group, version)],
-                    }
-                    for version in self._registry.groups()[group]
-                ],
-            }
+    def _aggregated(self, groups: list[str], *, merged: bool) -> Any:
+        found: dict[str, list[dict[str, Any]]] = {
+            group: [
+                {
+                    "version": version,
+                    "freshness": "Current",
+                    "resources": [_aggregated(item) for item in self._registry.resources_of(group, version)],
+                }
+                for version in self._registry.groups()[group]
+            ]
             for group in groups
+        }
+        for remote in self._others.ranked() if merged else ():
+            if remote.available or remote.resources:
+                found.setdefault(remote.group, []).append(remote.described_version())
+        items = [
+            {"metadata": {"name": group, "creationTimestamp": None}, "versions": versions}
+            for group, versions in found.items()
         ]
         return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}

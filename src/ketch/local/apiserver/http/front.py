@@ -150,6 +150,7 @@ class Front:
             media_type,
             form.shape if form else headers.get("accept", ""),
             headers.get("user-agent", ""),
+            network=True,
         )
 
     def _fail(self, error: APIError, request: HTTPRequest, connection: Connection) -> None:

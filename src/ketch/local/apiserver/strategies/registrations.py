@@ -90,11 +90,17 @@ def client_causes(client: Mapping[str, Any], path: str) -> Iterator[Cause]:
         for name in ("namespace", "name"):
             if not service.get(name):
                 yield required(f"{path}.service.{name}")
-    if client.get("caBundle"):
-        try:
-            ssl.create_default_context(cadata=base64.b64decode(client["caBundle"], validate=True).decode())
-        except (ValueError, binascii.Error, ssl.SSLError):
-            yield invalid(f"{path}.caBundle", "<PEM>", "must be certificates in PEM, as base64")
+    yield from bundle_causes(client.get("caBundle"), f"{path}.caBundle")
+
+
+def bundle_causes(bundle: Any, path: str) -> Iterator[Cause]:
+    """What is wrong with the certificates by which a server is known."""
+    if not bundle:
+        return
+    try:
+        ssl.create_default_context(cadata=base64.b64decode(bundle, validate=True).decode())
+    except (ValueError, binascii.Error, ssl.SSLError):
+        yield invalid(path, "<PEM>", "must be certificates in PEM, as base64")
 
 
 def rule_causes(rule: Mapping[str, Any], path: str) -> Iterator[Cause]:

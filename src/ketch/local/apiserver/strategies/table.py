@@ -6,6 +6,7 @@ from typing import Any
 from ketch.kube.admission import Admission
 from ketch.local.apiserver.auth.rbac import Authorizer
 from ketch.local.apiserver.resources import ServedResource, storage_of
+from ketch.local.apiserver.strategies.apiservices import APIServiceStrategy
 from ketch.local.apiserver.strategies.base import ORDINARY, Strategy
 from ketch.local.apiserver.strategies.certificates import RequestStrategy
 from ketch.local.apiserver.strategies.core import (
@@ -58,6 +59,7 @@ class Strategies:
             "admissionregistration.k8s.io/validatingwebhookconfigurations": WebhookStrategy(),
             "admissionregistration.k8s.io/validatingadmissionpolicies": PolicyStrategy(),
             "admissionregistration.k8s.io/validatingadmissionpolicybindings": PolicyBindingStrategy(),
+            "apiregistration.k8s.io/apiservices": APIServiceStrategy(),
             "certificates.k8s.io/certificatesigningrequests": RequestStrategy(authorizer),
             "/limitranges": LimitRangeStrategy(),
             "/resourcequotas": QuotaStrategy(),
