@@ -58,7 +58,7 @@ class TestReporter:
         assert await Node(40).through(Pending=0.5, Running=0.15, Succeeded=0) == [["Succeeded"]] * 40
 
     async def test_what_lasts_longer_than_that_is_told_of_many_too(self):
-        told = await Node(40).through(Pending=2, Running=0.5, Succeeded=0)
+        told = await Node(40).through(Pending=3, Running=0.5, Succeeded=0)
         assert told == [["Pending", "Running", "Succeeded"]] * 40
 
     async def test_pods_that_are_given_up_slow_nobody(self):

@@ -18,15 +18,15 @@ from ketch.kube.types.core import Pod, PodStatus
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
-QUIET = 0.1
-"""Seconds after which a step that nobody waits for is told."""
+QUIET, LONGEST_QUIET = 0.1, 5.0
+"""Seconds after which a step that nobody waits for is told: of a pod alone, and at most."""
 
-BRIEF = 0.02
+BRIEF, LONGEST_BRIEF = 0.02, 0.4
 """Seconds that a pod that may end by itself must run to be called running: the end of one that ends sooner does not
 wait until its beginning is told."""
 
-FEW, LONGEST_STRETCH = 4, 16
-"""So many pods that are at such steps together double what each may take, and it grows to so many times at most."""
+FEW = 2
+"""So many pods more that are at such steps add to each what it may take alone."""
 
 RUNNING, ALWAYS = "Running", "Always"
 CLEARED = ("message", "reason", "podIP", "podIPs", "nominatedNodeName")
@@ -47,9 +47,9 @@ class Pace:
         """One pod less is."""
         self._waiting -= 1
 
-    def stretched(self, seconds: float) -> float:
+    def stretched(self, seconds: float, longest: float) -> float:
         """What the seconds that one pod alone would be given come to now."""
-        return seconds * min(1 + (self._waiting - 1) / FEW, LONGEST_STRETCH)
+        return min(seconds * (1 + (self._waiting - 1) / FEW), longest)
 
 
 class Reporter:
@@ -73,11 +73,11 @@ class Reporter:
         self._wanted, self._phase = status, status.phase
         if runs and news and not self._stays:
             self._beginning = True
-            self._tell_after(BRIEF)
+            self._tell_after(BRIEF, LONGEST_BRIEF)
         elif (news or runs) and not (runs and self._beginning):
             self._tell()
         elif self._later is None:
-            self._tell_after(QUIET)
+            self._tell_after(QUIET, LONGEST_QUIET)
 
     async def settled(self) -> None:
         """Until the newest status is told."""
@@ -101,16 +101,16 @@ class Reporter:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
-    def _tell_after(self, seconds: float) -> None:
+    def _tell_after(self, seconds: float, longest: float) -> None:
         if self._later is not None:
             self._later.cancel()
-        self._later = asyncio.create_task(self._tell_later(seconds))
+        self._later = asyncio.create_task(self._tell_later(seconds, longest))
 
-    async def _tell_later(self, seconds: float) -> None:
+    async def _tell_later(self, seconds: float, longest: float) -> None:
         begun = self._clock.monotonic()
         self._pace.begin()
         try:
-            while (left := begun + self._pace.stretched(seconds) - self._clock.monotonic()) > 0:
+            while (left := begun + self._pace.stretched(seconds, longest) - self._clock.monotonic()) > 0:
                 await self._clock.sleep(left)
         finally:
             self._pace.end()
