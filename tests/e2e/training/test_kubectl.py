@@ -95,6 +95,47 @@ def test_two_jobs_of_which_one_and_a_half_fit_both_finish(platform: Platform, na
     assert {each["metadata"]["name"]: each["spec"]["minMember"] for each in groups} == {"one": 2, "other": 2}
 
 
+def test_a_gang_makes_room_for_one_that_is_more_urgent_and_comes_back(platform: Platform, namespace: str):
+    """Either takes nearly all the node. The one that goes, goes as a whole."""
+    urgent = {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": "urgent"},
+        "value": 1000,
+    }
+    platform.apply(urgent)
+    (node,) = platform.get("nodes")["items"]
+    share = f"{int(node['status']['allocatable']['cpu']) * 450}m"
+
+    def begin(name: str, program: str, scheduling: dict[str, Any]) -> None:
+        job = a_job(name, namespace, program, workers=1)
+        job["spec"]["runPolicy"] = {"schedulingPolicy": scheduling}
+        for replica in job["spec"]["pytorchReplicaSpecs"].values():
+            replica["restartPolicy"] = "OnFailure"
+            replica["template"]["spec"]["terminationGracePeriodSeconds"] = 0
+            replica["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": share}}
+        platform.apply(job)
+
+    def pods(name: str) -> list[tuple[str, str]]:
+        found = platform.get("pods", "-n", namespace, "-l", f"training.kubeflow.org/job-name={name}")["items"]
+        return [(each["metadata"]["uid"], each["status"].get("phase", "")) for each in found]
+
+    begin("patient", "import time; time.sleep(600)", {})
+    eventually(lambda: [phase for _, phase in pods("patient")] == ["Running", "Running"], 60, "the first gang runs")
+    before = {uid for uid, _ in pods("patient")}
+    begin("hurried", RING, {"priorityClass": "urgent"})
+    platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/hurried", "-n", namespace, "--timeout=90s")
+
+    def runs_again() -> bool:
+        after = pods("patient")
+        return [phase for _, phase in after] == ["Running", "Running"] and before.isdisjoint(uid for uid, _ in after)
+
+    eventually(runs_again, 90, "the first gang runs again, both of its pods anew")
+    reasons = {each["reason"] for each in platform.get("events", "-n", namespace)["items"]}
+    assert "Preempted" in reasons
+    platform.kubectl("delete", "priorityclass", "urgent")
+
+
 def test_a_wrong_job_is_refused_with_its_field(platform: Platform, namespace: str):
     job = a_job("wrong", namespace, "pass")
     job["spec"]["pytorchReplicaSpecs"]["Master"]["replicas"] = 2

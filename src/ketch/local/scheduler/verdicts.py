@@ -82,6 +82,7 @@ class Verdicts:
         (told,) = set_conditions((), condition, now=self._clock.now())
         body = {"metadata": {"uid": victim.uid}, "status": {"conditions": [encode(told)]}}
         name, namespace = victim.key.name, victim.key.namespace
+        pod = self._pods.get(victim.key)  # afterwards it may be gone at once
         while True:
             try:
                 async with self._writes:
@@ -101,6 +102,5 @@ class Verdicts:
                 await self._clock.sleep(RETRY_SECONDS)
             else:
                 break
-        pod = self._pods.get(victim.key)
         if pod is not None and pod.metadata.uid == victim.uid:
             self._events.tell(pod, "Normal", "Preempted", f"Preempted by {by} on node {node}")
