@@ -1,7 +1,6 @@
 """OCI images as what containers start from: looked up in the store, pulled when they are wanted and not there."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -113,13 +112,15 @@ class StoredImages:
 
     async def _pull(self, name: ImageName, credentials: Sequence[Credentials]) -> None:
         async with self._room:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ketch.local.images.oci.puller", "--data-dir", str(self._data_dir)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=os.environ,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "ketch.local.images.oci.puller", "--data-dir", str(self._data_dir)),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                )
+            except OSError as error:
+                raise PullFailed(f"no process can be started that pulls: {error}") from error
             try:
                 said, complaint = await process.communicate(msgspec.json.encode(Request(str(name), credentials)))
             except asyncio.CancelledError:
