@@ -1,6 +1,7 @@
 """All that is asked before a write, in order."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ketch.local.apiserver.admission.asked import Asked
@@ -12,13 +13,15 @@ from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.strategies.base import Listing, Lookup
 
 if TYPE_CHECKING:
+    from ketch.local.apiserver.admission.mutating import MutatingPolicies
     from ketch.local.apiserver.admission.policies import Policies
 
 BINDINGS = f"{GROUP}/validatingadmissionpolicybindings"
+MUTATING = f"{GROUP}/mutatingadmissionpolicybindings"
 
 
 class Chain:
-    """Webhooks that change, then policies and webhooks that judge."""
+    """Policies and webhooks that change, then policies and webhooks that judge."""
 
     def __init__(
         self, store: Store, registry: Registry, authorizer: Authorizer, lookup: Lookup, listing: Listing, dial: Dial
@@ -30,14 +33,18 @@ class Chain:
         self._listing = listing
         self._webhooks = Webhooks(store, registry, authorizer, lookup, listing, dial)
         self._policies: Policies | None = None
+        self._mutating: MutatingPolicies | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nobody is to be asked about anything."""
-        return not (self._webhooks.mutating or self._webhooks.validating or self._store.count(BINDINGS))
+        count = self._store.count
+        return not (self._webhooks.mutating or self._webhooks.validating or count(BINDINGS) or count(MUTATING))
 
     async def mutate(self, asked: Asked, warnings: list[str]) -> Mapping[str, Any] | None:
-        """The object as webhooks want it. Raises APIError for a refusal."""
+        """The object as policies and webhooks want it. Raises APIError for a refusal."""
+        if self._store.count(MUTATING):
+            asked = replace(asked, obj=self._bound_to_change().mutate(asked))
         return await self._webhooks.mutate(asked, warnings) if self._webhooks.mutating else asked.obj
 
     async def validate(self, asked: Asked, warnings: list[str]) -> None:
@@ -46,6 +53,13 @@ class Chain:
             self._bound().validate(asked, warnings)
         if self._webhooks.validating:
             await self._webhooks.validate(asked, warnings)
+
+    def _bound_to_change(self) -> "MutatingPolicies":
+        if self._mutating is None:
+            from ketch.local.apiserver.admission.mutating import MutatingPolicies  # noqa: PLC0415  # as below
+
+            self._mutating = MutatingPolicies(self._bound())
+        return self._mutating
 
     def _bound(self) -> "Policies":
         if self._policies is None:

@@ -12,7 +12,7 @@ from ketch.local.apiserver.auth.identity import UserInfo
 from ketch.local.apiserver.auth.rbac import Attributes, Authorizer
 from ketch.local.apiserver.auth.tokens import ACCOUNTS, account_name
 from ketch.local.apiserver.cel.functions import Overload, library
-from ketch.local.apiserver.cel.functions.overloads import member
+from ketch.local.apiserver.cel.functions.overloads import function, member
 from ketch.local.apiserver.cel.types import Type
 
 VARIABLES: Mapping[str, cel.Type] = dict.fromkeys(
@@ -22,6 +22,7 @@ REQUEST_RESOURCE = "authorizer_requestResource"
 """``authorizer.requestResource``: what is asked for, as a question about rights."""
 
 
+ESCAPE_KEY = "jsonpatch_escapeKey("
 NOTHING_YET = Attributes("")
 
 
@@ -69,6 +70,7 @@ AUTHORIZER: Sequence[Overload] = (
     member("serviceAccount", f"{_CHECK}, string, string -> {_CHECK}", Check.of_account),
     member("check", f"{_CHECK}, string -> {_DECISION}", Check.decided),
     member("allowed", f"{_DECISION} -> bool", lambda decision: decision.allowed),
+    function("jsonpatch_escapeKey", "string -> string", lambda text: text.replace("~", "~0").replace("/", "~1")),
     member("reason", f"{_DECISION} -> string", lambda _: ""),
     member("errored", f"{_DECISION} -> bool", lambda _: False),
     member("error", f"{_DECISION} -> string", lambda _: ""),
@@ -85,7 +87,10 @@ def compile_condition(text: str, result: cel.Type = cel.BOOL) -> cel.Program:
     """An expression about a write. Raises CompilationError."""
     variables = {**VARIABLES, "authorizer": Type(_CHECK), REQUEST_RESOURCE: Type(_CHECK)}
     return cel.compile_expression(
-        text.replace("authorizer.requestResource", REQUEST_RESOURCE), variables, result, _functions()
+        text.replace("authorizer.requestResource", REQUEST_RESOURCE).replace("jsonpatch.escapeKey(", ESCAPE_KEY),
+        variables,
+        result,
+        _functions(),
     )
 
 

@@ -19,6 +19,8 @@ EXEMPT = frozenset(
         "validatingwebhookconfigurations",
         "validatingadmissionpolicies",
         "validatingadmissionpolicybindings",
+        "mutatingadmissionpolicies",
+        "mutatingadmissionpolicybindings",
     )
 )
 """Kinds that nobody registered may be asked about: else a wrong registration could not be mended."""

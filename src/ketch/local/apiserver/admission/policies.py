@@ -24,7 +24,7 @@ _ERRORS: Mapping[str, type[APIError]] = {
 }
 
 
-class _Composed(Mapping[str, Any]):
+class Composed(Mapping[str, Any]):
     """``variables``: each evaluated once, when first asked for; those before it may be used."""
 
     def __init__(self, declared: Sequence[Mapping[str, Any]], variables: Variables, params: Any) -> None:
@@ -52,35 +52,39 @@ class Policies:
     def __init__(self, registry: Registry, authorizer: Authorizer, lookup: Lookup, listing: Listing) -> None:
         self._registry = registry
         self._authorizer = authorizer
-        self._lookup = lookup
-        self._listing = listing
+        self.lookup = lookup
+        self.listing = listing
 
     def validate(self, asked: Asked, warnings: list[str]) -> None:
         """Raises APIError for a refusal."""
         if asked.resource.storage in EXEMPT:
             return
-        for binding in self._listing(BINDINGS, None):
-            policy = self._lookup(POLICIES, "", binding["spec"].get("policyName", ""))
+        for binding in self.listing(BINDINGS, None):
+            policy = self.lookup(POLICIES, "", binding["spec"].get("policyName", ""))
             if policy is not None:
                 self._ask(policy, binding, asked, warnings)
 
     def _ask(self, policy: Mapping[str, Any], binding: Mapping[str, Any], asked: Asked, warnings: list[str]) -> None:
         spec = policy["spec"]
-        seen = self._seen(spec.get("matchConstraints") or NOTHING, asked)
-        if seen is None or not self._within(binding["spec"].get("matchResources"), asked):
+        seen = self.seen(spec.get("matchConstraints") or NOTHING, asked)
+        if seen is None or not self.within(binding["spec"].get("matchResources"), asked):
             return
-        namespace = self._lookup("/namespaces", "", asked.namespace) if asked.namespace else None
-        variables = Variables(seen, namespace, self._authorizer)
+        variables = self.variables(seen)
         judged = _Judgement(policy, binding, asked, warnings)
         try:
             if not all_hold(spec, variables):
                 return
-            for params in self._parameters(spec, binding["spec"], asked):
+            for params in self.parameters(spec, binding["spec"], asked):
                 self._judge(spec, variables, params, judged)
         except CELError as error:
             judged.failed(str(error))
 
-    def _seen(self, constraints: Mapping[str, Any], asked: Asked) -> Asked | None:
+    def variables(self, seen: Asked) -> Variables:
+        """What expressions about a write see."""
+        namespace = self.lookup("/namespaces", "", seen.namespace) if seen.namespace else None
+        return Variables(seen, namespace, self._authorizer)
+
+    def seen(self, constraints: Mapping[str, Any], asked: Asked) -> Asked | None:
         """The write as the policy sees it; None when it is not about it."""
         excluded = constraints.get("excludeResourceRules") or NO_ITEMS
         if any(_covers(rule, asked) for rule in excluded):
@@ -88,21 +92,22 @@ class Policies:
         rules = [rule for rule in constraints.get("resourceRules") or NO_ITEMS if _named(rule, asked)]
         equivalent = constraints.get("matchPolicy", "Equivalent") == "Equivalent"
         version = version_for(asked, rules, self._registry, equivalent=equivalent)
-        if version is None or not in_scope(asked, constraints, self._lookup):
+        if version is None or not in_scope(asked, constraints, self.lookup):
             return None
         return asked.in_version(version)
 
-    def _within(self, narrowed: Mapping[str, Any] | None, asked: Asked) -> bool:
+    def within(self, narrowed: Mapping[str, Any] | None, asked: Asked) -> bool:
         """Whether a binding's ``matchResources`` take the write; without rules they only select."""
         if not narrowed:
             return True
         if narrowed.get("resourceRules"):
-            return self._seen(narrowed, asked) is not None
-        return in_scope(asked, narrowed, self._lookup)
+            return self.seen(narrowed, asked) is not None
+        return in_scope(asked, narrowed, self.lookup)
 
-    def _parameters(
+    def parameters(
         self, spec: Mapping[str, Any], bound: Mapping[str, Any], asked: Asked
     ) -> Iterator[Mapping[str, Any] | None]:
+        """The parameters of a policy, as a binding names them. Raises EvaluationError where they must be there."""
         kind, reference = spec.get("paramKind"), bound.get("paramRef")
         if not kind:
             yield None
@@ -113,10 +118,10 @@ class Policies:
         if resource is not None and reference:
             namespace = (reference.get("namespace") or asked.namespace) if resource.namespaced else ""
             if reference.get("name"):
-                one = self._lookup(resource.storage, namespace, reference["name"])
+                one = self.lookup(resource.storage, namespace, reference["name"])
                 found = [one] if one is not None else []
             else:
-                every = self._listing(resource.storage, namespace or None)
+                every = self.listing(resource.storage, namespace or None)
                 labels = ((item, item["metadata"].get("labels") or NOTHING) for item in every)
                 found = [item for item, own in labels if selects(reference.get("selector"), (own,))]
         if found or (reference or NOTHING).get("parameterNotFoundAction") == "Allow":
@@ -127,7 +132,7 @@ class Policies:
     def _judge(
         self, spec: Mapping[str, Any], variables: Variables, params: Mapping[str, Any] | None, judged: "_Judgement"
     ) -> None:
-        composed = _Composed(spec.get("variables") or NO_ITEMS, variables, params)
+        composed = Composed(spec.get("variables") or NO_ITEMS, variables, params)
         for validation in spec.get("validations") or NO_ITEMS:
             text = validation["expression"]
             try:
@@ -141,7 +146,7 @@ class Policies:
                     message = self._message(validation, variables, composed, params) or message
                 judged.refused(message, validation.get("reason") or "Invalid")
 
-    def _message(self, validation: Mapping[str, Any], variables: Variables, composed: _Composed, params: Any) -> str:
+    def _message(self, validation: Mapping[str, Any], variables: Variables, composed: Composed, params: Any) -> str:
         try:
             found = variables.evaluate(validation["messageExpression"], cel.STRING, variables=composed, params=params)
         except CELError:

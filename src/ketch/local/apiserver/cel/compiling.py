@@ -9,7 +9,7 @@ from ketch.local.apiserver.cel.functions import Overload, library
 from ketch.local.apiserver.cel.functions.overloads import NAMED
 from ketch.local.apiserver.cel.macros import HIDDEN, expand
 from ketch.local.apiserver.cel.running import MOST_STEPS, Code, Run
-from ketch.local.apiserver.cel.syntax import Call, Entries, Items, Literal, Name, Node, Select, parse
+from ketch.local.apiserver.cel.syntax import Call, Entries, Items, Literal, Name, Node, Select, parse, unescaped
 from ketch.local.apiserver.cel.types import (
     BOOL,
     DYN,
@@ -27,7 +27,6 @@ from ketch.local.apiserver.cel.types import (
 )
 from ketch.local.apiserver.cel.values import at, has
 
-_ESCAPED = {"__dash__": "-", "__dot__": ".", "__slash__": "/", "__underscores__": "__"}
 _TYPES = frozenset(("bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"))
 Functions = Mapping[tuple[str, bool], Sequence[Overload]]
 
@@ -121,7 +120,7 @@ class Compiler:
         """The JSON name and the type of a selected field. Raises CompilationError."""
         field = node.field
         if inner.field is not None:
-            field = _unescaped(field)
+            field = unescaped(field)
             found = inner.field(field)
             if found is None:
                 self.fail(node, f"undefined field '{node.field}'")
@@ -281,16 +280,6 @@ class Compiler:
         chosen, other = (self.compile(each, scope) for each in node.arguments[1:])
         yes, no = chosen.run, other.run
         return Code(joined(chosen.type, other.type), lambda state: yes(state) if condition(state) else no(state))
-
-
-def _unescaped(name: str) -> str:
-    if "__" not in name:
-        return name
-    for escape, meant in _ESCAPED.items():
-        name = name.replace(escape, meant)
-    if name.startswith("__") and name.endswith("__") and len(name) > 4:
-        return name[2:-2]
-    return name
 
 
 def _field(value: Any, field: str) -> Any:

@@ -194,6 +194,9 @@ class _Parser:
             token = self._now
             if self._accept("."):
                 tree = self._member(tree, token)
+            elif token.text == "{" and token.kind == "operator" and _constructed(tree):
+                self._at += 1
+                tree = self._message(token)
             elif self._accept("["):
                 optional = self._accept("?")
                 index = self.expression()
@@ -201,6 +204,26 @@ class _Parser:
                 tree = Call(token.position, "[?]" if optional else "[]", None, (tree, index))
             else:
                 return tree
+
+    def _message(self, token: _Token) -> Node:
+        """The fields of an object that is made: as a map's, but for their names, which are names."""
+        keys: list[Node] = []
+        values: list[Node] = []
+        optional: list[bool] = []
+        while not self._accept("}"):
+            optional.append(self._accept("?"))
+            field = self._now
+            name = field.text[1:-1] if field.kind == "escaped" else field.text
+            if field.kind not in ("name", "escaped"):
+                self._fail(field, f"mismatched input '{field.text}' expecting a field")
+            self._at += 1
+            keys.append(Literal(field.position, unescaped(name)))
+            self.take("operator", ":")
+            values.append(self.expression())
+            if not self._accept(","):
+                self.take("operator", "}")
+                break
+        return Entries(token.position, tuple(keys), tuple(values), tuple(optional))
 
     def _member(self, tree: Node, dot: _Token) -> Node:
         optional = self._accept("?")
@@ -325,6 +348,30 @@ class _Parser:
         if code > 0x10FFFF or 0xD800 <= code < 0xE000:
             self._fail(token, f"invalid unicode code point: \\{text}")
         return chr(code)
+
+
+MESSAGES = ("Object", "JSONPatch")
+"""What may be made by naming it and its fields, as ``Object.spec{replicas: 3}``."""
+
+_ESCAPED = {"__dash__": "-", "__dot__": ".", "__slash__": "/", "__underscores__": "__"}
+
+
+def unescaped(name: str) -> str:
+    """A field's name in JSON, of how expressions must write it."""
+    if "__" not in name:
+        return name
+    for escape, meant in _ESCAPED.items():
+        name = name.replace(escape, meant)
+    if name.startswith("__") and name.endswith("__") and len(name) > 4:
+        return name[2:-2]
+    return name
+
+
+def _constructed(tree: Node) -> bool:
+    """Whether a name is that of something to be made."""
+    while isinstance(tree, Select):
+        tree = tree.operand
+    return isinstance(tree, Name) and tree.name in MESSAGES
 
 
 _BYTE = 0xF0000

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ketch.kube.causes import duplicate, invalid, required, unsupported
+from ketch.kube.causes import duplicate, forbidden, invalid, required, unsupported
 from ketch.kube.errors import Cause
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.metadata import DNS_SUBDOMAIN
@@ -24,6 +24,9 @@ REVIEWS = ("v1", "v1beta1")
 ACTIONS = ["Audit", "Deny", "Warn"]
 REASONS = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"]
 LONGEST_SECONDS = 30
+PATCH_TYPES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+"""How a policy may change an object, and the field that says it."""
+
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -149,22 +152,9 @@ class PolicyStrategy(Strategy):
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Each expression can be read."""
-        return tuple(self._causes(obj["spec"]))
+        return (*_policy_causes(obj["spec"]), *self._causes(obj["spec"]))
 
     def _causes(self, spec: Mapping[str, Any]) -> Iterator[Cause]:
-        yield from _choice(spec, "failurePolicy", "spec", FAILURE)
-        constraints = spec.get("matchConstraints")
-        if not constraints or not constraints.get("resourceRules"):
-            yield required("spec.matchConstraints.resourceRules" if constraints else "spec.matchConstraints")
-        for name in ("resourceRules", "excludeResourceRules"):
-            for index, rule in enumerate((constraints or NOTHING).get(name) or NO_ITEMS):
-                yield from rule_causes(rule, f"spec.matchConstraints.{name}[{index}]")
-        yield from condition_causes(spec.get("matchConditions") or NO_ITEMS, "spec.matchConditions")
-        for index, variable in enumerate(spec.get("variables") or NO_ITEMS):
-            path = f"spec.variables[{index}]"
-            if not _NAME.match(variable.get("name", "")):
-                yield invalid(f"{path}.name", variable.get("name", ""), "must be a name that expressions can use")
-            yield from _expression_causes(variable.get("expression"), f"{path}.expression", "")
         validations = spec.get("validations") or NO_ITEMS
         if not validations and not spec.get("auditAnnotations"):
             yield required("spec.validations", "validations or auditAnnotations must be specified")
@@ -177,13 +167,71 @@ class PolicyStrategy(Strategy):
                 yield unsupported(f"{path}.reason", validation["reason"], REASONS)
 
 
+def _policy_causes(spec: Mapping[str, Any]) -> Iterator[Cause]:
+    """What is wrong with what policies of both kinds say: about what they are, and their variables."""
+    yield from _choice(spec, "failurePolicy", "spec", FAILURE)
+    constraints = spec.get("matchConstraints")
+    if not constraints or not constraints.get("resourceRules"):
+        yield required("spec.matchConstraints.resourceRules" if constraints else "spec.matchConstraints")
+    for name in ("resourceRules", "excludeResourceRules"):
+        for index, rule in enumerate((constraints or NOTHING).get(name) or NO_ITEMS):
+            yield from rule_causes(rule, f"spec.matchConstraints.{name}[{index}]")
+    yield from condition_causes(spec.get("matchConditions") or NO_ITEMS, "spec.matchConditions")
+    for index, variable in enumerate(spec.get("variables") or NO_ITEMS):
+        path = f"spec.variables[{index}]"
+        if not _NAME.match(variable.get("name", "")):
+            yield invalid(f"{path}.name", variable.get("name", ""), "must be a name that expressions can use")
+        yield from _expression_causes(variable.get("expression"), f"{path}.expression", "")
+
+
+class MutatingPolicyStrategy(Strategy):
+    """MutatingAdmissionPolicies."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """Each expression can be read."""
+        return (*_policy_causes(obj["spec"]), *self._causes(obj["spec"]))
+
+    def _causes(self, spec: Mapping[str, Any]) -> Iterator[Cause]:
+        yield from _choice(spec, "reinvocationPolicy", "spec", REINVOCATION)
+        mutations = spec.get("mutations") or NO_ITEMS
+        if not mutations:
+            yield required("spec.mutations", "mutations must contain at least one item")
+        for index, mutation in enumerate(mutations):
+            path = f"spec.mutations[{index}]"
+            yield from _choice(mutation, "patchType", path, list(PATCH_TYPES))
+            for kind, field in PATCH_TYPES.items():
+                given = mutation.get(field)
+                if kind == mutation.get("patchType"):
+                    expression = (given or NOTHING).get("expression")
+                    yield from _expression_causes(expression, f"{path}.{field}.expression", "")
+                elif given:
+                    yield forbidden(f"{path}.{field}", f"must not be set when patchType is {mutation.get('patchType')}")
+
+
+class MutatingPolicyBindingStrategy(Strategy):
+    """MutatingAdmissionPolicyBindings."""
+
+    def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
+        """A policy."""
+        return _binding_causes(obj["spec"])
+
+
+def _binding_causes(spec: Mapping[str, Any]) -> list[Cause]:
+    """What is wrong with what bindings of both kinds say."""
+    causes = [] if spec.get("policyName") else [required("spec.policyName")]
+    reference = spec.get("paramRef")
+    if reference and bool(reference.get("name")) == ("selector" in reference):
+        causes.append(required("spec.paramRef.name", "one of name or selector must be specified"))
+    return causes
+
+
 class PolicyBindingStrategy(Strategy):
     """ValidatingAdmissionPolicyBindings."""
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """A policy, and what its refusal does."""
         spec = obj["spec"]
-        causes = [] if spec.get("policyName") else [required("spec.policyName")]
+        causes = _binding_causes(spec)
         actions = spec.get("validationActions") or NO_ITEMS
         if not actions:
             causes.append(required("spec.validationActions", "at least one validation action is required"))
@@ -195,7 +243,4 @@ class PolicyBindingStrategy(Strategy):
         if {"Deny", "Warn"} <= set(actions):
             message = "must not contain both Deny and Warn: a refusal says it all"
             causes.append(invalid("spec.validationActions", actions, message))
-        reference = spec.get("paramRef")
-        if reference and bool(reference.get("name")) == ("selector" in reference):
-            causes.append(required("spec.paramRef.name", "one of name or selector must be specified"))
         return causes

@@ -23,7 +23,13 @@ from ketch.local.apiserver.strategies.definitions import DefinitionStrategy
 from ketch.local.apiserver.strategies.limiting import LimitRangeStrategy, QuotaStrategy
 from ketch.local.apiserver.strategies.pods import PodStrategy
 from ketch.local.apiserver.strategies.policies import workload_strategies
-from ketch.local.apiserver.strategies.registrations import PolicyBindingStrategy, PolicyStrategy, WebhookStrategy
+from ketch.local.apiserver.strategies.registrations import (
+    MutatingPolicyBindingStrategy,
+    MutatingPolicyStrategy,
+    PolicyBindingStrategy,
+    PolicyStrategy,
+    WebhookStrategy,
+)
 from ketch.local.apiserver.strategies.roles import RoleReferenceStrategy, RoleStrategy
 from ketch.local.apiserver.strategies.workloads import JobStrategy, TemplateStrategy
 
@@ -61,6 +67,8 @@ class Strategies:
             "admissionregistration.k8s.io/validatingadmissionpolicybindings": PolicyBindingStrategy(),
             "apiregistration.k8s.io/apiservices": APIServiceStrategy(),
             "certificates.k8s.io/certificatesigningrequests": RequestStrategy(authorizer),
+            "admissionregistration.k8s.io/mutatingadmissionpolicies": MutatingPolicyStrategy(),
+            "admissionregistration.k8s.io/mutatingadmissionpolicybindings": MutatingPolicyBindingStrategy(),
             "/limitranges": LimitRangeStrategy(),
             "/resourcequotas": QuotaStrategy(),
             "apiextensions.k8s.io/customresourcedefinitions": DefinitionStrategy(),

@@ -38,6 +38,8 @@ _DEFAULTS: Mapping[tuple[str, str], Default] = {
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): admission.webhooks,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): admission.policy,
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): admission.binding,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): admission.mutating_policy,
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): admission.binding,
 }
 
 

@@ -35,6 +35,12 @@ def policy(obj: Obj) -> None:
         _matched(constraints)
 
 
+def mutating_policy(obj: Obj) -> None:
+    """A MutatingAdmissionPolicy."""
+    policy(obj)
+    fill(obj["spec"], reinvocationPolicy="Never")
+
+
 def binding(obj: Obj) -> None:
     """A ValidatingAdmissionPolicyBinding."""
     for matched in dicts([obj.setdefault("spec", {}).get("matchResources")]):
