@@ -10,6 +10,7 @@ from ketch.local.node.pressure.machine import DISK, INODES, MEMORY, Supply
 from ketch.local.node.pressure.ranking import CRITICAL, Candidate, first_to_go, message, quantity
 
 LOW = Supply(DISK, "ephemeral-storage", left=1 << 20, least=1 << 30)
+SLIGHT = Supply(DISK, "ephemeral-storage", left=0, least=10)
 
 
 def candidate(name: str, used: int, request: str = "0", priority: int = 0, volumes: int = 0) -> Candidate:
@@ -34,8 +35,13 @@ def candidate(name: str, used: int, request: str = "0", priority: int = 0, volum
     ],
 )
 def test_who_goes(candidates: list[Candidate], first: str | None):
-    chosen = first_to_go(candidates, LOW)
+    chosen = first_to_go(candidates, SLIGHT)
     assert (chosen and chosen.pod.metadata.name) == first
+
+
+def test_nobody_goes_whose_going_would_not_help():
+    assert first_to_go([candidate("a", (1 << 30) // 100)], LOW) is None
+    assert first_to_go([candidate("a", (1 << 30) // 100 + 1)], LOW) is not None
 
 
 def test_it_is_told_in_a_kubelets_words():

@@ -10,6 +10,9 @@ from ketch.local.node.pressure.machine import INODES, Supply
 CRITICAL = 2_000_000_000
 """Pods of this priority or a higher one keep the cluster itself going: they are not evicted."""
 
+WORTHWHILE = 100
+"""A pod that takes less than the least that should be left, divided by this, does not go: it would be of no help."""
+
 UNITS = ("Ki", "Mi", "Gi", "Ti")
 COUNTED = frozenset({INODES})
 """What is counted, not measured in bytes; pods cannot ask for it."""
@@ -42,7 +45,11 @@ def first_to_go(candidates: Iterable[Candidate], supply: Supply) -> Candidate | 
         beyond = sum(each.used.values()) - sum(requested(each.pod, name, resource) for name in each.used)
         return beyond <= 0, each.pod.spec.priority or 0, -beyond
 
-    able = [each for each in candidates if (each.pod.spec.priority or 0) < CRITICAL and any(each.used.values())]
+    able = [
+        each
+        for each in candidates
+        if (each.pod.spec.priority or 0) < CRITICAL and sum(each.used.values()) * WORTHWHILE >= max(1, supply.least)
+    ]
     return min(able, key=rank, default=None)
 
 
