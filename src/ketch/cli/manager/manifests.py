@@ -101,7 +101,7 @@ def _services(wanted: Installation) -> Iterator[Object]:
 
 def _deployment(wanted: Installation) -> Object:
     command = [
-        *("ketch", "manager", "--bind", EVERYWHERE, "--namespace", wanted.namespace),
+        *("python3", "-m", "ketch.cli.main", "manager", "--bind", EVERYWHERE, "--namespace", wanted.namespace),
         *("--service", NAME, "--image", wanted.image, "--data-dir", "/data"),
     ]
     database = {"name": "KETCH_DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": wanted.database, "key": "url"}}}
@@ -112,6 +112,7 @@ def _deployment(wanted: Installation) -> Object:
         "command": command,
         "env": [database] if wanted.database else [],
         "ports": [{"name": name, "containerPort": port} for name, port in ports],
+        "startupProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 1, "failureThreshold": 60},
         "livenessProbe": {"httpGet": {"path": "/healthz", "port": "health"}, "periodSeconds": 10},
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": "health"}, "periodSeconds": 2},
         "resources": _RESOURCES,
