@@ -88,6 +88,7 @@ def test_a_pytorchjob_goes_on_after_a_kill(platform: Platform, namespace: str):
     training = TrainingClient(config_file=str(platform.kubeconfig), namespace=namespace)
     training.create_job(job)
     training.wait_for_job_conditions("killed", wait_timeout=ENVIRONMENT_SECONDS, polling_interval=1)
+    eventually(lambda: [each.status.phase for each in training.get_job_pods("killed")] == ["Succeeded"] * 2)
     for pod in ("killed-master-0", "killed-worker-0"):
         log = platform.kubectl("logs", pod, "-n", namespace)
         assert BEGUN_AGAIN in log
@@ -101,7 +102,7 @@ def test_a_pytorchjob_goes_on_after_a_kill(platform: Platform, namespace: str):
     assert attached.returncode == 0, attached.stderr
     assert re.search(f"^master-0 +│ {ENDED}$", attached.stdout, re.MULTILINE)
     counted = f'training_operator_jobs_successful_total{{job_namespace="{namespace}",framework="pytorch"}} 1'
-    assert counted in counts(platform)
+    eventually(lambda: counted in counts(platform))
     assert platform.ketch("jobs", "delete", "killed", "-n", namespace).returncode == 0
     eventually(lambda: not platform.get("pvc", "-n", namespace)["items"])
 
@@ -129,7 +130,8 @@ def test_a_script_trains_on_two_nodes_and_goes_on_after_a_kill(platform: Platfor
     assert re.search(r"^1 +20 +100 %", shown, re.MULTILINE)
     (listed,) = json.loads(platform.ketch("jobs", "ls", "-n", namespace, "-o", "json").stdout)
     assert listed["metadata"]["name"] == "script"
-    assert f'jobset_completed_total{{jobset_name="script",namespace="{namespace}"}} 1' in counts(platform)
+    counted = f'jobset_completed_total{{jobset_name="script",namespace="{namespace}"}} 1'
+    eventually(lambda: counted in counts(platform))
 
 
 def counts_on(steps: int):
@@ -162,7 +164,7 @@ def test_a_suspended_trainjob_goes_on_where_it_was(platform: Platform, namespace
     eventually(lambda: not platform.get("pods", "-n", namespace)["items"])
     last = max(int(name.removeprefix("step-")) for name in saved(platform, namespace, "paused") if name[0] != ".")
     platform.ketch("jobs", "resume", "paused", "-n", namespace)
-    trainer.wait_for_job_status("paused", timeout=60, polling_interval=1)
+    trainer.wait_for_job_status("paused", timeout=150, polling_interval=1)
     log = "\n".join(trainer.get_job_logs("paused"))
     assert f"begins at {last} /ketch/checkpoints/step-{last}" in log
     assert f"ends at {max(last, 3)}" in log
@@ -212,7 +214,7 @@ def test_any_program_reports_by_trainers_endpoint(platform: Platform, namespace:
         },
     }
     platform.apply(job)
-    platform.kubectl("wait", "--for=condition=Complete", "trainjob/reports", "-n", namespace, "--timeout=60s")
+    platform.kubectl("wait", "--for=condition=Complete", "trainjob/reports", "-n", namespace, "--timeout=150s")
     (pod,) = platform.get("pods", "-n", namespace)["items"]
     log = platform.kubectl("logs", pod["metadata"]["name"], "-n", namespace)
     answers = json.loads(log.partition("told ")[2])

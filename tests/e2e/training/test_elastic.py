@@ -103,4 +103,4 @@ def test_it_survives_the_loss_of_a_worker_and_grows(platform: Platform, namespac
     wait = f"--timeout={PATIENCE}s"
     platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/elastic", "-n", namespace, wait)
     assert "world 3" in log(2)
-    assert "done: world 3" in log(0)
+    eventually(lambda: "done: world 3" in log(0), PATIENCE, "the first worker, too, comes to its end")

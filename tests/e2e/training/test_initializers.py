@@ -74,7 +74,7 @@ def seeded(platform: Platform, namespace: str) -> Platform:
 
 def test_the_trainer_finds_what_was_brought(seeded: Platform, namespace: str):
     seeded.apply(a_trainjob(namespace, "file:///seed/data.csv", "file:///seed/model.bin"))
-    seeded.kubectl("wait", "--for=condition=Complete", "trainjob/job", "-n", namespace, "--timeout=60s")
+    seeded.kubectl("wait", "--for=condition=Complete", "trainjob/job", "-n", namespace, "--timeout=150s")
 
     def log(step: str) -> str:
         return seeded.kubectl("logs", "-n", namespace, "-l", f"jobset.sigs.k8s.io/replicatedjob-name={step}")
@@ -85,7 +85,7 @@ def test_the_trainer_finds_what_was_brought(seeded: Platform, namespace: str):
 
 def test_what_cannot_be_had_fails_the_job_with_the_reason(seeded: Platform, namespace: str):
     seeded.apply(a_trainjob(namespace, "cache://schema/table", "file:///seed/model.bin"))
-    seeded.kubectl("wait", "--for=condition=Failed", "trainjob/job", "-n", namespace, "--timeout=60s")
+    seeded.kubectl("wait", "--for=condition=Failed", "trainjob/job", "-n", namespace, "--timeout=150s")
 
     def last_words() -> str:
         label = "jobset.sigs.k8s.io/replicatedjob-name=dataset-initializer"

@@ -23,7 +23,7 @@ RING = textwrap.dedent(
             connection.close()
         print("met", sorted(ranks), flush=True)
     else:
-        for _ in range(600):
+        for _ in range(6000):
             try:
                 connection = socket.create_connection((master, port), timeout=5)
                 break
@@ -49,7 +49,7 @@ def a_job(name: str, namespace: str, program: str, workers: int = 2) -> dict[str
 
 def test_processes_meet_by_name_and_the_job_succeeds(platform: Platform, namespace: str):
     platform.apply(a_job("ring", namespace, RING))
-    platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/ring", "-n", namespace, "--timeout=60s")
+    platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/ring", "-n", namespace, "--timeout=150s")
     assert platform.kubectl("logs", "ring-master-0", "-n", namespace).strip() == "met [1, 2]"
     assert "Succeeded" in platform.kubectl("get", "pytorchjobs", "-n", namespace)
     labels = "training.kubeflow.org/job-name=ring,training.kubeflow.org/job-role=master"
@@ -59,7 +59,7 @@ def test_processes_meet_by_name_and_the_job_succeeds(platform: Platform, namespa
 def test_a_rank_that_fails_fails_the_job(platform: Platform, namespace: str):
     program = "import os, sys, time; sys.exit(3) if os.environ['RANK'] == '1' else time.sleep(600)"
     platform.apply(a_job("bad", namespace, program, workers=1))
-    platform.kubectl("wait", "--for=condition=Failed", "pytorchjob/bad", "-n", namespace, "--timeout=60s")
+    platform.kubectl("wait", "--for=condition=Failed", "pytorchjob/bad", "-n", namespace, "--timeout=150s")
     conditions = platform.get("pytorchjob/bad", "-n", namespace)["status"]["conditions"]
     assert conditions[-1]["message"] == "PyTorchJob bad is failed because 1 Worker replica(s) failed."
 
@@ -90,7 +90,7 @@ def test_two_jobs_of_which_one_and_a_half_fit_both_finish(platform: Platform, na
             replica["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": share}}
         platform.apply(job)
     for name in ("one", "other"):
-        platform.kubectl("wait", "--for=condition=Succeeded", f"pytorchjob/{name}", "-n", namespace, "--timeout=60s")
+        platform.kubectl("wait", "--for=condition=Succeeded", f"pytorchjob/{name}", "-n", namespace, "--timeout=150s")
     groups = platform.get("podgroups", "-n", namespace)["items"]
     assert {each["metadata"]["name"]: each["spec"]["minMember"] for each in groups} == {"one": 2, "other": 2}
 
@@ -124,7 +124,7 @@ def test_a_gang_makes_room_for_one_that_is_more_urgent_and_comes_back(platform: 
     eventually(lambda: [phase for _, phase in pods("patient")] == ["Running", "Running"], 60, "the first gang runs")
     before = {uid for uid, _ in pods("patient")}
     begin("hurried", RING, {"priorityClass": "urgent"})
-    platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/hurried", "-n", namespace, "--timeout=90s")
+    platform.kubectl("wait", "--for=condition=Succeeded", "pytorchjob/hurried", "-n", namespace, "--timeout=150s")
 
     def runs_again() -> bool:
         after = pods("patient")

@@ -108,7 +108,7 @@ def run(training: TrainingClient, job: Any) -> dict[str, dict[str, str]]:
     """Run a job whose processes tell their environment to its good end; what each was told, by pod."""
     kind, name = job.kind, job.metadata.name
     training.create_job(job)
-    training.wait_for_job_conditions(name, job_kind=kind, wait_timeout=60, polling_interval=1)
+    training.wait_for_job_conditions(name, job_kind=kind, wait_timeout=150, polling_interval=1)
     eventually(lambda: all(pod.status.phase == "Succeeded" for pod in training.get_job_pods(name)))
     logs, _ = training.get_job_logs(name, job_kind=kind, is_master=False)
     return {pod: json.loads(text.removeprefix("told ")) for pod, text in logs.items()}
@@ -183,7 +183,7 @@ def test_a_function_becomes_a_tfjob_of_every_type(training: TrainingClient):
         num_ps_replicas=1,
         labels={"team": "fruit"},
     )
-    job = training.wait_for_job_conditions("shares", job_kind="TFJob", wait_timeout=60, polling_interval=1)
+    job = training.wait_for_job_conditions("shares", job_kind="TFJob", wait_timeout=150, polling_interval=1)
     assert job.metadata.labels == {"team": "fruit"}
     eventually(lambda: all(pod.status.phase == "Succeeded" for pod in training.get_job_pods("shares")))
     logs, _ = training.get_job_logs("shares", job_kind="TFJob", is_master=False)
@@ -259,14 +259,16 @@ def test_jax_is_told_its_coordinator(training: TrainingClient):
 def test_an_image_becomes_a_job(training: TrainingClient):
     """The image's own command runs: an interpreter with nothing to do, which ends at once."""
     training.create_job(name="image", base_image=IMAGE, num_workers=2)
-    training.wait_for_job_conditions("image", wait_timeout=60, polling_interval=1)
+    training.wait_for_job_conditions("image", wait_timeout=150, polling_interval=1)
     assert training.is_job_succeeded("image")
     assert sorted(training.get_job_pod_names("image")) == ["image-master-0", "image-worker-0"]
 
 
 def test_a_job_is_found_followed_updated_and_deleted(training: TrainingClient, platform: Platform, namespace: str):
     training.create_job(a_pytorchjob("long", GO_ON))
-    job = training.wait_for_job_conditions("long", expected_conditions={"Running"}, wait_timeout=60, polling_interval=1)
+    job = training.wait_for_job_conditions(
+        "long", expected_conditions={"Running"}, wait_timeout=150, polling_interval=1
+    )
     assert types_of(job.status.conditions) == [("Created", "True"), ("Running", "True")]
     assert training.is_job_created("long")
     assert training.is_job_running("long")
@@ -289,12 +291,17 @@ def test_a_job_is_found_followed_updated_and_deleted(training: TrainingClient, p
 def test_logs_are_followed_to_the_end_with_the_events(training: TrainingClient):
     count = "import time\nfor step in range(20):\n    print('step', step, flush=True)\n    time.sleep(0.1)"
     training.create_job(a_pytorchjob("counts", count))
-    training.wait_for_job_conditions("counts", expected_conditions={"Running"}, wait_timeout=60, polling_interval=1)
-    logs, events = training.get_job_logs("counts", follow=True, verbose=True)
+    either = {"Running", "Succeeded"}  # on a busy machine it may be over by then
+    training.wait_for_job_conditions("counts", expected_conditions=either, wait_timeout=150, polling_interval=1)
+    logs, _ = training.get_job_logs("counts", follow=True)
     assert logs == {"counts-master-0": "".join(f"step {step}" for step in range(20))}
-    told = "\n".join(text for lines in events.values() for text in lines)
-    assert "Created pod: counts-master-0" in told
-    training.wait_for_job_conditions("counts", wait_timeout=60, polling_interval=1)
+
+    def is_told() -> bool:
+        _, events = training.get_job_logs("counts", verbose=True)
+        return "Created pod: counts-master-0" in "\n".join(text for lines in events.values() for text in lines)
+
+    eventually(is_told, what="ordinary events take a while")
+    training.wait_for_job_conditions("counts", wait_timeout=150, polling_interval=1)
 
 
 KINDS: list[tuple[str, str, str, Callable[..., Any], Callable[..., Any]]] = [
@@ -329,12 +336,12 @@ def test_every_kind_is_created_found_updated_followed_and_deleted(
     training.update_job(found, **known)
     eventually(lambda: training.get_job_pods("each"))
     training.wait_for_job_conditions(
-        **known, expected_conditions={"Running", "Succeeded"}, wait_timeout=60, polling_interval=1
+        **known, expected_conditions={"Running", "Succeeded"}, wait_timeout=150, polling_interval=1
     )
     logs, _ = training.get_job_logs(**known, follow=True)
     pod = "each-launcher" if kind == "MPIJob" else f"each-{role.lower()}-0"
     assert logs == {pod: "".join(f"step {step}" for step in range(10))}
-    done = training.wait_for_job_conditions(**known, wait_timeout=60, polling_interval=1)
+    done = training.wait_for_job_conditions(**known, wait_timeout=150, polling_interval=1)
     assert done.metadata.labels == {"changed": "yes"}
     training.delete_job(**known)
     eventually(lambda: not training.list_jobs(job_kind=kind))
@@ -343,7 +350,7 @@ def test_every_kind_is_created_found_updated_followed_and_deleted(
 def test_waiting_for_a_job_that_fails_raises(training: TrainingClient):
     training.create_job(a_pytorchjob("bad", "raise SystemExit(3)"))
     with pytest.raises(RuntimeError, match=r"PyTorchJob .*/bad is Failed"):
-        training.wait_for_job_conditions("bad", wait_timeout=60, polling_interval=1)
+        training.wait_for_job_conditions("bad", wait_timeout=150, polling_interval=1)
     assert training.is_job_failed("bad")
     assert types_of(training.get_job_conditions("bad"))[-1] == ("Failed", "True")
 
