@@ -13,7 +13,6 @@ import msgspec
 
 from ketch.local.images.oci.credentials import Credentials
 from ketch.local.images.oci.errors import OCIError
-from ketch.local.images.oci.pulling import pull
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.settings import read_settings
 from ketch.local.images.oci.store import Store
@@ -38,6 +37,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Pull one image."""
+    from ketch.local.images.oci.pulling import pull  # noqa: PLC0415  # deferred: the node agent knows this module
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     data_dir: Path = parser.parse_args(arguments).data_dir
