@@ -24,7 +24,6 @@ from tests.e2e.forwarding import forwarded
 from tests.e2e.platforms import SCRIPTS, Platform, eventually, start_platform
 
 NODE = "local"
-IMAGE = "ketch.dev/manager"
 
 
 class Cluster:
@@ -100,6 +99,12 @@ def condition(obj: dict[str, Any], kind: str) -> bool:
     return any(each["type"] == kind and each["status"] == "True" for each in conditions)
 
 
+def exported(*more: str) -> str:
+    """What `ketch export` prints."""
+    command = [str(SCRIPTS / "ketch"), "export", *more]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """The API server with one node; what `ketch export` prints is applied."""
@@ -110,10 +115,8 @@ def cluster() -> Iterator[Cluster]:
     try:
         cluster.node()
         platform.kubectl("taint", "node", NODE, "team-")
-        exported = subprocess.run(
-            [str(SCRIPTS / "ketch"), "export", "--image", IMAGE, "--replicas", "0"], check=True, capture_output=True
-        )
-        platform.kubectl("apply", "--server-side", "-f", "-", stdin=exported.stdout.decode())
+        manifests = exported("--image", "ketch.dev/manager", "--replicas", "0")
+        platform.kubectl("apply", "--server-side", "-f", "-", stdin=manifests)
         yield cluster
     finally:
         for process in cluster.processes.values():
@@ -280,3 +283,44 @@ def test_domains_run_on_it_and_outlive_their_leader(cluster: Cluster, account: P
     assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
     assert "forbidden" not in (cluster.said("first") + cluster.said("second")).lower()
     assert "forbidden" not in (cluster.folder / "node" / "logs" / "node-agent.log").read_text().lower()
+
+
+TELLS = """
+import json, os, ssl, urllib.request
+trust = ssl.create_default_context(cafile=os.environ["KUBEFLOW_TRAINER_SERVER_CA_CERT"])
+headers = {"Authorization": "Bearer " + open(os.environ["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read()}
+report = {"trainerStatus": {"progressPercentage": 50, "lastUpdatedTime": "2026-01-01T00:00:00Z"}}
+url, body = os.environ["KUBEFLOW_TRAINER_SERVER_URL"], json.dumps(report).encode()
+urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), context=trust)
+print(urllib.request.urlopen("http://ml-pipeline.kubeflow:8888/apis/v2beta1/healthz").status)
+"""
+
+
+@pytest.fixture
+def with_node() -> Iterator[Platform]:
+    """A cluster with a node, and without domains."""
+    root = Path(tempfile.mkdtemp(prefix="kr-", dir="/tmp"))
+    without = ("--without", "pipelines", "--without", "training")
+    platform = start_platform(root, lambda command: [*command, *without])
+    yield platform
+    platform.ketch("down")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def test_what_is_exported_runs_in_the_cluster(with_node: Platform) -> None:
+    """A pod with its service account, reached through its Services: by webhooks, by jobs, by clients."""
+    platform = with_node
+    platform.kubectl("apply", "--server-side", "-f", "-", stdin=exported("--image", "ketch.dev/transfer"))
+    rollout = ("rollout", "status", "--namespace", "kubeflow", "deployment/ketch-manager", "--timeout=100s")
+    platform.kubectl(*rollout)
+    wrong = job("wrong")
+    wrong["spec"]["pytorchReplicaSpecs"]["Nobody"] = wrong["spec"]["pytorchReplicaSpecs"].pop("Worker")
+    refused = platform.kubectl_result("create", "-f", "-", stdin=json.dumps(wrong))
+    assert 'Unsupported value: "Nobody"' in refused.stderr, refused
+    trainer = {**TRAINJOB["spec"]["trainer"], "command": ["python3", "-c", TELLS]}
+    platform.apply({**TRAINJOB, "spec": {**TRAINJOB["spec"], "trainer": trainer}})
+    platform.kubectl("wait", "--for=condition=Complete", "trainjob/trained", "--timeout=60s")
+    assert platform.kubectl("logs", "--selector", "jobset.sigs.k8s.io/jobset-name=trained") == "200\n"
+    status = platform.get("trainjob", "trained")["status"]
+    assert status["trainerStatus"]["progressPercentage"] == 50
+    assert "forbidden" not in platform.kubectl("logs", "--namespace", "kubeflow", "deployment/ketch-manager").lower()
