@@ -84,7 +84,8 @@ class Template:
             if name not in sys.modules:
                 self.keepsakes.take(name)
         modules: "dict[str, Any]" = {**self.keepsakes.modules, **sys.modules}
-        self.array, self.ctypes, self.signal, self.socket, self.time = (modules[name] for name in OWN_MODULES)
+        self.array, self.ctypes, _, self.socket, self.time = (modules[name] for name in OWN_MODULES)
+        self.signal: "Any" = sys.modules["_signal"]  # what it is made of: its own functions go through enumerations
         self.libc: "Any" = self.ctypes.CDLL(None, use_errno=True)
         self.held: "Any" = self.ctypes.PyDLL(None, use_errno=True)
         self.like_fork: "Any" = (self.ctypes.c_uint64 * LIKE_FORK)(0, 0, 0, 0, self.signal.SIGCHLD)
