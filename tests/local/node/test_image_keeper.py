@@ -10,6 +10,7 @@ from tests.ociimages import BuiltImage, Entry, layer
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.images.image import IMAGE_ID
+from ketch.local.images.mappings import write_mapping
 from ketch.local.images.oci.archives import import_images
 from ketch.local.images.oci.store import Store
 from ketch.local.node.imagekeeper import LEAST_AGE, ImageKeeper, Thresholds, thresholds_of
@@ -22,7 +23,7 @@ class Here:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.store = Store(data / "images")
-        self.reports = 0
+        self.reports = self.changes = 0
         self.full = 90.0
         for number in range(3):
             built = BuiltImage([layer(Entry("file", b"%d" % number * (1000 * (number + 1))))])
@@ -35,12 +36,15 @@ class Here:
                 write_record(str(record / "spec.json"), {"extra": {IMAGE_ID: added.id}})
 
     def keeper(self, monkeypatch: pytest.MonkeyPatch, steps: list[float]) -> ImageKeeper:
-        keeper = ImageKeeper(SYSTEM_CLOCK, self.store, self.data, self.report, Thresholds(85, 80))
+        keeper = ImageKeeper(SYSTEM_CLOCK, self.store, self.data, self.report, self.changed, Thresholds(85, 80))
         monkeypatch.setattr(keeper, "_percent", lambda: steps.pop(0) if len(steps) > 1 else steps[0])
         return keeper
 
     async def report(self) -> None:
         self.reports += 1
+
+    def changed(self) -> None:
+        self.changes += 1
 
     def names(self) -> list[str]:
         return sorted(each.removeprefix("a.example/") for each in self.store.images())
@@ -63,7 +67,11 @@ async def test_the_largest_are_told_first_and_changes_are_reported(here: Here, m
         del images["a.example/0:1"]
     await keeper.look()
     await keeper.look()
-    assert here.reports == 1
+    assert (here.reports, here.changes) == (1, 1)
+    write_mapping(here.data, "team/*", {"system": True})
+    await keeper.look()
+    await keeper.look()
+    assert (here.reports, here.changes) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -203,13 +203,35 @@ async def test_pulled_with_a_secret_and_what_is_said_of_it(node: Any, layers: li
     await node.gone("always")
 
 
-async def test_names_that_nobody_may_ask_for(node: Any):
-    await node.create("never", of_image("127.0.0.1:1/no/such:1", imagePullPolicy="Never"))
+async def test_names_that_nobody_may_ask_for(node: Any, layers: list[bytes], tmp_path: Path):
+    await node.create("never", of_image("127.0.0.1:1/no/such:1", "true", imagePullPolicy="Never"))
     pod = await node.waits_for("never", "ErrImageNeverPull")
     assert "is not present with pull policy of Never" in pod.status.container_statuses[0].state.waiting.message
     await node.create("invalid", of_image("Capital/Letters:1"))
     await node.waits_for("invalid", "InvalidImageName")
     assert any("Capital/Letters" in text for text in await node.messages("InspectFailed"))
+    # Whoever follows the advice need not wait for the end of the pause.
+    folder = tmp_path / "layout"
+    import_images(Store(node.data / "images"), BuiltImage(layers).write_layout(folder, "127.0.0.1:1/no/such:1"))
+    assert await node.output("never") == ""
     for name in ("never", "invalid"):
         await node.delete(name, 0)
         await node.gone(name)
+
+
+async def test_a_terminal_without_the_program_that_hands_it_over(node: Any, layers: list[bytes], tmp_path: Path):
+    imported(node, tmp_path, "here/terminal:1", layers, Env=["PATH=/bin"])
+    await node.create(
+        "terminal", of_image("here/terminal:1", "test -t 0 && test -t 1 && echo yes", tty=True, stdin=True)
+    )
+    assert words(await node.output("terminal")) == "yes"
+
+
+async def test_a_root_that_must_not_be_written_to(node: Any, layers: list[bytes], tmp_path: Path):
+    imported(node, tmp_path, "here/closed:1", layers, Env=["PATH=/bin"])
+    script = "touch /new 2> /dev/null || echo closed; touch /scratch/new && echo open"
+    scratch = {"volumeMounts": [{"name": "s", "mountPath": "/scratch"}]}
+    context = {"readOnlyRootFilesystem": True, "runAsUser": 1234}
+    container = of_image("here/closed:1", script, securityContext=context, **scratch)
+    await node.create("closed", container, volumes=[{"name": "s", "emptyDir": {}}])
+    assert words(await node.output("closed")) == "closed open"

@@ -117,7 +117,8 @@ class Agent:
         )
         references.allocatable = self._registration.allocatable
         limits = thresholds_of(os.environ)
-        self._image_keeper = ImageKeeper(clock, images.stored.store, data_dir, self._registration.report, limits)
+        report = self._registration.report
+        self._image_keeper = ImageKeeper(clock, images.stored.store, data_dir, report, self._images_changed, limits)
         self._registration.images = self._image_keeper.told
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
         disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
@@ -267,6 +268,10 @@ class Agent:
         for worker in tuple(self._workers.values()):
             if namespace in ("", worker.pod.metadata.namespace):
                 worker.references_changed()
+
+    def _images_changed(self) -> None:
+        for worker in tuple(self._workers.values()):
+            worker.tell(events.ImagesChanged())
 
     def _named_changed(self, uids: Iterable[str]) -> None:
         for uid in uids:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ketch.kube.clock import Clock
 from ketch.kube.errors import APIError, TransportError
 from ketch.kube.types.core import ContainerImage
+from ketch.local.images.mappings import FILE as MAPPINGS
 from ketch.local.images.oci.collection import prune, removable, users
 from ketch.local.images.oci.errors import OCIError, StoreBusy
 from ketch.local.images.oci.store import Store
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 HIGH, LOW = "KETCH_IMAGE_GC_HIGH", "KETCH_IMAGE_GC_LOW"
 DEFAULT_HIGH, DEFAULT_LOW = 85.0, 80.0
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 LEAST_AGE = 120.0
 """Seconds for which an image is kept that was just wanted: its containers may not have begun."""
 
@@ -61,8 +62,20 @@ def told_images(store: Store) -> tuple[ContainerImage, ...]:
     return tuple(ContainerImage(names=tuple(names[config]), size_bytes=sizes[config]) for config in largest)
 
 
+def version_of(path: Path) -> tuple[int, int]:
+    """Tells one version of a file that is replaced whole from another."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
 class ImageKeeper:
-    """Looks after the images of one data directory; ``report`` says the node's status anew."""
+    """Looks after the images of one data directory; ``report`` says the node's status anew.
+
+    ``changed`` is called when names mean something else than before.
+    """
 
     def __init__(
         self,
@@ -70,12 +83,15 @@ class ImageKeeper:
         store: Store,
         data_dir: Path,
         report: Callable[[], Awaitable[None]],
+        changed: Callable[[], None],
         thresholds: Thresholds,
     ) -> None:
         self._clock = clock
         self._store = store
         self._data_dir = data_dir
         self._report = report
+        self._changed = changed
+        self._mappings = version_of(data_dir / MAPPINGS)
         self._thresholds = thresholds
         self._told: Sequence[ContainerImage] = ()
 
@@ -98,7 +114,12 @@ class ImageKeeper:
         before = tuple(self._told)
         if self._percent() >= self._thresholds.high:
             await self.free(lambda: self._percent() <= self._thresholds.low)
-        if self.told() != before:
+        mappings = version_of(self._data_dir / MAPPINGS)
+        told = self.told()
+        if mappings != self._mappings or told != before:
+            self._mappings = mappings
+            self._changed()
+        if told != before:
             try:
                 await self._report()
             except (APIError, TransportError) as error:

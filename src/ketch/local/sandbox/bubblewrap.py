@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 NOT_FOUND, NOT_EXECUTABLE, CANNOT_START = 127, 126, 128
 
+CONTROLLING = ("/usr/bin/setsid", "-c")
+"""Gives the program the terminal that it is started on: without, a shell there has no jobs and no Ctrl-C."""
+
 NEW_SESSION = "--new-session"
 OWN_PROCESSES = "--unshare-pid"
 PROCESSES_FD = 5
@@ -114,10 +117,18 @@ def _inherited(root: str, below: str, *, make: bool) -> int:
     return found
 
 
+def controlling(request: "StartRequest") -> "Sequence[str]":
+    """What has to come before the program for it to have the terminal; a file system of its own may lack that."""
+    root = next((mount for mount in request["mounts"] if not depth(mount)), None)
+    folders = ("",) if root is None else (root["source"], *root.get("lower", ()))
+    there = request["tty"] and any(os.path.lexists(f"{folder}{CONTROLLING[0]}") for folder in folders)
+    return CONTROLLING if there else ()
+
+
 def arguments(request: "StartRequest") -> "Sequence[str]":
     """All options for the container; makes its writable layers. Raises Refused."""
     # A program with a terminal begins a session of its own, else it could not have it.
-    always = [option for option in ALWAYS if option != NEW_SESSION or not request["tty"]]
+    always = [option for option in ALWAYS if option != NEW_SESSION or not controlling(request)]
     if request["processes_of"]:
         always = [option for option in always if option != OWN_PROCESSES]
         always += "--pidns", str(PROCESSES_FD)

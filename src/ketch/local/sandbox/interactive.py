@@ -30,9 +30,6 @@ MOST_HELD = 1 << 20
 PATIENCE = 1.0
 """Seconds in which a client may take what a container that has ended has left."""
 
-CONTROLLING = ("/usr/bin/setsid", "--ctty")
-"""Gives the program the terminal that it is started on: without, a shell there has no jobs and no Ctrl-C."""
-
 
 def is_interactive(request: "StartRequest") -> bool:
     """Whether clients may write to the container, or it has a terminal."""

@@ -13,8 +13,8 @@ import socket
 import time
 
 from ketch.local.processes import PROC, boot, children, open_process, program, start_ticks
-from ketch.local.sandbox.bubblewrap import Refused, arguments, refusal
-from ketch.local.sandbox.interactive import CONTROLLING, Attendance, Stdio, is_interactive, read
+from ketch.local.sandbox.bubblewrap import Refused, arguments, controlling, refusal
+from ketch.local.sandbox.interactive import Attendance, Stdio, is_interactive, read
 from ketch.local.sandbox.logs import Log
 from ketch.local.sandbox.memory import MemoryWatch
 from ketch.local.sandbox.namespaces import CLONE_NEWNET, set_namespace
@@ -59,7 +59,7 @@ class Program:
         shared = (process_namespace(request["processes_of"]),) if request["processes_of"] else ()
         # Numbers that are in nobody's way while they are put in place one after the other.
         theirs = [_high(number) for number in (*stdio.theirs, options, status, *shared)]
-        program = (*(CONTROLLING if request["tty"] else ()), *request["argv"])
+        program = (*controlling(request), *request["argv"])
         argv = (bwrap, "--args", str(ARGUMENTS_FD), "--json-status-fd", str(STATUS_FD), "--", *program)
         self.pid = os.posix_spawn(
             bwrap,

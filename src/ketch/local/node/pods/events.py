@@ -66,6 +66,11 @@ class NetworkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagesChanged:
+    """What images' names mean on this machine changed: what failed for it may succeed now."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImagePulling:
     """A registry is about to be asked for an image."""
 
@@ -170,6 +175,7 @@ Event = (
     | VolumesFailed
     | NetworkAttached
     | NetworkFailed
+    | ImagesChanged
     | ImagePulling
     | ImageReady
     | ImageFailed

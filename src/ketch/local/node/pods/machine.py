@@ -109,6 +109,9 @@ class PodMachine:
                 if self.ending is None:
                     yield Announce("Warning", EVICTED, message)
                     self.ending = begin_ending(self.pod, EndReason(EVICTED, message, at_once=True), now)
+            case events.ImagesChanged():
+                for need in self.images.values():
+                    need.want()
             case events.ImagePulling(image):
                 yield Announce("Normal", "Pulling", f'Pulling image "{image}"')
             case events.ImageReady(image):
