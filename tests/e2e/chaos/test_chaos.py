@@ -4,6 +4,7 @@
 one again.
 """
 
+import contextlib
 import os
 import random
 import socket
@@ -31,6 +32,7 @@ SECONDS = float(os.environ.get("KETCH_CHAOS_SECONDS", "60"))
 
 SEED = int(os.environ.get("KETCH_CHAOS_SEED", str(random.randrange(1 << 30))))
 PIPELINES = "kubeflow"
+NOBODYS_PORTS = (20_000, 32_000)
 PLACES = 12
 """Interfaces in the cluster's network that are there ahead of pods: loopback, the way out, and a stock of places."""
 
@@ -39,9 +41,12 @@ SERVE = "mkdir -p /w; echo here > /w/index.html; exec python3 -m http.server 808
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that the kernel gives to nobody by itself: a client might get it while no supervisor listens there."""
+    while True:
+        port = random.randrange(*NOBODYS_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture
@@ -95,12 +100,7 @@ class Rounds:
         asks = container("python3", "-c", ASK, image="python:3.11")
         manifest = pod(name, asks, restartPolicy="OnFailure")
         eventually(lambda: self._made(name, manifest), self._left(deadline), f"after {kind}: {name} is created")
-        eventually(
-            lambda: self._phase(name) == "Succeeded", self._left(deadline), f"after {kind}: {name}: {self._told(name)}"
-        )
-
-    def _told(self, name: str) -> str:
-        return ""
+        eventually(lambda: self._phase(name) == "Succeeded", self._left(deadline), f"after {kind}: {name} ends")
 
     def _ready(self) -> bool:
         return self._platform.record()["ready"]
@@ -193,7 +193,7 @@ def _nothing_is_left(platform: Platform, load: Load) -> None:
 
 
 def test_nothing_is_lost_and_nothing_is_left_whatever_is_killed(stricken: Platform, ports: list[str], tmp_path: Path):
-    print(f"\nseed {SEED}, {ROUNDS} rounds")
+    print(f"\nseed {SEED}, {ROUNDS} rounds, {stricken.root}")
     stricken.apply(deployment("web", 1, shell(SERVE, image="python:3.11")), service("web"))
     stricken.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     package = tmp_path / "chaos.yaml"

@@ -61,6 +61,20 @@ class TestItsEnd:
         end = await container.wait()
         assert (end.code, end.oom_killed, end.reason) == (137, True, "OOMKilled")
 
+    @pytest.mark.parametrize("place", ["/dev/shm/file", "/file"])
+    async def test_files_in_memory_count(self, sandboxes, place):
+        script = f"head -c 100000000 /dev/zero > {place}; sleep 20"
+        end = await (await sandboxes.start("sh", "-c", script, memory_bytes=50 << 20)).wait()
+        assert (end.code, end.oom_killed) == (137, True)
+
+    async def test_a_mapped_file_in_memory_counts_once(self, sandboxes):
+        maps = (
+            "import mmap, time; file = open('/dev/shm/file', 'wb+'); file.truncate(40 << 20); "
+            "mapped = mmap.mmap(file.fileno(), 40 << 20); mapped.write(b'x' * (40 << 20)); time.sleep(1); print('fits')"
+        )
+        container = await sandboxes.start("/usr/bin/python3", "-c", maps, memory_bytes=100 << 20)
+        assert (await container.wait()).code == 0
+
     async def test_nothing_of_its_writable_layers_stays(self, sandboxes):
         container = await sandboxes.start("sh", "-c", "echo data > /tmp/data")
         await container.wait()
