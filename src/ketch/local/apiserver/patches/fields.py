@@ -76,8 +76,10 @@ def field_set(node: Node, value: Any) -> Fields:
     if not granular(node, value):
         return {}
     if isinstance(value, dict):
+        child = node.child
         return {
-            f"f:{name}": field_set(node.child(name) or ANYTHING, item)
+            # Most fields are leaves, and need no look at their schema.
+            "f:" + name: field_set(child(name) or ANYTHING, item) if type(item) is dict or type(item) is list else {}
             for name, item in cast("dict[str, Any]", value).items()
         }
     items = cast("list[Any]", value)

@@ -78,6 +78,10 @@ def _fits(node: Node, value: Any) -> bool:
 
 def check(node: Node, value: Any, path: str, causes: list[Cause]) -> None:
     """Add to ``causes`` what is wrong with ``value``."""
+    if node.builtin and type(value) is node.shape:
+        look = _check_object if node.shape is dict else _check_list
+        look(node, value, path, causes)
+        return
     if value is None and (node.nullable or node.is_any):
         return
     if not _fits(node, value):
@@ -111,6 +115,8 @@ def _check_object(node: Node, value: dict[str, Any], path: str, causes: list[Cau
             continue
         if child is not node and not child.is_any:
             check(child, item, f"{path}[{name}]" if name not in node.properties else f"{prefix}{name}", causes)
+    if node.unbounded:
+        return
     schema = node.schema
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
         message = f"Too many: {len(value)}: must have at most {schema['maxProperties']} items"

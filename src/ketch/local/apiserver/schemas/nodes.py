@@ -45,6 +45,10 @@ class Node:
         plain = {"string": str, "boolean": bool}.get(self.type) if builtin and not self.format else None
         self.sufficient: type | None = plain
         """The Python type that alone makes a value good: most of an object's fields need no closer look."""
+        self.shape: type | None = {"object": dict, "array": list}.get(self.type)
+        """The Python type that an object or a list has."""
+        self.unbounded: bool = not (self.embedded or "maxProperties" in schema or "minProperties" in schema)
+        """Whether all that may be wrong with an object is in its fields."""
         self._children: dict[str, Node | None] = {}
         self.rules: Sequence[object] | None = None
         """What ``rules`` made of the rules at this place, once it was asked."""
