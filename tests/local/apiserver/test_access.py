@@ -220,8 +220,6 @@ async def test_audiences_and_lifetimes(ask: Any) -> None:
     token = await token_of(ask, audiences=["vault"])
     assert (await review(ask, token))["authenticated"] is False
     assert (await review(ask, token, audiences=["vault"]))["authenticated"] is True
-    with pytest.raises(BadRequest, match="expirationSeconds"):
-        await token_of(ask, expirationSeconds=5)
 
 
 def test_tokens_expire_and_cannot_be_forged(tmp_path: Path) -> None:
@@ -256,3 +254,34 @@ def test_certificates_are_kept_renewed_and_private(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
     clock.time += timedelta(days=3649)
     assert Authority(tmp_path, clock).server_pair()[0].read_bytes() != first
+
+
+async def test_a_token_tells_of_the_node_and_may_live_with_one(ask: Any) -> None:
+    await ask("POST", ACCOUNTS, {"metadata": {"name": "runner"}})
+    node = await ask("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+    spec = {"nodeName": "n1", "containers": [{"name": "main", "image": "x"}]}
+    await ask("POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec})
+    token = await token_of(ask, boundObjectRef={"kind": "Pod", "name": "p"})
+    user = (await review(ask, token))["user"]
+    assert user["extra"]["authentication.kubernetes.io/node-name"] == ["n1"]
+    assert user["extra"]["authentication.kubernetes.io/node-uid"] == [node["metadata"]["uid"]]
+    alone = await token_of(ask, boundObjectRef={"kind": "Node", "name": "n1"})
+    await ask("DELETE", "/api/v1/nodes/n1")
+    assert (await review(ask, token))["authenticated"] is True
+    assert (await review(ask, alone))["authenticated"] is False
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"expirationSeconds": 60}, "spec.expirationSeconds: Invalid value: 60: may not specify a duration less"),
+        ({"expirationSeconds": 1 << 40}, "may not specify a duration longer"),
+        ({"boundObjectRef": {"kind": "Job", "name": "x"}}, "spec.boundObjectRef.kind: Unsupported value"),
+        ({"boundObjectRef": {"kind": "Pod"}}, "spec.boundObjectRef.name: Required value"),
+    ],
+)
+async def test_what_is_no_request_for_a_token(ask: Any, spec: dict[str, Any], words: str) -> None:
+    await ask("POST", ACCOUNTS, {"metadata": {"name": "runner"}})
+    with pytest.raises(Invalid) as refused:
+        await token_of(ask, **spec)
+    assert words in str(refused.value)

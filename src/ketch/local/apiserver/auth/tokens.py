@@ -89,11 +89,12 @@ class Tokens:
         account: Mapping[str, Any],
         audiences: Sequence[str],
         seconds: int,
-        bound: Mapping[str, Any] | None = None,
+        bound: Mapping[str, Mapping[str, str]] | None = None,
     ) -> tuple[str, int]:
         """A token for a ServiceAccount object, and when it expires (Unix seconds).
 
-        ``bound`` is the boundObjectRef: kind, name and uid of a Pod or Secret that the token lives with.
+        ``bound`` is what the token is told of: name and uid by kind, in small letters. It lives with the pod, the
+        secret, or, where there is neither, the node.
         """
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA  # noqa: PLC0415  # deferred, see _key
         from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature  # noqa: PLC0415
@@ -105,8 +106,7 @@ class Tokens:
             "namespace": meta["namespace"],
             "serviceaccount": {"name": meta["name"], "uid": meta["uid"]},
         }
-        if bound:
-            claims[str(bound["kind"]).lower()] = {"name": bound["name"], "uid": bound["uid"]}
+        claims |= bound or {}
         payload = {
             "jti": str(uuid.uuid4()),
             "aud": list(audiences) or [ISSUER],
@@ -163,9 +163,12 @@ class Tokens:
         extra: dict[str, tuple[str, ...]] = {}
         if "jti" in claims:
             extra["authentication.kubernetes.io/credential-id"] = (f"JTI={claims['jti']}",)
-        for kind in ("pod", "secret"):
+        for kind in ("pod", "secret", "node"):
             if kind in own:
-                self._must_live(f"/{kind}s", namespace, own[kind])
+                if kind != "node":
+                    self._must_live(f"/{kind}s", namespace, own[kind])
+                elif "pod" not in own:
+                    self._must_live("/nodes", "", own[kind])
                 extra[f"authentication.kubernetes.io/{kind}-name"] = (own[kind]["name"],)
                 extra[f"authentication.kubernetes.io/{kind}-uid"] = (own[kind]["uid"],)
         groups = (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)

@@ -1,6 +1,6 @@
 """Server-side apply: an applier states what it wants, the server merges it with what others own."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import orjson
@@ -39,8 +39,41 @@ def merged(node: Node, live: Any, applied: Any) -> Any:
         return result
     wanted = {element_key(node, item): item for item in cast("list[Any]", applied)}
     existing = {element_key(node, item): item for item in live}
-    kept = [merged(node.items, item, wanted[key]) if key in wanted else item for key, item in existing.items()]
-    return [*kept, *(item for key, item in wanted.items() if key not in existing)]
+    return [
+        merged(node.items, existing[key], wanted[key])
+        if key in existing and key in wanted
+        else wanted.get(key, existing.get(key))
+        for key in _interleaved(existing, wanted)
+    ]
+
+
+def _interleaved(there: Mapping[str, Any], applied: Mapping[str, Any]) -> Iterator[str]:
+    """The elements of both lists: those that are applied in the applier's order, the others where they were.
+
+    As structured-merge-diff does it, so that an element of somebody else's stays behind the same neighbour.
+    """
+    existing, wanted = list(there), list(applied)
+    shared = iter([key for key in wanted if key in there])
+    following = next(shared, None)
+    left = right = 0
+    while left < len(existing) or right < len(wanted):
+        one = existing[left] if left < len(existing) else None
+        other = wanted[right] if right < len(wanted) else None
+        if one is not None and one == other:
+            yield one
+            left, right, following = left + 1, right + 1, next(shared, None)
+        elif one is not None and one not in applied:
+            yield one
+            left += 1
+        elif one is not None and other is not None and following != one:
+            left += 1  # it comes later, or came already
+        elif other is not None:
+            yield other
+            right += 1
+            if following == other:
+                following = next(shared, None)
+        else:
+            left += 1
 
 
 def without(node: Node, value: Any, gone: Fields) -> Any:

@@ -2,26 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from ketch.kube.codec import decode, format_time
+from ketch.kube.codec import decode
 from ketch.kube.errors import BadRequest, MethodNotAllowed, NotFound
 from ketch.kube.meta import LabelSelector
 from ketch.kube.selectors import Selector, from_label_selector
 from ketch.local.apiserver.answers import Answer, ObjectAnswer
-from ketch.local.apiserver.auth.tokens import DEFAULT_SECONDS, ISSUER, LONGEST_SECONDS, SHORTEST_SECONDS, Tokens
+from ketch.local.apiserver.auth.tokens import Tokens
 from ketch.local.apiserver.copying import fresh
 from ketch.local.apiserver.custom.conversion import served
 from ketch.local.apiserver.patches import patched
 from ketch.local.apiserver.requests import Call, Target, section, texts
 from ketch.local.apiserver.resources import Registry, ServedResource
 from ketch.local.apiserver.schemas import compile_schema
-from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
 from ketch.local.apiserver.streams.podstreams import PodStreams
 from ketch.local.apiserver.streams.proxies import Proxies
 from ketch.local.apiserver.subresources.evictions import Evictions
+from ketch.local.apiserver.subresources.tokens import TokenRequests
 from ketch.local.apiserver.verbs.deletion import DeleteHandlers
 from ketch.local.apiserver.verbs.patching import PatchHandlers
 from ketch.local.apiserver.verbs.reading import ReadHandlers
@@ -33,8 +32,6 @@ SCALE_PATHS = {
     "labelSelectorPath": ".spec.selector",
 }
 SCALE = compile_schema(None)
-BINDABLE = ("Pod", "Secret")
-"""Kinds whose objects a token may live with."""
 
 
 def _at(obj: Any, path: str) -> Any:
@@ -93,7 +90,7 @@ class SubresourceHandlers:
         self._writes = writes
         self._patches = patches
         self._deletes = deletes
-        self._tokens = tokens
+        self._tokens = TokenRequests(store, tokens)
         self._evictions = Evictions(store, registry, writes)
         self._onward = onward
 
@@ -198,30 +195,7 @@ class SubresourceHandlers:
     async def _token(self, call: Call, target: Target, resource: ServedResource) -> Answer:
         record = self._reads.get(target, resource).record
         assert record
-        body = call.object_body("TokenRequest")
-        spec = section(body, "spec")
-        seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
-        if not isinstance(seconds, int) or not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
-            raise BadRequest(
-                f"spec.expirationSeconds: may not be less than {SHORTEST_SECONDS} or more than {LONGEST_SECONDS}"
-            )
-        bound = section(spec, "boundObjectRef")
-        if bound and bound.get("kind") not in BINDABLE:
-            raise BadRequest(f"spec.boundObjectRef.kind: supported values: {', '.join(BINDABLE)}")
-        if bound:
-            found = self._store.get(
-                StoreKey(f"/{str(bound.get('kind', '')).lower()}s", target.namespace, bound.get("name", ""))
-            )
-            if found is None or (bound.get("uid") and found.value["metadata"]["uid"] != bound["uid"]):
-                raise NotFound(f'{str(bound.get("kind", "")).lower()}s "{bound.get("name")}" not found')
-            bound = {"kind": bound["kind"], "name": bound["name"], "uid": found.value["metadata"]["uid"]}
-        token, expires = self._tokens.mint(record.value, texts(spec, "audiences"), seconds, bound)
-        body |= {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
-        body.setdefault("metadata", {})
-        audiences = list(texts(spec, "audiences")) or [ISSUER]
-        body["spec"] = {**spec, "audiences": audiences, "expirationSeconds": seconds}
-        body["status"] = {"token": token, "expirationTimestamp": format_time(datetime.fromtimestamp(expires, UTC))}
-        return ObjectAnswer(value=body, code=201)
+        return ObjectAnswer(value=self._tokens.answer(call, record.value), code=201)
 
 
 def _main(target: Target) -> Target:
