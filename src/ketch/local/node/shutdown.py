@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ketch.local.node.adoption import containers_below
 from ketch.local.node.cpulimits import CPULimits
+from ketch.local.node.sharing import is_init
 from ketch.local.node.volumes.places import Folders, remove_objects
 from ketch.local.sandbox.container import Container
 
@@ -47,10 +48,12 @@ def end_all_containers(data_dir: Path, grace_seconds: float = GRACE_SECONDS) -> 
 
     What lies in memory for them goes too: an agent that starts again makes it anew.
     """
-    containers = list(_running(data_dir))
+    running = list(_running(data_dir))
+    inits = [container for container in running if is_init(container)]
+    containers = [container for container in running if not is_init(container)]
     for container in containers:
         container.shut_down()
-    left = _wait(containers, grace_seconds)
+    left = [*_wait(containers, grace_seconds), *inits]
     for container in left:
         container.kill()
     _wait(left, AFTER_KILL_SECONDS)

@@ -101,6 +101,11 @@ def container_spec(
     env = {**home, **image.env, "HOSTNAME": hostname(pod), **terminal} | with_given(own, given)
     argv = _argv(container, image, env)
     refuse(pod, container)
+    if processes_of is not None and (user or group):
+        raise ConfigError(
+            f"container {name}: only root, who has no rights here, can be among the processes of others: runAsUser "
+            "and runAsGroup must be 0 with shareProcessNamespace and targetContainerName"
+        )
     mounts = tuple(_mounts(pod, container, attempt, setting, env))
     limits = container.resources.limits
     working_dir = container.working_dir or image.working_dir

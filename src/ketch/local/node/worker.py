@@ -39,6 +39,7 @@ from ketch.local.node.privileges import NOT_APPLIED, not_applied
 from ketch.local.node.pulling import PodImages
 from ketch.local.node.references import References
 from ketch.local.node.reporting import Pace, Reporter
+from ketch.local.node.sharing import SharedProcesses
 from ketch.local.node.starting import (
     Setting,
     container_directory,
@@ -103,6 +104,7 @@ class PodWorker:
         self._containers: dict[tuple[str, int], Container] = {}
         self._images = PodImages(tools.images, tools.references, tools.clock, self.tell, self._warn)
         self._netns: int | None = None
+        self._processes = SharedProcesses(tools.sandbox, tools.folders)
         self._volumes = PodVolumes(tools.client, tools.clock, tools.folders, tools.references)
         self.machine = PodMachine(pod, tools.host_ip, tools.clock.now(), adopted.runs)
         self._reporter = Reporter(tools.client, tools.clock, pod, tools.pace)
@@ -270,7 +272,7 @@ class PodWorker:
             devices = gpus.take(self.machine.uid, each.spec)
             given = {**self._tools.given, **gpus.variables(devices)}
             setting = Setting(self._tools.folders, self._volumes.places, info, around, given, gpus.mounts(devices))
-            spec = container_spec(self.pod, each.spec, attempt, image, setting, self._target(each.spec))
+            spec = container_spec(self.pod, each.spec, attempt, image, setting, await self._among(each.spec))
             if not attempt and (text := not_applied(self.pod, each.spec)):
                 self._tools.events.tell(self.pod, "Warning", NOT_APPLIED, text)
             spec = self._tools.warming.warmed(self.pod, each.spec, spec, image)
@@ -292,8 +294,10 @@ class PodWorker:
             self.tell(events.ContainerStarted(name, attempt, container.started.started_at))
             await self._watch(name, attempt, container)
 
-    def _target(self, spec: ContainerToRun) -> Path | None:
-        """The records of the container among whose processes an ephemeral one lives. Raises ConfigError."""
+    async def _among(self, spec: ContainerToRun) -> Path | None:
+        """The records of the container among whose processes this one lives. Raises ConfigError, SandboxError."""
+        if self.pod.spec.share_process_namespace:
+            return await self._processes.join(self.pod)
         if not isinstance(spec, EphemeralContainer) or not spec.target_container_name:
             return None
         target = self.machine.container(spec.target_container_name)
@@ -370,6 +374,7 @@ class PodWorker:
         for task in tuple(self._preparing):
             task.cancel()
         self._close_network()
+        self._processes.end(self.machine.uid)
         try:
             context = self.pod.spec.security_context
             unchanged = context is None or not context.sysctls

@@ -72,6 +72,7 @@ class Program:
             os.close(number)
         self.init = 0
         self.user_pid = 0
+        self._mounts = -1
         self.early_stderr = b""
 
     def await_start(self) -> bool:
@@ -104,6 +105,8 @@ class Program:
         for child in (self.init,) if self._joins else children(self.init):
             self.user_pid = child
             runs = program(child)
+            if self._joins:
+                self._mounts = _mounts_of(child) or self._mounts
             return runs is not None and bwrap is not None and runs != bwrap
         return False
 
@@ -114,8 +117,9 @@ class Program:
         return self.early_stderr.decode(errors="replace")
 
     def reap(self) -> int:
-        """Wait for bubblewrap's end: its exit code."""
+        """Wait for bubblewrap's end: its exit code. Nobody of the container is left then, nor writes to its log."""
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self._end_others()
         return code if code >= 0 else 128 - code
 
     def kill(self) -> None:
@@ -124,6 +128,31 @@ class Program:
             os.kill(self.init or self.pid, signal.SIGKILL)
         except ProcessLookupError:
             return
+
+    def _end_others(self) -> None:
+        """Among another container's processes: end those of this one that its program left behind.
+
+        Elsewhere they end with their init. Whose they are, their file system tells: none can leave its container's.
+        """
+        while self._joins and (left := [pid for pid in _processes() if _mounts_of(pid) == self._mounts]):
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(GLANCE)
+
+
+def _processes() -> "list[int]":
+    return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208
+
+
+def _mounts_of(pid: int) -> int:
+    """The mount namespace of a process, as a number; 0 when it has ended."""
+    try:
+        return os.stat(f"{PROC}/{pid}/ns/mnt").st_ino  # noqa: PTH116
+    except OSError:
+        return 0
 
 
 def process_namespace(directory: str) -> int:
