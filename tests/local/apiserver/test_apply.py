@@ -232,3 +232,20 @@ async def test_an_empty_map_is_owned_without_what_others_put_into_it(ship: Any) 
 async def test_elements_that_cannot_be_told_apart(ship: Any, fields: Any, why: str) -> None:
     with pytest.raises(BadRequest, match=why):
         await ship("one", **fields)
+
+
+async def test_who_scales_owns_by_that_subresource(ask: Any) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments/web"
+    labels, container = {"app": "web"}, {"name": "main", "image": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    await ask("PATCH", path, body, APPLY_PATCH, {"fieldManager": "one"})
+    await ask("PATCH", f"{path}/scale", {"spec": {"replicas": 4}}, MERGE_PATCH, {"fieldManager": "hpa"})
+    found = await ask("GET", path)
+    entry = next(each for each in found["metadata"]["managedFields"] if each["manager"] == "hpa")
+    assert (entry["subresource"], entry["fieldsV1"]) == ("scale", {"f:spec": {"f:replicas": {}}})
+    with pytest.raises(Conflict, match=r'conflict with "hpa" with subresource "scale" using apps/v1: \.spec\.replicas'):
+        await ask("PATCH", path, body, APPLY_PATCH, {"fieldManager": "one"})
+    with pytest.raises(BadRequest, match="fieldManager: must be at most 128"):
+        await ask("PATCH", path, body, APPLY_PATCH, {"fieldManager": "x" * 129})

@@ -12,6 +12,7 @@ from ketch.local.apiserver.auth.identity import UserInfo
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 PROXY = "proxy"
 PROXIED_PLURALS = ("pods", "services")
+LONGEST_MANAGER = 128
 TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T", ""})
 FALSE = frozenset({"0", "false", "False", "FALSE", "f", "F"})
 
@@ -63,8 +64,11 @@ class Call:
 
     @property
     def manager(self) -> str:
-        """The field manager: as told, else the client's name."""
-        return self.query.get("fieldManager", "") or self.agent.partition("/")[0] or "unknown"
+        """The field manager: as told, else the client's name. Raises BadRequest for one that is none."""
+        told = self.query.get("fieldManager", "")
+        if len(told) > LONGEST_MANAGER or not told.isprintable():
+            raise BadRequest(f"fieldManager: must be at most {LONGEST_MANAGER} printable characters")
+        return told or self.agent.partition("/")[0][:LONGEST_MANAGER] or "unknown"
 
     @property
     def dry_run(self) -> bool:

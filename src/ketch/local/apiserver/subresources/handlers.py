@@ -145,7 +145,7 @@ class SubresourceHandlers:
             place[path[-1]] = replicas
             return obj
 
-        _, value = await self._writes.rewrite(_plain(call), _main(target), resource, change)
+        _, value = await self._writes.rewrite(_plain(call), _main(target), resource, change, by="scale")
         return ObjectAnswer(value=scale_of(resource, value))
 
     async def _bind(self, call: Call, target: Target, resource: ServedResource) -> Answer:

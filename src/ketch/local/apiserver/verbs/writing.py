@@ -226,23 +226,24 @@ class WriteHandlers:
         return ObjectAnswer(resource, record, as_served(resource, value), warnings=(*warnings, *call.warnings))
 
     async def rewrite(
-        self, call: Call, target: Target, resource: ServedResource, change: Change
+        self, call: Call, target: Target, resource: ServedResource, change: Change, by: str = ""
     ) -> tuple[Record | None, Obj]:
         """Replace the newest object by what ``change`` makes of it; writes nothing when nothing changes.
 
-        The record is None for a dry run. Raises what ``change`` raises, NotFound, Invalid.
+        The record is None for a dry run. ``by`` is the subresource that owns what it writes, where that is not the
+        target's. Raises what ``change`` raises, NotFound, Invalid.
         """
         if self._gate.idle and resource.converter is None:
-            return await self._rewrite(call, target, resource, change)
+            return await self._rewrite(call, target, resource, change, by or target.subresource)
         for _ in range(ATTEMPTS):
             try:
-                return await self._rewrite(call, target, resource, change)
+                return await self._rewrite(call, target, resource, change, by or target.subresource)
             except WriteConflict:
                 continue  # somebody wrote while others were asked
         raise conflict(resource, target.name, MODIFIED)
 
     async def _rewrite(
-        self, call: Call, target: Target, resource: ServedResource, change: Change
+        self, call: Call, target: Target, resource: ServedResource, change: Change, by: str
     ) -> tuple[Record | None, Obj]:
         key = store_key(resource, target)
         strategy, context = self._strategy_for(resource), self._context_for(call)
@@ -265,9 +266,7 @@ class WriteHandlers:
             metadata.keep(obj, old)
             strategy.prepare_update(obj, old, context)
         if call.content_type != APPLY_PATCH:
-            obj = patches.take_ownership(
-                old, obj, resource.schema, self.manager(call, resource, target.subresource, context)
-            )
+            obj = patches.take_ownership(old, obj, resource.schema, self.manager(call, resource, by, context))
         if same(obj, old) and (resource.converter is None or not _outdated(resource, current)):
             return await self._settled(current), old
         with well_formed(resource, obj):
