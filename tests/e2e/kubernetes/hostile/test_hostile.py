@@ -7,6 +7,7 @@ container of an OCI image, and both kinds of containers on an ordinary user's pl
 import contextlib
 import json
 import multiprocessing.shared_memory
+import os
 import re
 import socket
 import tempfile
@@ -18,15 +19,18 @@ from typing import Any
 import kfp
 import pytest
 from kfp import dsl
-from tests.e2e.manifests import Manifest, pod
+from tests.e2e.manifests import Manifest, container, pod, shell
 from tests.e2e.platforms import Platform, eventually
 from tests.e2e.test_ordinary_user import ordinary
 from tests.pythonimages import python_image
+
+from ketch.local.sandbox.processlimit import kept_by_namespaces
 
 __all__ = ["ordinary"]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
+BOMBS = (Path(__file__).parent / "bombs.py").read_text()
 PROGRAM = (Path(__file__).parent / "attempts.py").read_text()
 ATTEMPTS = re.findall(r"^def (try_\w+)", PROGRAM, flags=re.MULTILINE)
 NAMESPACE, NEIGHBOUR = "hostile", "neighbour"
@@ -35,6 +39,12 @@ MOST_PROCESSES = 12
 
 OWN_PROGRAMS = "try_writing_programs"
 IMAGE = "hostile.example/python:1"
+BOUND = 4096 + 300
+"""Processes that a container may have, and the lowest numbers that the kernel keeps for itself."""
+
+LOG_BOUND = 33 << 20
+"""Bytes of a container's log that are kept, with room for the line in which it was turned over."""
+
 INIT = "1"
 """Parent of a process that a warm interpreter has sent; a cold step has a shell between."""
 
@@ -154,6 +164,76 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[tuple[Platform, Gained]
         listener.close()
         platform.kubectl("delete", "namespace", namespace, "--wait=false", check=False)
         (platform.root.parent / f"home-{secret}").unlink()
+
+
+def _exhausting() -> list[Manifest]:
+    """Pods that take all they can get of one thing each."""
+    hungry = "import os\nfor _ in range(3): os.fork()\ndata = b'x' * (60 << 20)\nimport time; time.sleep(600)"
+    limited = {"resources": {"limits": {"memory": "128Mi"}}}
+    stored = {"resources": {"limits": {"ephemeral-storage": "1Mi"}}}
+    mounted = {"volumeMounts": [{"name": "room", "mountPath": "/room"}]}
+    room = [{"name": "room", "emptyDir": {"sizeLimit": "1Mi"}}]
+    written = "head -c 20000000 /dev/zero > {}; exec sleep 600"
+    flood = "head -c 60000000 /dev/zero | tr '\\0' x | fold -w 99; echo; echo the end; exec sleep 600"
+    return [
+        pod("bombs", container("python3", "-c", BOMBS, image="python:3.11")),
+        pod("memory", container("python3", "-c", hungry, image="python:3.11", **limited)),
+        pod("memory-files", shell(written.replace("20000000", "200000000").format("/dev/shm/file"), **limited)),
+        pod("disk", shell(written.format("/tmp/file"), **stored)),
+        pod("volume", shell(written.format("/room/file"), **mounted), volumes=room),
+        pod("log", shell(flood)),
+    ]
+
+
+def _bombs(log: str) -> dict[str, int]:
+    (told,) = [line for line in log.splitlines() if line.startswith('{"bombs"')]
+    return json.loads(told)["bombs"]
+
+
+def _exhausted_in_pods(platform: Platform, namespace: str) -> dict[str, int]:
+    """Each pod comes to its bound, and is told why it ended; what the bombs gained."""
+    platform.apply(*_exhausting(), namespace=namespace)
+    for name, reason in (("memory", "OOMKilled"), ("memory-files", "OOMKilled"), ("bombs", "Completed")):
+        told = f"jsonpath={{.status.containerStatuses[0].state.terminated.reason}}={reason}"
+        platform.kubectl("wait", f"pod/{name}", "-n", namespace, f"--for={told}", "--timeout=100s")
+    for name, words in (("disk", "local ephemeral storage"), ("volume", "EmptyDir volume")):
+        platform.kubectl(
+            "wait", f"pod/{name}", "-n", namespace, "--for=jsonpath={.status.reason}=Evicted", "--timeout=100s"
+        )
+        assert words in platform.get("pod", name, "-n", namespace)["status"]["message"]
+    eventually(lambda: platform.kubectl("logs", "log", "-n", namespace, "--tail=1") == "the end\n")
+    uid = platform.get("pod", "log", "-n", namespace)["metadata"]["uid"]
+    kept = sum(path.stat().st_size for path in (platform.root / "pods" / uid / "logs").rglob("*") if path.is_file())
+    assert kept < LOG_BOUND
+    log = platform.kubectl("logs", "log", "-n", namespace)  # across the files that are kept
+    assert len(log) > LOG_BOUND // 3
+    assert set(log.removesuffix("the end\n")) == {"x", "\n"}
+    return _bombs(platform.kubectl("logs", "bombs", "-n", namespace))
+
+
+def _exhausted_in_a_warm_step(platform: Platform) -> dict[str, int]:
+    @dsl.pipeline(name="bombs")
+    def pipeline(program: str):
+        attack(program=program, targets="")  # pyright: ignore[reportCallIssue]  # the SDK's way
+
+    client = kfp.Client(host=platform.address)
+    run = client.create_run_from_pipeline_func(pipeline, {"program": BOMBS}, enable_caching=False)
+    client.wait_for_run_completion(run.run_id, timeout=120, sleep_duration=1)
+    (step,) = platform.get("pods", "-A", "-l", f"pipelines.kubeflow.org/run-id={run.run_id}")["items"]
+    return _bombs(platform.kubectl("logs", step["metadata"]["name"], "-n", step["metadata"]["namespace"]))
+
+
+@pytest.mark.parametrize("attacked", ["container", "warm step", "ordinary user"], indirect=True)
+def test_whoever_takes_all_there_is_comes_to_a_bound(attacked: tuple[Platform, Gained], request: pytest.FixtureRequest):
+    platform, _ = attacked
+    world = request.node.callspec.params["attacked"]
+    if world == "warm step":
+        gained = _exhausted_in_a_warm_step(platform)
+    else:
+        gained = _exhausted_in_pods(platform, f"{NAMESPACE}-{world.replace(' ', '-')}")
+    if kept_by_namespaces(os.uname().release):
+        assert gained["processes"] <= BOUND
+    assert gained["files"] > 0
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
