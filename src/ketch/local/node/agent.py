@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,23 +107,28 @@ class Agent:
             cpu=CPULimits(data_dir),
             gpus=gpus,
             pace=Pace(),
-            given={
-                **certificate_settings({**system_trust(), **os.environ}),
-                **pod_environment(network_info, os.environ),
-            },
+            given=_given(network_info),
         )
         self._registration = Registration(
             client, clock, name, data_dir, host_ip, isolated=isolated, gpus=gpus.count, joining=joining
         )
         references.allocatable = self._registration.allocatable
-        limits = thresholds_of(os.environ)
-        report = self._registration.report
-        self._image_keeper = ImageKeeper(clock, images.stored.store, data_dir, report, self._images_changed, limits)
-        self._registration.images = self._image_keeper.told
+        self._image_keeper = self._images_kept(data_dir)
         self._server = NodeServer(data_dir / "run" / "node.sock", self, data_dir / "run" / "keeper.sock", clock)
-        disks = Disks(client, clock, self._manager.informer(PersistentVolume), data_dir)
-        storage = StorageWatch(clock, self._folders, self._workers.values)
-        ports = NodePorts(self._manager, network, clock, name)
+        self._background = self._looks(data_dir, network)
+        self._running: list[asyncio.Task[None]] = []
+
+    def _images_kept(self, data_dir: Path) -> ImageKeeper:
+        """Who looks after the images; the node's status tells of them."""
+        store, report = self._tools.images.stored.store, self._registration.report
+        limits = thresholds_of(os.environ)
+        keeper = ImageKeeper(self._clock, store, data_dir, report, self._images_changed, limits)
+        self._registration.images = keeper.told
+        return keeper
+
+    def _looks(self, data_dir: Path, network: NetworkClient) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What goes on beside the pods."""
+        clock = self._clock
         ways = Ways(
             lambda: observe(data_dir),
             self._registration.report_pressures,
@@ -132,14 +137,18 @@ class Agent:
             self.processes,
             self._tools.cpu.tidy,
         )
-        keeper = Housekeeper(clock, self._folders, ways)
-        tasks: list[Callable[[], Coroutine[Any, Any, None]]] = [self._registration.run, disks.run, storage.run]
-        tasks += ports.run, keeper.run, self._image_keeper.run
-        if isolated:
-            tasks.append(Proxy(self._manager, network, self._pods, clock).run)
-            tasks.append(Policies(self._manager, network, self._pods, clock).run)
-        self._background = tasks
-        self._running: list[asyncio.Task[None]] = []
+        looks: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            self._registration.run,
+            Disks(self._client, clock, self._manager.informer(PersistentVolume), data_dir).run,
+            StorageWatch(clock, self._folders, self._workers.values).run,
+            NodePorts(self._manager, network, clock, self._name).run,
+            Housekeeper(clock, self._folders, ways).run,
+            self._image_keeper.run,
+        ]
+        if self._tools.network_info.mode == "isolated":
+            looks.append(Proxy(self._manager, network, self._pods, clock).run)
+            looks.append(Policies(self._manager, network, self._pods, clock).run)
+        return looks
 
     async def start(self) -> None:
         """Register, adopt what an earlier agent left, and begin to look after pods."""
@@ -305,6 +314,11 @@ class Agent:
                         await self._tools.network.detach(uid)
             except NetworkError as error:
                 log.warning("addresses not looked after: %s", error)
+
+
+def _given(network: NetworkInfo) -> Mapping[str, str]:
+    """Variables that every container has."""
+    return {**certificate_settings({**system_trust(), **os.environ}), **pod_environment(network, os.environ)}
 
 
 def waiting_reason(status: PodStatus, container: str) -> str:
