@@ -11,7 +11,10 @@ import pytest
 from tests.ordinary import CHECKOUT, as_ordinary_user
 
 HERE = Path(__file__).parent
-SUITES = [str(HERE / name) for name in ("test_sandbox.py", "test_warm.py", "test_process_limit.py", "test_logs.py")]
+SUITES = [
+    str(HERE / name)
+    for name in ("test_sandbox.py", "test_warm.py", "test_rehearsals.py", "test_process_limit.py", "test_logs.py")
+]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else; this user ran the suite already")
