@@ -72,7 +72,10 @@ def _place(directory: DataDirectory, port: int, api_port: int) -> Iterator[Findi
     platform = running_platform(directory)
     if platform is not None:
         yield Finding(
-            "platform", platform.ready, f"runs on {directory.root}: {platform.platform}", "see 'ketch status'"
+            "platform",
+            platform.ready,
+            f"runs on {directory.root}: {platform.platform or platform.kubernetes}",
+            "see 'ketch status'",
         )
         return
     yield Finding("data directory", ok=True, detail=str(directory.root))

@@ -52,6 +52,8 @@ def platform_address(given: str, data_dir: Path | None) -> str:
     if given:
         return given
     platform = running_platform(data_directory(data_dir))
+    if platform is not None and not platform.platform:
+        fail("the platform was started without pipelines: say where they are with --host", USAGE)
     return platform.platform if platform else DEFAULT_HOST
 
 
