@@ -35,6 +35,9 @@ RESERVE, RESERVED_AGAIN = 2 << 20, 512
 """Bytes that the disk gives in advance to the database and to its write-ahead log, and after how many transactions this
 is seen to again. What changes or deletes objects needs no more, so a full disk can be told of, and cleared up."""
 
+LEAST_ROOM = 1 << 20
+"""Bytes that must be left on the disk for a new object."""
+
 KEEP_SIZE = 1
 _fallocate = ctypes.CDLL(None, use_errno=True).fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -204,12 +207,21 @@ class Journal:
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
             self._transact(written, deleted, entries[-1].revision)
         except sqlite3.Error as error:
-            return StoreUnavailable(
-                f"the disk is full: {self._path} cannot be written ({error}): make room on its file system, "
-                "or delete what is not needed",
-                full=True,
-            )
+            return self._full(str(error))
         return None
+
+    def check_room(self) -> None:
+        """Raises StoreUnavailable where the disk has no room for more: the reserve is for other writes."""
+        disk = os.statvfs(self._path)
+        if disk.f_bavail * disk.f_frsize < LEAST_ROOM:
+            raise self._full("there is no room for more objects")
+
+    def _full(self, why: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the disk is full: {self._path} cannot be written ({why}): make room on its file system, "
+            "or delete what is not needed",
+            full=True,
+        )
 
     def _transact(
         self, written: Sequence[tuple[str | int | bytes, ...]], deleted: Sequence[StoreKey], revision: int

@@ -141,6 +141,8 @@ class Store:
         current = self.newest(key)
         if (current.revision if current else None) != expected:
             raise WriteConflict(current)
+        if current is None:
+            self._journal.check_room()
         self._assigned += 1
         return await self._stage(self._record(key, build(self._assigned), self._assigned), deleted=False)
 
