@@ -93,6 +93,8 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
             folders = (*reversed(mount.get("lower", ())), source)
             if missing := next((each for each in folders if not os.path.isdir(each)), None):  # noqa: PTH112
                 raise Refused(f'cannot mount at "{target}": "{missing}" is no directory')
+            if mount.get("copied", False):
+                return "--bind", _copied(folders, fresh_layer(layer, mode)), target
             sources = [word for each in folders for word in ("--overlay-src", each)]
             return *sources, "--overlay", *overlay_layers(layer, mode), target
         case "tmpfs":
@@ -105,6 +107,17 @@ def mount_arguments(mount: "MountRequest", layer: str) -> "Sequence[str]":
             return "--symlink", source, target
         case _:
             raise Refused(f'cannot mount at "{target}": there is no mount of kind "{kind}"')
+
+
+def _copied(folders: "Sequence[str]", target: str) -> str:
+    """The directory ``target``, made what an overlay would show. Raises Refused."""
+    from ketch.local.sandbox.layering import copy_together  # noqa: PLC0415  # hardly any keeper needs it
+
+    try:
+        copy_together(folders, target)
+    except OSError as error:
+        raise Refused(f"cannot copy the container's files, and this machine permits no overlay: {error}") from error
+    return target
 
 
 def _inherited(root: str, below: str, *, make: bool) -> int:

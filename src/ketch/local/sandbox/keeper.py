@@ -36,6 +36,9 @@ GLANCE, LONGEST_GLANCE, GROWTH = 0.0002, 0.005, 1.1
 takes longer, too many start at once, and looking must not slow them more."""
 
 ARGUMENTS_FD, STATUS_FD = 3, 4
+NO_OVERLAY = "overlay mount"
+"""What bubblewrap speaks of when the kernel makes none."""
+
 EXPENDABLE = "500"
 """Where memory runs out, the kernel takes containers before the platform (oom_score_adj)."""
 
@@ -248,7 +251,22 @@ def record_spec(request: "StartRequest", directory: str) -> None:
 
 
 def begin(bwrap: str, request: "StartRequest") -> Program:
-    """The container as bubblewrap makes it. Raises Refused, OSError."""
+    """The container as bubblewrap makes it, with copies where the kernel permits no overlay. Raises Refused."""
+    try:
+        return begin_once(bwrap, request)
+    except Refused as refused:
+        overlays = [mount for mount in request["mounts"] if mount["kind"] == "overlay"]
+        if NO_OVERLAY not in str(refused) or not overlays:
+            raise
+        os.write(2, f"keeper: files are copied, as no overlay is permitted: {refused}\n".encode())
+    for mount in overlays:
+        mount["copied"] = True
+    remove_tree(f"{request['directory']}/{SCRATCH}")
+    return begin_once(bwrap, request)
+
+
+def begin_once(bwrap: str, request: "StartRequest") -> Program:
+    """One try of it. Raises Refused, OSError."""
     container = Program(bwrap, request)
     if not container.await_start():
         complaint = container.read_rest_of_stderr()

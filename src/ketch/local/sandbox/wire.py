@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         mode: int | None
         size: int | None
         lower: NotRequired[list[str]]
+        copied: NotRequired[bool]
         beneath: NotRequired[str]
         make: NotRequired[bool]
 

@@ -5,13 +5,15 @@ import os
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.ociimages import MTIME, Entry, directory, hardlink, layer, symlink
 
 from ketch.local.images.oci.errors import LayerInvalid
 from ketch.local.images.oci.tree import TooManyLinks, Tree
-from ketch.local.images.oci.unpacking import Unpacker, is_opaque, is_whiteout, merge
+from ketch.local.images.oci.unpacking import Unpacker
+from ketch.local.sandbox.layering import copy_together, is_opaque, is_whiteout, link_together
 
 
 def unpacked(folder: Path, *entries: Entry) -> Path:
@@ -118,6 +120,7 @@ def test_later_members_count(tmp_path: Path):
 LOWER = (
     Entry("gone", b"1"),
     Entry("kept", b"1"),
+    hardlink("same", "kept"),
     Entry("folder/one", b"1"),
     Entry("both/one", b"1"),
     Entry("file-then-folder", b"1"),
@@ -141,6 +144,7 @@ UPPER = (
 )
 TOGETHER = {
     "kept": "1",
+    "same": "1",
     "both/one": "1",
     "both/two": "2",
     "folder/two": "2",
@@ -151,17 +155,21 @@ TOGETHER = {
 }
 
 
-def test_what_layers_come_to_together(tmp_path: Path):
+@pytest.mark.parametrize("together", [link_together, copy_together])
+def test_what_layers_come_to_together(tmp_path: Path, together: Any):
     lower, upper = unpacked(tmp_path / "lower", *LOWER), unpacked(tmp_path / "upper", *UPPER)
     assert is_whiteout(os.lstat(upper / "gone"))
     assert is_opaque(str(upper / "folder"))
     assert is_opaque(str(upper / "renewed"))
     merged = tmp_path / "merged"
     merged.mkdir()
-    merge([str(lower), str(upper)], str(merged))
+    together([str(lower), str(upper)], str(merged))
     files = {str(path.relative_to(merged)): path.read_text() for path in merged.rglob("*") if path.is_file()}
     assert files == TOGETHER
-    assert (merged / "kept").stat().st_ino == (lower / "kept").stat().st_ino
+    shared = (merged / "kept").stat().st_ino == (lower / "kept").stat().st_ino
+    assert shared is (together is link_together)
+    assert (merged / "kept").stat().st_mtime == MTIME
+    assert (merged / "kept").stat().st_ino == (merged / "same").stat().st_ino
     tree = Tree([str(upper), str(lower)])
     for path in {**TOGETHER, "gone": "", "folder/one": "", "renewed/one": "", "folder-then-file/one": ""}:
         assert tree.read(path) == TOGETHER.get(path, ""), path

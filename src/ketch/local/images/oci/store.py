@@ -32,7 +32,8 @@ from ketch.local.images.oci.errors import DigestMismatch, NoSpace, OCIError, Sto
 from ketch.local.images.oci.manifests import Configuration, digest_of, parse_configuration
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.tree import Tree
-from ketch.local.images.oci.unpacking import FULL, Unpacker, merge
+from ketch.local.images.oci.unpacking import FULL, Unpacker
+from ketch.local.sandbox.layering import link_together
 from ketch.local.sandbox.namespaces import sync_file_system
 from ketch.local.sandbox.records import remove_tree
 
@@ -271,7 +272,7 @@ class Store:
         key = f"m{layer_key(digest)}"
         if not self._layer(key).is_dir():
             with self._folder() as folder:
-                merge([str(self._layer(layer_key(each)) / "fs") for each in below], str(folder / "fs"))
+                link_together([str(self._layer(layer_key(each)) / "fs") for each in below], str(folder / "fs"))
                 self._put(folder, digest, key, 0, 0)
         return [*(layer_key(each) for each in reversed(above)), key]
 

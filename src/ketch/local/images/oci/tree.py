@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ketch.local.images.oci.unpacking import MOST_LINKS, is_opaque, is_whiteout
+from ketch.local.images.oci.unpacking import MOST_LINKS
+from ketch.local.sandbox.layering import is_opaque, is_whiteout
 
 LONGEST_FILE = 1 << 20
 

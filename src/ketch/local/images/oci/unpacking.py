@@ -7,7 +7,7 @@ their own /dev. So are set-user-id bits, capabilities and extended attributes, w
 """
 
 # A layer may have a million files: paths are texts here.
-# ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH123, PTH208, PTH211
+# ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH123, PTH211
 
 import contextlib
 import errno
@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from ketch.local.images.oci.errors import LayerInvalid, NoSpace
+from ketch.local.sandbox.layering import is_whiteout, make_opaque
 from ketch.local.sandbox.records import remove_tree
 
 WHITEOUT, OPAQUE_WHITEOUT, RESERVED = ".wh.", ".wh..wh..opq", ".wh..wh."
-OPAQUE = "user.overlay.opaque"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MOST_LINKS = 40
 MOST_ENTRIES = 2_000_000
@@ -29,24 +29,6 @@ CHUNK = 1 << 18
 LOOK_AT_DISK_EVERY = 64 << 20
 KEPT_FREE = 256 << 20
 """Bytes that stay free on the disk, whatever is unpacked."""
-
-
-def is_whiteout(found: os.stat_result) -> bool:
-    """Whether a file is one by which overlay hides another."""
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
-
-
-def is_opaque(path: str) -> bool:
-    """Whether a directory hides all that it has in lower layers."""
-    try:
-        return os.getxattr(path, OPAQUE, follow_symlinks=False) == b"y"
-    except OSError:
-        return False
-
-
-def make_opaque(path: str) -> None:
-    """Have a directory hide all that it has in lower layers."""
-    os.setxattr(path, OPAQUE, b"y", follow_symlinks=False)
 
 
 class Unpacker:
@@ -250,34 +232,3 @@ def _parts(name: str) -> Sequence[str]:
     if "\0" in name:
         raise LayerInvalid("the layer has a file with a zero byte in its name")
     return parts
-
-
-def merge(layers: Sequence[str], target: str) -> None:
-    """Make ``target``, an empty directory, what ``layers`` come to together, the lowest first. Files are shared."""
-    modes: dict[str, os.stat_result] = {}
-    _merge(list(layers), target, modes)
-    for path, found in sorted(modes.items(), reverse=True):
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-        os.chmod(path, stat.S_IMODE(found.st_mode))
-
-
-def _merge(folders: Sequence[str], target: str, modes: dict[str, os.stat_result]) -> None:
-    """``folders`` are one directory of several layers; none of them is hidden by another."""
-    modes[target] = os.lstat(folders[-1])
-    inside: dict[str, list[str]] = {}
-    for folder in folders:
-        for name in os.listdir(folder):
-            path = f"{folder}/{name}"
-            found = os.lstat(path)
-            known = inside.setdefault(name, [])
-            below = os.lstat(known[-1]).st_mode if known else stat.S_IFDIR
-            if not (stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(below)) or is_opaque(path):
-                known.clear()
-            known.append(path)
-    for name, sources in inside.items():
-        place, found = f"{target}/{name}", os.lstat(sources[-1])
-        if stat.S_ISDIR(found.st_mode):
-            os.mkdir(place, 0o700)
-            _merge(sources, place, modes)
-        elif not is_whiteout(found):
-            os.link(sources[-1], place, follow_symlinks=False)
