@@ -114,6 +114,7 @@ async def test_what_there_is(kubectl: Any) -> None:
     assert "kubeflow" in await kubectl("get", "namespaces")
     assert "is running at" in await kubectl("cluster-info")
     assert await kubectl("get", "--raw", "/readyz") == "ok"
+    assert await kubectl("get", "--raw", "/livez?verbose") == "[+]ping ok\nlivez check passed\n"
     missing = await kubectl("get", "frobs", code=1)
     assert "the server doesn't have a resource type" in missing.err
 

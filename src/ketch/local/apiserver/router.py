@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_PATH = "the server could not find the requested resource"
 HEALTH_PATHS = ("/healthz", "/livez", "/readyz")
+VERBOSE_HEALTH = "[+]ping ok\n{} check passed\n"
 KEYS_TYPE = "application/jwk-set+json"
 PROXIED = "/proxy"
 AGGREGATED = "APIGroupDiscoveryList"
@@ -217,7 +218,7 @@ class Router:
             raise NotFound(UNKNOWN_PATH) if path == "/" else _not_allowed()
         first = path.split("/")[1]
         if f"/{first}" in HEALTH_PATHS:
-            return TextAnswer("ok")
+            return TextAnswer(VERBOSE_HEALTH.format(first) if "verbose" in call.query else "ok")
         match first:
             case "api" | "apis":
                 aggregated = path in ("/api", "/apis") and call.shape == AGGREGATED
