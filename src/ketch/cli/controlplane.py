@@ -98,7 +98,13 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     database = Database(f"sqlite:///{directory.platform_database}")
     admissions = _admissions(without)
-    async with APIServer(directory.kube_database, directory.pki, admissions=admissions, dial=_dial(directory)) as api:
+    async with APIServer(
+        directory.kube_database,
+        directory.pki,
+        admissions=admissions,
+        dial=_dial(directory),
+        node_sockets=directory.run,
+    ) as api:
         if directory.audit_policy.exists():
             api.audit(directory.audit_policy, directory.root / "logs" / AUDIT_LOG)
         await api.serve(kubernetes, directory.api_socket)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -38,8 +39,8 @@ from ketch.local.apiserver.requests import Call
 from ketch.local.apiserver.resources import Registry, stored_api_version
 from ketch.local.apiserver.reviews import Reviews
 from ketch.local.apiserver.router import Handlers, Router
-from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.store.view import View
 from ketch.local.apiserver.strategies.base import Context
 from ketch.local.apiserver.strategies.table import Strategies
 from ketch.local.apiserver.streams.nodedoor import NodeDoors
@@ -61,6 +62,7 @@ class _Parts(NamedTuple):
     """What runs between start and close."""
 
     store: Store
+    registry: Registry
     router: Router
     front: Front
     custom: CustomResources
@@ -76,6 +78,7 @@ class APIServer:
 
     ``start`` opens the store and makes what every cluster begins with; then ``transport`` serves this process and
     ``serve`` the network. ``admissions`` decide about domains' kinds, ``dial`` reaches pods, where webhooks are.
+    Nodes of this machine are reached in the directory ``node_sockets`` and nowhere else, where it is given.
     Raises StoreCorrupt for a damaged or foreign database.
     """
 
@@ -86,9 +89,11 @@ class APIServer:
         clock: Clock = SYSTEM_CLOCK,
         admissions: Sequence[Admission[Any]] = (),
         dial: Dial = dial_directly,
+        node_sockets: Path | None = None,
     ) -> None:
         self._admissions = admissions
         self._dial = dial
+        self._node_sockets = node_sockets
         self._database = database
         self._clock = clock
         self._pki = pki
@@ -116,21 +121,13 @@ class APIServer:
         authorizer = Authorizer(store)
         strategies = Strategies(authorizer, self._admissions)
 
-        def lookup(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-            record = store.get(StoreKey(storage, namespace, name))
-            return record.value if record else None
-
-        def newest(storage: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-            record = store.newest(StoreKey(storage, namespace, name))
-            return record.value if record else None
-
-        def listing(storage: str, namespace: str | None) -> Sequence[Mapping[str, Any]]:
-            return [record.value for record in store.list(storage, namespace)]
+        view = View(store)
+        newest, listing = view.newest, view.listing
 
         def context(call: Call) -> Context:
             return Context(call.user, self._clock.now(), newest, listing, call.dry_run, call.warnings)
 
-        tokens = Tokens(self.authority.signing_key, self._clock, lookup)
+        tokens = Tokens(self.authority.signing_key, self._clock, view.committed)
         reads = ReadHandlers(store, self._clock)
         chain = Chain(store, registry, authorizer, newest, listing, self._dial)
         gate = Gate(chain, Ledger(store, self._clock, lambda key, status: writes.write_status(key, quotas, status)))
@@ -138,20 +135,11 @@ class APIServer:
         writes = WriteHandlers(store, self._clock, strategies.find, context, gate)
         deletes = DeleteHandlers(store, reads, strategies.find, context, gate)
 
-        def converter(definition: Mapping[str, Any]) -> WebhookConverter:
-            return WebhookConverter(definition, self._dial, newest, listing)
-
-        def remote(service: Mapping[str, Any]) -> Remote:
-            return Remote(service, self._dial, newest, listing, self._front_certificate)
-
-        async def introduce() -> None:
-            await asyncio.to_thread(self._front_certificate)
-            texts = introduction(self.authority.certificate, self._pki / FRONT_PROXIES / "ca.crt")
-            await self._apply(router, registry, texts)
-
-        others = Aggregator(store, registry, writes, deletes, self._clock, remote, introduce)
+        asking = {"dial": self._dial, "lookup": newest, "listing": listing}
+        remote = partial(Remote, **asking, certificate=self._front_certificate)
+        others = Aggregator(store, registry, writes, deletes, self._clock, remote, self._introduce)
         metrics = Metrics(store)
-        doors = NodeDoors(store, self.authority.node_context)
+        doors = NodeDoors(store, self.authority.node_context, self._node_sockets)
         patches = PatchHandlers(store, writes, context)
         onward = Onward(PodStreams(doors, reads), Proxies(store, listing, doors, self._dial))
         handlers = Handlers(
@@ -172,16 +160,17 @@ class APIServer:
         front = Front(router, Authenticator(tokens, authorizer), metrics, self._clock)
         self._parts = _Parts(
             store=store,
+            registry=registry,
             router=router,
             front=front,
-            custom=CustomResources(store, registry, writes, deletes, self._clock, converter),
+            custom=CustomResources(store, registry, writes, deletes, self._clock, partial(WebhookConverter, **asking)),
             strategies=strategies,
             gate=gate,
             aggregation=Aggregation(store, authorizer, writes, registry.find(RBAC, "v1", "clusterroles")),
             signing=Signing(store, writes, self.authority, registry),
             others=others,
         )
-        await self._bootstrap(router, registry)
+        await self._apply(initial_objects())
 
     def audit(self, policy: Path, log: Path) -> None:
         """From now on, write down who asks for what, as the policy in a file says. Raises PolicyError."""
@@ -196,12 +185,14 @@ class APIServer:
             raise RuntimeError("the API server has not been started")
         return self._parts
 
-    async def _bootstrap(self, router: Router, registry: Registry) -> None:
-        """Apply what every cluster begins with; a start that finds all in place writes nothing."""
-        await self._apply(router, registry, initial_objects())
+    async def _introduce(self) -> None:
+        """Tell other API servers by what they know this one."""
+        await asyncio.to_thread(self._front_certificate)
+        await self._apply(introduction(self.authority.certificate, self._pki / FRONT_PROXIES / "ca.crt"))
 
-    async def _apply(self, router: Router, registry: Registry, bodies: Iterable[Mapping[str, Any]]) -> None:
-        """Apply objects as the server's own."""
+    async def _apply(self, bodies: Iterable[Mapping[str, Any]]) -> None:
+        """Apply objects as the server's own; where all is in place nothing is written."""
+        router, registry = self._running.router, self._running.registry
         query = {"fieldManager": SERVER, "force": "true"}
         calls: list[Call] = []
         for body in bodies:

@@ -10,6 +10,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -49,9 +50,14 @@ class Way:
 
 
 class NodeDoors:
-    """Finds the ways. ``secured`` gives the TLS by which a node with that certificate is known."""
+    """Finds the ways. ``secured`` gives the TLS by which a node with that certificate is known.
 
-    def __init__(self, store: Store, secured: Callable[[str], ssl.SSLContext]) -> None:
+    A node tells its socket itself: one outside of ``sockets`` is none, for a node elsewhere has no business with the
+    sockets of this machine.
+    """
+
+    def __init__(self, store: Store, secured: Callable[[str], ssl.SSLContext], sockets: Path | None = None) -> None:
+        self._sockets = sockets
         self._store = store
         self._secured = secured
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -66,7 +72,8 @@ class NodeDoors:
         port = ((status.get("daemonEndpoints") or NOTHING).get("kubeletEndpoint") or NOTHING).get("Port")
         if not port:
             socket = annotations.get(SOCKET_ANNOTATION, "")
-            return Way(socket) if socket else None
+            ours = self._sockets is None or Path(socket).parent == self._sockets
+            return Way(socket) if socket and ours else None
         addresses = {each["type"]: each["address"] for each in reversed(status.get("addresses") or NO_ITEMS)}
         host = next((addresses[kind] for kind in ADDRESS_TYPES if kind in addresses), "")
         if not host:
