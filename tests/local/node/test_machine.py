@@ -152,6 +152,21 @@ def test_a_sidecar_starts_first_lasts_to_the_end_and_does_not_count_for_success(
     assert play.status.phase == "Succeeded"
 
 
+def test_sidecars_end_one_after_the_other_the_last_one_first():
+    inits = ({"name": "first", "restartPolicy": "Always"}, {"name": "second", "restartPolicy": "Always"})
+    play = Play(a_pod(inits=inits, policy="Never"))
+    play.begin()
+    play.started("first")
+    play.started("second")
+    play.started()
+    play.exited(0)
+    assert play.of(orders.Signal) == [orders.Signal("second", 0)]
+    play.exited(143, "second")
+    assert play.of(orders.Signal) == [orders.Signal("second", 0), orders.Signal("first", 0)]
+    play.exited(143, "first")
+    assert play.status.phase == "Succeeded"
+
+
 def test_a_sidecar_that_dies_is_started_again_although_the_pod_never_restarts():
     play = Play(a_pod(inits=({"name": "proxy", "restartPolicy": "Always"},), policy="Never"))
     play.begin()
@@ -326,6 +341,17 @@ def test_liveness_kills_at_the_threshold_and_the_container_comes_back():
     assert play.fresh(orders.Signal) == [orders.Signal("main", 0)]
     assert ("Killing", "Container main failed liveness probe, will be restarted") in play.reasons
     assert orders.StartContainer("main", 1) in play.exited(143)
+
+
+def test_a_probe_s_own_grace_period_goes_before_the_pod_s():
+    probe = {"exec": {"command": ["ok"]}, "failureThreshold": 1, "terminationGracePeriodSeconds": 2}
+    play = Play(a_pod({"livenessProbe": probe}, terminationGracePeriodSeconds=600))
+    play.begin()
+    play.started()
+    play.probed(ProbeKind.LIVENESS, success=False)
+    assert play.fresh(orders.Signal) == [orders.Signal("main", 0)]
+    assert not [order for order in play.after(1.5) if isinstance(order, orders.Kill)]
+    assert orders.Kill("main", 0) in play.after(1)
 
 
 def test_the_startup_probe_holds_back_the_others():
