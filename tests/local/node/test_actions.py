@@ -1,4 +1,4 @@
-"""Probes as a server sees them."""
+"""Probes as a server sees them, and hooks that there are not."""
 
 import asyncio
 import socket
@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from ketch.kube.clock import SYSTEM_CLOCK
-from ketch.kube.types.containers import HTTPGetAction
+from ketch.kube.types.containers import Container, HTTPGetAction, LifecycleHandler, TCPSocketAction
 from ketch.local.apiserver.auth.pki import Authority
-from ketch.local.node.actions import _get
+from ketch.local.node.actions import ActionFailed, Actions, _get
 
 
 @pytest.fixture
@@ -37,3 +37,9 @@ async def test_a_probe_over_tls_asks_an_address_for_no_name(server):
     assert names == [None]
     assert lines[0] == "GET /healthz HTTP/1.1"
     assert f"Host: 127.0.0.1:{port}" in lines
+
+
+async def test_a_hook_that_only_connects_is_none():
+    handler = LifecycleHandler(tcp_socket=TCPSocketAction(port=1))
+    with pytest.raises(ActionFailed, match="invalid handler"):
+        await Actions(None, None, SYSTEM_CLOCK).hook(handler, Container(name="main"), None, "127.0.0.1")
