@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ketch.local.apiserver.absent import NO_ITEMS
-from ketch.local.apiserver.strategies.base import Lookup
-from ketch.local.apiserver.streams.services import Listing, ready_endpoints
+from ketch.local.apiserver.strategies.base import Listing, Lookup
+from ketch.local.apiserver.streams.services import ready_endpoints
 
 HTTPS = 443
 

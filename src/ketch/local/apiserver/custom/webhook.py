@@ -8,8 +8,7 @@ from ketch.kube.errors import InternalError
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
 from ketch.local.apiserver.admission.calls import Caller, CallError, Dial
 from ketch.local.apiserver.admission.places import Unplaced, place_of
-from ketch.local.apiserver.strategies.base import Lookup
-from ketch.local.apiserver.streams.services import Listing
+from ketch.local.apiserver.strategies.base import Listing, Lookup
 
 REVIEW = "apiextensions.k8s.io/v1"
 SECONDS = 30.0

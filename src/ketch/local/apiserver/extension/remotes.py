@@ -14,8 +14,7 @@ from ketch.local.apiserver.admission.calls import CallError, Dial, ask
 from ketch.local.apiserver.admission.places import Place, Unplaced, place_of_service
 from ketch.local.apiserver.answers import RelayAnswer
 from ketch.local.apiserver.auth.identity import AUTHENTICATED, UserInfo
-from ketch.local.apiserver.strategies.base import Lookup
-from ketch.local.apiserver.streams.services import Listing
+from ketch.local.apiserver.strategies.base import Listing, Lookup
 
 SECONDS = 5.0
 PIECE = 1 << 16

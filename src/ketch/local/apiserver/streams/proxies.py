@@ -12,17 +12,18 @@ from typing import Any
 
 from ketch.kube.errors import BadRequest, NotFound, StatusDetails, Unavailable
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.admission.calls import Dial
 from ketch.local.apiserver.answers import Answer, RelayAnswer
 from ketch.local.apiserver.requests import Call, Target
 from ketch.local.apiserver.resources import ServedResource
 from ketch.local.apiserver.store.records import StoreKey
 from ketch.local.apiserver.store.store import Store
+from ketch.local.apiserver.strategies.base import Listing
 from ketch.local.apiserver.streams.nodedoor import NodeDoors
-from ketch.local.apiserver.streams.services import Listing, ready_endpoints
+from ketch.local.apiserver.streams.services import ready_endpoints
 
 KUBELET_PORTS = ("", "10250")
 SCHEMES = ("http", "https")
-Dial = Callable[[str, int], Awaitable[Any]]
 
 
 @cache

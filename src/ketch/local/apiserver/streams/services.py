@@ -1,13 +1,13 @@
 """Who answers for a Service: its endpoints that are ready."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
+from ketch.local.apiserver.strategies.base import Listing
 
 SLICES = "discovery.k8s.io/endpointslices"
 SLICE_SERVICE = "kubernetes.io/service-name"
-Listing = Callable[[str, str | None], Sequence[Mapping[str, Any]]]
 
 
 def ready_endpoints(listing: Listing, service: Mapping[str, Any], port: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
