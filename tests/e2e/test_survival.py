@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -179,6 +180,9 @@ def test_down_ends_what_a_killed_supervisor_left(own_platform: Platform):
     own_platform.apply(_sleeper("left", 600, 0))
     eventually(lambda: "running" in _container(own_platform, "left")["state"])
     _kill_supervisor(own_platform)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # a start that fails has not seen to the pods
+        port = str(taken.getsockname()[1])
+        assert "in use" in own_platform.ketch("up", "--detach", "--port", port, "--api-port", "0").stderr
     result = own_platform.ketch("down")
     assert result.returncode == 0
     assert "a killed platform left" in result.stdout

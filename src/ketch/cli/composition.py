@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ketch.cli.names import KUBERNETES_SOCKETS, NODE_NAME, NODE_SOCKET, PLATFORM_SOCKET
 from ketch.cli.parts import Part, Parts, arguments
+from ketch.local.network.holding import RECORD_NAME as HOLDER_RECORD
 from ketch.local.network.holding import end_holder
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.gateway import (
@@ -66,6 +67,16 @@ def _end_containers(directory: DataDirectory) -> None:
     from ketch.local.node.shutdown import end_all_containers  # noqa: PLC0415  # deferred: 40 ms of every start
 
     end_all_containers(directory.root)
+
+
+def pods_left(directory: DataDirectory) -> bool:
+    """Whether containers run, or the network they lived in is there, whoever of the platform lives or not.
+
+    A start that failed has cleared away what was written of the platform before it, but not its pods.
+    """
+    from ketch.local.node.shutdown import containers_run  # noqa: PLC0415  # deferred: see above
+
+    return (directory.run / HOLDER_RECORD).exists() or containers_run(directory.root)
 
 
 def end_pods(directory: DataDirectory) -> None:

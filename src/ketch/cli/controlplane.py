@@ -34,7 +34,7 @@ from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.wire import SOCKET_NAME
 from ketch.local.platform.directory import DataDirectory
 from ketch.local.platform.process import inherited_sockets
-from ketch.local.program import announce_ready, collect_rarely, log_to_stderr, take_short_turns
+from ketch.local.program import UNUSABLE, announce_ready, collect_rarely, log_to_stderr, take_short_turns
 from ketch.metadata.database import Database, DatabaseUnusable
 from ketch.metadata.objects import LocalObjectStore
 from ketch.pipelines.native.setup import admissions as pipelines_admissions
@@ -134,7 +134,7 @@ async def _run(
 
 
 def main() -> None:
-    """Run until SIGTERM. Exit code 1 where the data directory's databases, or a setting, cannot be used."""
+    """Run until SIGTERM. Exit code 78 where the data directory's databases, or a setting, cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument(OPTION, type=Part, action="append", default=[])
@@ -146,7 +146,8 @@ def main() -> None:
     try:
         uvloop.run(_serve(DataDirectory(arguments.data_dir), arguments.without))
     except (StoreCorrupt, DatabaseUnusable, SettingsError, PolicyError) as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)  # noqa: T201  # the log's last line is what the user is told
+        sys.exit(UNUSABLE)
 
 
 if __name__ == "__main__":

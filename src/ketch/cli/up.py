@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ketch.cli.composition import end_pods, open_addresses, platform_processes
+from ketch.cli.composition import end_pods, open_addresses, platform_processes, pods_left
 from ketch.cli.degradation import degradation
 from ketch.cli.messages import UNAVAILABLE, USAGE, fail
 from ketch.cli.options import DataDir, data_directory
@@ -150,7 +150,7 @@ def down(data_dir: DataDir = None) -> None:
 
 def _clear_away(directory: DataDirectory) -> bool:
     """End the processes and pods of a platform whose supervisor was killed; whether there was one."""
-    if not directory.state.exists():
+    if not (directory.state.exists() or pods_left(directory)):
         return False
     try:
         lock = lock_directory(directory)

@@ -11,6 +11,9 @@ import sys
 WARM = "KETCH_WARM"
 """Environment variable: ``0`` has every container start cold."""
 
+UNUSABLE = 78
+"""Exit code of a program that cannot start before somebody has changed something: sysexits(3)'s EX_CONFIG."""
+
 COLLECT_AFTER = (100_000, 50, 1000)
 TURN_SECONDS = 0.0005
 READY_FD = "KETCH_READY_FD"

@@ -120,14 +120,15 @@ def test_a_full_disk_is_told_and_survived(cramped: Platform, disk: Path):
     _refused(up, "the disk is full", str(cramped.root), "make room")
 
 
-@pytest.mark.parametrize("name", ["kube.db", "platform.db"])
-def test_a_torn_database_is_refused_by_name(own_platform: Platform, name: str):
+def test_a_torn_database_is_refused_by_name(own_platform: Platform):
     own_platform.apply(config_map("kept", key="value"))
     assert own_platform.ketch("down").returncode == 0
-    database, copy = own_platform.root / name, own_platform.root / f"{name}.copy"
-    shutil.copy(database, copy)
-    os.truncate(database, 0)
-    _refused(own_platform.ketch("up", "--detach", "--port", "0", "--api-port", "0"), name, "restore it from a copy")
-    copy.rename(database)
+    for name in ("kube.db", "platform.db"):
+        database, copy = own_platform.root / name, own_platform.root / f"{name}.copy"
+        shutil.copy(database, copy)
+        os.truncate(database, 0)
+        up = own_platform.ketch("up", "--detach", "--port", "0", "--api-port", "0")
+        _refused(up, f"{name} is empty", "restore it from a copy")
+        copy.rename(database)
     again = start_platform(own_platform.root)
     assert again.get("configmap", "kept")["data"] == {"key": "value"}

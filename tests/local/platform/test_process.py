@@ -16,6 +16,7 @@ from ketch.local.platform.process import (
     wait_for_exit,
     wait_for_line,
 )
+from ketch.local.program import UNUSABLE
 
 ANNOUNCE = "from ketch.local.program import announce_ready; announce_ready(); "
 WAIT_FOREVER = "import signal; signal.pause()"
@@ -117,6 +118,17 @@ async def test_a_killed_program_is_started_again_and_becomes_ready_again(log):
     await process.stop()
     await run
     assert process.pid is None
+
+
+async def test_a_program_that_says_that_it_cannot_start_is_believed(log):
+    changed = asyncio.Event()
+    spec = ProcessSpec("program", python(f"raise SystemExit({UNUSABLE})"))
+    process = SupervisedProcess(spec, log, lambda: changed.set() if process.last_exit is not None else None)
+    run = asyncio.create_task(process.run())
+    await changed.wait()
+    assert process.cannot_start
+    await process.stop()
+    await run
 
 
 async def test_a_program_deaf_to_sigterm_is_killed(log):

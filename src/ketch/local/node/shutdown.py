@@ -21,6 +21,11 @@ def _running(data_dir: Path) -> Iterator[Container]:
         yield from (container for container in containers_below(folder) if container.running)
 
 
+def containers_run(data_dir: Path) -> bool:
+    """Whether any container of the data directory runs."""
+    return next(_running(data_dir), None) is not None
+
+
 def _wait(containers: list[Container], seconds: float) -> list[Container]:
     """Those that still run after ``seconds``, or sooner when none does."""
     deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from ketch.local.program import READY_FD
+from ketch.local.program import READY_FD, UNUSABLE
 
 FIRST_INHERITED_FD = 3
 ABOVE_INHERITED = 64
@@ -158,7 +158,7 @@ class SupervisedProcess:
     @property
     def cannot_start(self) -> bool:
         """It ended again and again and was never ready: another try will not help."""
-        return not self.was_ready and self.restarts >= HOPELESS_AFTER
+        return not self.was_ready and (self.restarts >= HOPELESS_AFTER or self.last_exit == UNUSABLE)
 
     def last_words(self) -> str:
         """The last line of its log."""
