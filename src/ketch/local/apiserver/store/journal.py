@@ -212,7 +212,10 @@ class Journal:
 
     def check_room(self) -> None:
         """Raises StoreUnavailable where the disk has no room for more: the reserve is for other writes."""
-        disk = os.statvfs(self._path)
+        try:
+            disk = os.statvfs(self._path)
+        except OSError:
+            return  # the write itself finds out
         if disk.f_bavail * disk.f_frsize < LEAST_ROOM:
             raise self._full("there is no room for more objects")
 
