@@ -4,12 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ketch.kube.causes import forbidden, invalid, required
+from ketch.kube.codec import format_time
 from ketch.kube.errors import Cause
 from ketch.local.apiserver.absent import NOTHING
 from ketch.local.apiserver.metadata import DNS_LABEL, DNS_SUBDOMAIN
 from ketch.local.apiserver.strategies.base import Context, Obj, Strategy
 from ketch.local.apiserver.strategies.registrations import bundle_causes
 
+LOCAL = {
+    "type": "Available",
+    "status": "True",
+    "reason": "Local",
+    "message": "Local APIServices are always available",
+}
 HIGHEST_GROUP, HIGHEST_VERSION = 20000, 1000
 
 
@@ -17,13 +24,19 @@ class APIServiceStrategy(Strategy):
     """apiregistration.k8s.io/v1 APIService."""
 
     def prepare_create(self, obj: Obj, context: Context) -> None:
-        """The port of a Service."""
-        if service := (obj.get("spec") or NOTHING).get("service"):
+        """The port of a Service; who needs none is there."""
+        self._complete(obj)
+        if not obj["spec"].get("service"):
+            since = format_time(context.now.replace(microsecond=0))
+            obj["status"] = {"conditions": [{**LOCAL, "lastTransitionTime": since}]}
+
+    def _complete(self, obj: Obj) -> None:
+        if service := obj.setdefault("spec", {}).get("service"):
             service.setdefault("port", 443)
 
     def prepare_update(self, obj: Obj, old: Mapping[str, Any], context: Context) -> None:
         """The port of a Service."""
-        self.prepare_create(obj, context)
+        self._complete(obj)
 
     def validate(self, obj: Obj, old: Mapping[str, Any] | None, context: Context) -> Sequence[Cause]:
         """Its name is version and group; its server can be found and known."""
