@@ -9,8 +9,8 @@ import typer
 
 from ketch.cli.messages import FAILED, INTERRUPTED, USAGE, fail
 from ketch.cli.options import data_directory
+from ketch.local.images.oci.asking import FOLDER
 from ketch.local.images.oci.errors import OCIError
-from ketch.local.images.oci.puller import FOLDER
 from ketch.local.images.oci.references import ImageName, NameInvalid
 from ketch.local.images.oci.store import Store
 from ketch.local.platform.directory import DirectoryError

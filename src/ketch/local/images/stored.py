@@ -12,8 +12,8 @@ import msgspec
 
 from ketch.kube.clock import SYSTEM_CLOCK
 from ketch.local.images.image import Image
+from ketch.local.images.oci.asking import FOLDER, Answer, Request
 from ketch.local.images.oci.credentials import Credentials
-from ketch.local.images.oci.puller import FOLDER, Answer, Request
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.store import Store, StoredImage
 from ketch.local.images.rootfs import SEARCH_PATH

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import tarfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -22,6 +22,7 @@ from ketch.local.images.oci.manifests import (
     parse_manifest,
     verified,
 )
+from ketch.local.images.oci.progress import Progress, silent
 from ketch.local.images.oci.references import ImageName, NameInvalid
 from ketch.local.images.oci.store import IMPORTED, Store, StoredImage
 
@@ -97,15 +98,8 @@ def _beside(path: str, target: str) -> str:
     return "/".join(parts)
 
 
-Progress = Callable[[str], None]
-
-
-def _silent(text: str) -> None:
-    """Tell nobody."""
-
-
 def import_images(
-    store: Store, source: Path | BinaryIO, names: Sequence[ImageName] = (), progress: Progress = _silent
+    store: Store, source: Path | BinaryIO, names: Sequence[ImageName] = (), progress: Progress = silent
 ) -> Sequence[StoredImage]:
     """Every image in the source; ``names`` in place of its own names, where it has one image.
 

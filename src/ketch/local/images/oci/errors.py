@@ -12,6 +12,11 @@ OCIError
 └── StoreBusy         somebody else works in the store, longer than was waited
 """
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""How the kernel says that a disk is full."""
+
 
 class OCIError(Exception):
     """The message is a sentence for the user."""

@@ -11,28 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from ketch.local.images.oci.credentials import Credentials
+from ketch.local.images.oci.asking import FOLDER, Answer, Request
 from ketch.local.images.oci.errors import OCIError
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.settings import read_settings
 from ketch.local.images.oci.store import Store
 from ketch.local.sandbox.namespaces import die_with_parent
-
-FOLDER = "images"
-"""Below the data directory."""
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What to pull."""
-
-    image: str
-    credentials: Sequence[Credentials] = ()
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """How it went: well, when ``error`` is empty."""
-
-    error: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

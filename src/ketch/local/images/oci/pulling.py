@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,10 +18,11 @@ from ketch.local.images.oci.manifests import (
     parse_configuration,
     parse_manifest,
 )
+from ketch.local.images.oci.progress import Progress, silent
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.registry import Repository
 from ketch.local.images.oci.settings import Endpoint, Registry, endpoints
-from ketch.local.images.oci.store import PULLED, PULLED_BY_DIGEST, Store, StoredImage
+from ketch.local.images.oci.store import LOCK_SUFFIX, PULLED, PULLED_BY_DIGEST, Store, StoredImage
 
 TOGETHER = 3
 """Layers that are downloaded at once."""
@@ -32,19 +33,13 @@ ADVICE = (
     "or pull it yourself: ketch image pull --username USER --password-stdin"
 )
 
-Progress = Callable[[str], None]
-
-
-def _silent(text: str) -> None:
-    """Tell nobody."""
-
 
 def pull(
     store: Store,
     name: ImageName,
     credentials: Sequence[Credentials] = (),
     settings: Mapping[str, Registry] | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> StoredImage:
     """Have the image that the registry has by this name now; what is there of it is not fetched again.
 
@@ -150,7 +145,7 @@ def _layer(store: Store, repository: Repository, digest: str, layer: Descriptor)
 @contextmanager
 def _alone(path: Path) -> Generator[None]:
     """While nobody else writes the file."""
-    lock = path.with_name(f"{path.name}.lock")
+    lock = path.with_name(f"{path.name}{LOCK_SUFFIX}")
     descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

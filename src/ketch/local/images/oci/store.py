@@ -27,12 +27,10 @@ from typing import BinaryIO
 import msgspec
 
 from ketch.kube.clock import SYSTEM_CLOCK
-from ketch.local.images.oci.compression import Content
-from ketch.local.images.oci.errors import DigestMismatch, NoSpace, OCIError, StoreBusy
+from ketch.local.images.oci.errors import FULL, DigestMismatch, NoSpace, OCIError, StoreBusy
 from ketch.local.images.oci.manifests import Configuration, digest_of, parse_configuration
 from ketch.local.images.oci.references import ImageName
 from ketch.local.images.oci.tree import Tree
-from ketch.local.images.oci.unpacking import FULL, Unpacker
 from ketch.local.sandbox.layering import link_together
 from ketch.local.sandbox.namespaces import sync_file_system
 from ketch.local.sandbox.records import remove_tree
@@ -46,6 +44,10 @@ PATIENCE = 30.0
 """Seconds for which somebody else may work in the store."""
 
 PAUSE = 0.05
+LOCK_SUFFIX = ".lock"
+KEPT_SECONDS = 86400.0
+"""How long a download that broke off may be gone on with."""
+
 COVER_FOLDERS = ("proc", "dev", "sys/devices/system", "etc")
 COVER_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 PULLED, IMPORTED, PULLED_BY_DIGEST = "pulled", "imported", "pulled by digest"
@@ -213,6 +215,10 @@ class Store:
         """Unpack a layer, compressed or not, unless it is there. Raises DigestMismatch, LayerInvalid, NoSpace."""
         if self.has_layer(digest):
             return
+        # The node agent, which only looks images up, need not carry what unpacks them.
+        from ketch.local.images.oci.compression import Content  # noqa: PLC0415
+        from ketch.local.images.oci.unpacking import Unpacker  # noqa: PLC0415
+
         with self._folder() as folder:
             content = Content(source, digest.partition(":")[0])
             unpacker = Unpacker(str(folder / "fs"))
@@ -328,10 +334,20 @@ class Store:
                 gone = Path(tempfile.mkdtemp(dir=self.root / "work")) / "layer"
                 path.rename(gone)  # whoever is killed in the middle of it leaves no half a layer
                 remove_tree(str(gone.parent))
+        self._drop_downloads()
         for folder in ("configs", "used"):
             for path in (self.root / folder).iterdir():
                 if path.name not in configs:
                     path.unlink(missing_ok=True)
+
+    def _drop_downloads(self) -> None:
+        """Remove what nobody has gone on with for long; who calls has the lock for himself."""
+        oldest = SYSTEM_CLOCK.now().timestamp() - KEPT_SECONDS
+        folder = self.root / "downloads"
+        for path in folder.iterdir():
+            blob = path.with_suffix("") if path.suffix == LOCK_SUFFIX else path
+            if not blob.exists() or blob.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what nobody works on any more; who calls has the lock for himself."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ketch.local.images.oci.unpacking import MOST_LINKS
 from ketch.local.sandbox.layering import is_opaque, is_whiteout
 
 LONGEST_FILE = 1 << 20
+MOST_LINKS = 40
+"""As many as the kernel follows on one path."""
 
 
 class TooManyLinks(Exception):

@@ -10,20 +10,18 @@ their own /dev. So are set-user-id bits, capabilities and extended attributes, w
 # ruff: noqa: PTH101, PTH102, PTH108, PTH115, PTH123, PTH211
 
 import contextlib
-import errno
 import os
 import stat
 import tarfile
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from ketch.local.images.oci.errors import LayerInvalid, NoSpace
+from ketch.local.images.oci.errors import FULL, LayerInvalid, NoSpace
+from ketch.local.images.oci.tree import MOST_LINKS
 from ketch.local.sandbox.layering import is_whiteout, make_opaque
 from ketch.local.sandbox.records import remove_tree
 
 WHITEOUT, OPAQUE_WHITEOUT, RESERVED = ".wh.", ".wh..wh..opq", ".wh..wh."
-FULL = (errno.ENOSPC, errno.EDQUOT)
-MOST_LINKS = 40
 MOST_ENTRIES = 2_000_000
 CHUNK = 1 << 18
 LOOK_AT_DISK_EVERY = 64 << 20
