@@ -110,8 +110,8 @@ class Aggregator:
 
     async def _check(self, remote: Remote) -> None:
         """Find out, again and again, whether a server answers, and what it serves."""
-        await self._introduce()
         while True:
+            await self._introduced()
             reason, message = await _state(remote)
             before = (remote.available, remote.resources)
             remote.available = reason == "Passed"
@@ -119,6 +119,12 @@ class Aggregator:
                 self.generation += 1
             await self._tell(remote.raw, reason, message)
             await self._clock.sleep(CHECK_SECONDS if remote.available else RETRY_SECONDS)
+
+    async def _introduced(self) -> None:
+        try:
+            await self._introduce()
+        except (APIError, StoreUnavailable):
+            return  # nothing can be written now: the next check does it
 
     async def _tell(self, service: Mapping[str, Any], reason: str, message: str) -> None:
         """Keep the condition Available."""

@@ -4,9 +4,10 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
+import httptools
 import orjson
 
 from ketch.local.apiserver.absent import NO_ITEMS, NOTHING
@@ -100,7 +101,7 @@ class Remote:
         what = f'the API server of "{self.raw["metadata"]["name"]}"'
         return RelayAnswer(self.connect, host, what, headers=tuple(identity_headers(user)))
 
-    async def fetch(self, path: str) -> Any:
+    async def fetch(self, path: str) -> dict[str, Any]:
         """A document of its own, as JSON. Raises CallError."""
         service = self.spec["service"]
         lines = [f"GET {path} HTTP/1.1", f"host: {service['name']}.{service['namespace']}.svc"]
@@ -116,7 +117,7 @@ class Remote:
                 answer = await ask(reader, writer, "\r\n".join(lines).encode("latin-1"))
         except TimeoutError as error:
             raise CallError(f'Get "{path}": context deadline exceeded') from error
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, httptools.HttpParserError) as error:
             raise CallError(f'Get "{path}": {error}') from error
         finally:
             if transport is not None:
@@ -125,9 +126,12 @@ class Remote:
         if code != 200:
             raise CallError(f"bad status from {path}: {code}")
         try:
-            return orjson.loads(bytes(answer.body))
+            found = orjson.loads(bytes(answer.body))
         except orjson.JSONDecodeError as error:
             raise CallError(f"{path} is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise CallError(f"{path} is no JSON object")
+        return cast("dict[str, Any]", found)
 
     async def look(self) -> None:
         """Ask it what it serves. Raises CallError when it does not say."""
