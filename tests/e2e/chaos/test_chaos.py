@@ -33,7 +33,7 @@ SECONDS = float(os.environ.get("KETCH_CHAOS_SECONDS", "60"))
 SEED = int(os.environ.get("KETCH_CHAOS_SEED", str(random.randrange(1 << 30))))
 PIPELINES = "kubeflow"
 NOBODYS_PORTS = (20_000, 32_000)
-PLACES = 12
+PLACES = 28
 """Interfaces in the cluster's network that are there ahead of pods: loopback, the way out, and a stock of places."""
 
 ASK = "import urllib.request as r; print(r.urlopen('http://web', timeout=5).read().decode())"

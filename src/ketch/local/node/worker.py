@@ -67,6 +67,7 @@ KEPT_RUNS = 2
 
 KEEPER_TRIES, KEEPER_PAUSE = 40, 0.1
 RETRY_SECONDS = 0.5
+NETWORK_TRIES = 40
 
 
 @dataclass(frozen=True)
@@ -375,16 +376,26 @@ class PodWorker:
             task.cancel()
         self._close_network()
         self._processes.end(self.machine.uid)
-        try:
-            context = self.pod.spec.security_context
-            unchanged = context is None or not context.sysctls
-            await self._tools.network.detach(self.machine.uid, unchanged=unchanged)
-        except NetworkError as error:  # the next agent gives it back
-            log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
+        await self._detach()
         self._tools.references.release(self.machine.uid)
         await self._volumes.release(self.pod)
         self._tools.gpus.give_back(self.machine.uid)
         self.tell(events.Released())
+
+    async def _detach(self) -> None:
+        """Give the address back, to a network daemon that is being started again, too."""
+        context = self.pod.spec.security_context
+        unchanged = context is None or not context.sysctls
+        for tries in range(NETWORK_TRIES, -1, -1):
+            try:
+                await self._tools.network.detach(self.machine.uid, unchanged=unchanged)
+            except NetworkError as error:
+                if not tries:  # the next agent gives it back
+                    log.warning("pod %s: its address is still taken: %s", self.pod.key, error)
+                    return
+                await self._tools.clock.sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _close_network(self) -> None:
         if self._netns is not None:
