@@ -133,6 +133,10 @@ async def test_claims_and_services(ask: Any) -> None:
     with pytest.raises(Forbidden, match=r"slow\.storageclass"):
         await ask("POST", claims, claim("b", "1Mi", "slow"))
     await ask("POST", claims, claim("b", "512Mi", "fast"))
+    expandable = {"metadata": {"name": "fast"}, "provisioner": "x", "allowVolumeExpansion": True}
+    await ask("POST", "/apis/storage.k8s.io/v1/storageclasses", expandable)
+    bound = {"status": {"phase": "Bound", "capacity": {"storage": "512Mi"}}}  # only such ones grow
+    await ask("PATCH", f"{claims}/b/status", bound, content_type=MERGE_PATCH)
     bigger = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
     with pytest.raises(Forbidden, match=r"requested: requests.storage=1536Mi"):
         await ask("PATCH", f"{claims}/b", bigger, content_type=MERGE_PATCH)
