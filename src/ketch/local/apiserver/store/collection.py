@@ -117,6 +117,13 @@ class Collection:
         bucket = self._buckets.get(namespace)
         return len(bucket.records) if bucket else 0
 
+    def count_after(self, namespace: str | None, after: tuple[str, str]) -> int:
+        """How many objects ``records`` gives behind ``after``, without going through them."""
+        buckets = [(name, bucket) for name, bucket in self._buckets.items() if namespace in (None, name)]
+        behind = sum(len(bucket.records) for name, bucket in buckets if name > after[0])
+        same = self._buckets.get(after[0]) if namespace in (None, after[0]) else None
+        return behind + (len(same.records) - bisect_right(same.names(), after[1]) if same else 0)
+
     def changes_after(self, revision: int) -> list[Change]:
         """What happened after ``revision``, in order. Raises Expired."""
         if revision < self._compacted:

@@ -133,6 +133,10 @@ class Store:
         collection = self._collections.get(resource)
         return collection.count(namespace) if collection else 0
 
+    def count_after(self, resource: str, namespace: str | None, after: tuple[str, str]) -> int:
+        """How many committed objects ``list`` gives behind ``after``."""
+        return self._collection(resource).count_after(namespace, after)
+
     async def put(self, key: StoreKey, build: Build, *, expected: int | None) -> Record:
         """Write the object if its newest revision is ``expected`` (None: it must not exist); returns once on disk.
 

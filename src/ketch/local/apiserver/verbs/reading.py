@@ -134,7 +134,11 @@ class ReadHandlers:
         last = page[-1].key
         remaining = None
         if wanted.matches is None and wanted.name is None:
-            remaining = 1 + sum(1 for _ in records)
+            if revision == self._store.revision:
+                namespace = wanted.namespace if resource.namespaced else None
+                remaining = self._store.count_after(resource.storage, namespace, (last.namespace, last.name))
+            else:
+                remaining = 1 + sum(1 for _ in records)
         return ListAnswer(resource, page, revision, _Position(revision, last.namespace, last.name).token(), remaining)
 
     def _selection(self, call: Call, target: Target, resource: ServedResource) -> Selection:
