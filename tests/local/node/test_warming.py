@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ketch.local.images.images import Image
+from ketch.local.images.image import Image
 from ketch.local.node.environment import ConfigError
 from ketch.local.node.processes import Process, python_process, wants_warm
 from ketch.local.node.warming import fits, furniture, stands, warm_start
