@@ -186,7 +186,7 @@ def test_wrong_words_are_answered_by_what_is_right(platform: Platform, good: str
 
 
 def test_a_run_is_terminated_retried_archived_and_deleted(platform: Platform, kfp_client: kfp.Client, file: Path):
-    run = shown(platform, "run", str(file), "-p", "word=x", "-p", "seconds=3", "--detach", "--name", "changing").strip()
+    run = shown(platform, "run", str(file), "-p", "word=x", "-p", "seconds=6", "--detach", "--name", "changing").strip()
     eventually(lambda: kfp_client.get_run(run).state == "RUNNING")
     assert "has not ended" in refused(platform, 2, "runs", "delete", "-y", run)
     shown(platform, "runs", "terminate", run)
