@@ -58,7 +58,7 @@ def completed(
     admission: Admission[Any], obj: Mapping[str, Any], old: Mapping[str, Any] | None, view: View
 ) -> Mapping[str, Any]:
     """The parts of a written object (JSON) as they are once it is complete; a status alone needs nothing."""
-    if old is not None and obj.get("spec") == old.get("spec") and _texts(obj) == _texts(old):
+    if old is not None and _same_to_domains(obj, old):
         return {}
     given = decode(admission.kind, obj)
     complete = admission.complete(given, None if old is None else decode(admission.kind, old), view)
@@ -70,12 +70,18 @@ def completed(
 def judged(admission: Admission[Any], obj: Mapping[str, Any], old: Mapping[str, Any] | None, view: View) -> Judgement:
     """What the domain says of a complete object (JSON); not asked about one that is going, or whose status alone is
     written."""
-    if old is not None and (obj.get("spec") == old.get("spec") or "deletionTimestamp" in obj["metadata"]):
+    if old is not None and ("deletionTimestamp" in obj["metadata"] or _same_to_domains(obj, old)):
         return Judgement()
     before, after = None if old is None else decode(admission.kind, old), decode(admission.kind, obj)
     causes = tuple(admission.check(after, before, view))
     return Judgement(causes, () if causes else tuple(admission.warn(after, before, view)))
 
 
-def _texts(obj: Mapping[str, Any]) -> tuple[Any, Any]:
-    return obj["metadata"].get("labels"), obj["metadata"].get("annotations")
+def _same_to_domains(obj: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether nothing differs that a domain may read: it reads labels and annotations, too."""
+    metadata, before = obj["metadata"], old["metadata"]
+    return (obj.get("spec"), metadata.get("labels"), metadata.get("annotations")) == (
+        old.get("spec"),
+        before.get("labels"),
+        before.get("annotations"),
+    )

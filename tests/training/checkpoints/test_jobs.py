@@ -175,6 +175,11 @@ async def test_what_is_wrong_is_refused(world: World, job: Any):
     with pytest.raises(Invalid) as refused:
         await world.client.create(keeping(job, keep="none"))
     assert [cause.field for cause in refused.value.causes] == ["metadata.annotations[checkpoints.ketch.dev/keep]"]
+    await create(world, keeping(job, keep="2"))
+    with pytest.raises(Invalid):  # an annotation is changed alone
+        await world.edit(
+            type(job), job.metadata.name, {"metadata": {"annotations": {"checkpoints.ketch.dev/keep": "x"}}}
+        )
 
 
 async def test_an_image_that_starts_by_itself_is_not_wrapped(world: World):
