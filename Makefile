@@ -17,7 +17,7 @@ help:
 	@echo "make format  format the code; make docs: write the generated pages again"
 
 # The environment follows the lock file; uv comes from PyPI where the machine has none.
-$(VENV)/.complete: pyproject.toml uv.lock scripts/setup
+$(VENV)/.complete: pyproject.toml uv.lock scripts/setup hatch_build.py src/ketch/local/apiserver/schemas/extraction.py
 	@PYTHON="$(PYTHON)" sh scripts/setup $(VENV)
 	@touch $@
 
