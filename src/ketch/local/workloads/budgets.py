@@ -8,7 +8,7 @@ import msgspec
 
 from ketch.kube.conditions import set_conditions
 from ketch.kube.controller import Result
-from ketch.kube.errors import Conflict, NotFound
+from ketch.kube.errors import NotFound
 from ketch.kube.manager import For, Manager, Maps
 from ketch.kube.meta import Condition, ObjectKey
 from ketch.kube.owners import controller_of
@@ -113,10 +113,11 @@ class BudgetReconciler:
         status = next_status(budget, counts, disrupted, now)
         if status != budget.status:
             try:
-                # Only over the version that was counted on: an eviction may have taken from it meanwhile.
+                # Only over the version that was counted on: an eviction may have taken from it meanwhile, and then this is
+                # done again a little later, when the informer has seen it.
                 await self._client.update_status(msgspec.structs.replace(budget, status=status), manager=MANAGER)
-            except (Conflict, NotFound):
-                return Result(requeue_after=0.0)
+            except NotFound:
+                return Result()
         left = [(since + PATIENCE - now).total_seconds() for since in disrupted.values()]
         return Result(requeue_after=min(left) + 0.001 if left else None)
 
