@@ -113,8 +113,8 @@ class BudgetReconciler:
         status = next_status(budget, counts, disrupted, now)
         if status != budget.status:
             try:
-                # Only over the version that was counted on: an eviction may have taken from it meanwhile, and then this is
-                # done again a little later, when the informer has seen it.
+                # Only over the version that was counted on: an eviction may have taken from it meanwhile. Then this is
+                # done again a little later, when the informer has seen that.
                 await self._client.update_status(msgspec.structs.replace(budget, status=status), manager=MANAGER)
             except NotFound:
                 return Result()
