@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.waiting import eventually
 
 from ketch.kube.controller import Controller, Result, Terminal
 from ketch.kube.errors import Conflict
@@ -184,3 +185,21 @@ async def test_a_stop_does_not_wait_for_ever(clock, monkeypatch):
     with pytest.raises(asyncio.CancelledError):
         await running
     assert not script.busy
+
+
+async def test_one_that_asks_again_and_again_leaves_others_their_turn(start):
+    news = asyncio.Event()
+
+    class Impatient:
+        passes = 0
+
+        async def reconcile(self, key):
+            self.passes += 1
+            assert self.passes < 100_000, "the loop was kept from what is waited for"
+            return Result() if news.is_set() else Result(requeue_after=0)
+
+    controller = start(Impatient())
+    controller.enqueue(A)
+    asyncio.get_running_loop().call_later(0.01, news.set)
+    await eventually(lambda: controller.outcomes.done, "its end")
+    assert controller.outcomes.failed == 0

@@ -2,7 +2,7 @@
 
 ==========================  =========================================================
 ``Result()``                done; the back-off is forgotten
-``Result(requeue_after=n)`` done for now; the key comes again in ``n`` seconds
+``Result(requeue_after=n)`` done for now; the key comes again in ``n`` seconds, others first
 ``Terminal``                logged and not retried; the next change of the object is
 any other exception         the key comes again after a back-off that grows
 ==========================  =========================================================
@@ -112,3 +112,6 @@ class Controller:
             else:
                 self.outcomes.requeued += 1
                 self.queue.add_after(key, result.requeue_after)
+                if result.requeue_after <= 0:
+                    # A pass that waited for nothing would keep the event loop, and what it asks for again never come.
+                    await asyncio.sleep(0)  # noqa: TID251  # a turn of the loop, not a time
