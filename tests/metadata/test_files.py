@@ -2,11 +2,11 @@
 
 import os
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.disks import small_disk
 from tests.metadata.test_database import an_artifact, url
 
 from ketch.metadata.database import Database, DatabaseFull, DatabaseUnusable
@@ -91,11 +91,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
     place = tmp_path / "small"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_disk(place, "4m") as disk:
+        yield disk
 
 
 def fill(path: Path, size: int) -> None:

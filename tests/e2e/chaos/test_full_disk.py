@@ -13,6 +13,7 @@ from pathlib import Path
 import kfp
 import kfp_server_api
 import pytest
+from tests.disks import small_disk
 from tests.e2e.manifests import config_map, pod, shell
 from tests.e2e.platforms import Platform, eventually, start_platform
 
@@ -27,13 +28,11 @@ LARGE = "x" * 100_000
 def disk() -> Iterator[Path]:
     """A small file system of its own."""
     place = Path(tempfile.mkdtemp(prefix="kd-", dir="/tmp"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+    try:
+        with small_disk(place, SIZE) as mounted:
+            yield mounted
+    finally:
         place.rmdir()
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-    place.rmdir()
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.disks import small_disk
 
 from ketch.local.apiserver.store.records import StoreCorrupt, StoreKey, StoreUnavailable
 from ketch.local.apiserver.store.store import Store
@@ -31,11 +31,8 @@ def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes."""
     place = tmp_path / "small"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(place)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    with small_disk(place, "8m") as disk:
+        yield disk
 
 
 def fill(place: Path) -> Path:
