@@ -26,20 +26,20 @@ from ketch.local.node.disks import Disks
 from ketch.local.node.evicting import StorageWatch
 from ketch.local.node.gpus import Gpus, devices_of, shares_of
 from ketch.local.node.imagekeeper import ImageKeeper, thresholds_of
-from ketch.local.node.nodeports import NodePorts
 from ketch.local.node.pods import events
 from ketch.local.node.pods.containers import Stage, TrackedContainer
-from ketch.local.node.policies import Policies
 from ketch.local.node.pressure.housekeeping import Housekeeper, Ways
 from ketch.local.node.pressure.machine import observe
 from ketch.local.node.pressure.reclaiming import forget_ended
-from ketch.local.node.proxy import Proxy
 from ketch.local.node.references import References
 from ketch.local.node.registration import Registration, registered
 from ketch.local.node.remote.access import NodeAccess
 from ketch.local.node.remote.joining import Joining
 from ketch.local.node.reporting import Pace
 from ketch.local.node.server import NodeServer, no_such_pod
+from ketch.local.node.services.nodeports import NodePorts
+from ketch.local.node.services.policies import Policies
+from ketch.local.node.services.proxy import Proxy
 from ketch.local.node.starting import container_directory, log_path
 from ketch.local.node.streams.attachment import Running
 from ketch.local.node.usage import ContainerName

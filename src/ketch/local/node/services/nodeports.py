@@ -14,7 +14,7 @@ from ketch.kube.types.core import Service
 from ketch.kube.types.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from ketch.local.network.client import NetworkClient, NetworkError
 from ketch.local.network.relay import Streams, serve_relay
-from ketch.local.node.proxy import Slices, behind
+from ketch.local.node.services.proxy import Slices, behind
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from ketch.kube.codec import decode
 from ketch.kube.types.core import Namespace, Pod
 from ketch.kube.types.networking import NetworkPolicy
 from ketch.local.network.client import Block, Opening, PolicyEntry, PortRange
-from ketch.local.node.policies import entries
+from ketch.local.node.services.policies import entries
 
 
 def a_namespace(name, **labels):

@@ -10,7 +10,7 @@ from ketch.kube.types.core import Pod, Service
 from ketch.kube.types.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
 from ketch.kube.types.services import HEADLESS, ServicePort
 from ketch.local.network.client import NetworkClient, ServiceEntry
-from ketch.local.node.telling import LivingPods, Telling
+from ketch.local.node.services.telling import LivingPods, Telling
 
 DOMAIN = "cluster.local"
 OWN = frozenset({("default", "kubernetes"), ("kube-system", "kube-dns")})

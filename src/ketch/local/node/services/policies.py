@@ -19,7 +19,7 @@ from ketch.local.network.client import (
     PortRange,
     TransportProtocol,
 )
-from ketch.local.node.telling import LivingPods, Telling
+from ketch.local.node.services.telling import LivingPods, Telling
 
 RETRY_SECONDS = 5.0
 PAUSE = 0.05

@@ -9,7 +9,7 @@ from tests.waiting import eventually
 from ketch.kube.codec import decode
 from ketch.kube.types.core import Service
 from ketch.kube.types.discovery import EndpointSlice
-from ketch.local.node.nodeports import wanted
+from ketch.local.node.services.nodeports import wanted
 
 
 def a_port() -> int:

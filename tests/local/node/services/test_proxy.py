@@ -6,7 +6,7 @@ from ketch.kube.codec import decode
 from ketch.kube.types.core import Pod, Service
 from ketch.kube.types.discovery import EndpointSlice
 from ketch.local.network.client import ServiceEntry
-from ketch.local.node.proxy import tables
+from ketch.local.node.services.proxy import tables
 
 DEFAULT_PORT = {"name": "http", "port": 80, "protocol": "TCP"}
 
