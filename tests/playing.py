@@ -23,7 +23,6 @@ from ketch.kube.transport import MERGE_PATCH
 from ketch.kube.types.containers import Container, ResourceRequirements
 from ketch.kube.types.core import Event, Node
 from ketch.kube.types.pods import Pod, PodSpec
-from ketch.local.apiserver.extension.aggregator import SETTLE_SECONDS
 from ketch.local.apiserver.server import APIServer
 
 K = TypeVar("K", bound=KubeObject)
@@ -62,7 +61,6 @@ class World:
         self.client = RESTClient(api.transport())
         self.clock = clock
         self.manager = Manager(self.client, clock)
-        self._began = clock.monotonic()
 
     async def get(self, kind: type[K], name: str, namespace: str = NAMESPACE) -> K | None:
         """The object, None when absent."""
@@ -109,22 +107,13 @@ class World:
         await self.settle()
 
     async def revision(self) -> int:
-        """Grows with every write, whoever makes it."""
-        answer = await self.client.request("GET", "/api/v1/namespaces", {"limit": "1"})
-        return int(answer["metadata"]["resourceVersion"])
-
-    async def _describes_itself(self) -> bool:
-        """Whether the API server has written down what it serves, as it does a while after its start."""
-        served = (await self.client.request("GET", "/apis"))["groups"]
-        held = (await self.client.request("GET", "/apis/apiregistration.k8s.io/v1/apiservices"))["items"]
-        names = {f"{version['version']}.{group['name']}" for group in served for version in group["versions"]}
-        return names <= {each["metadata"]["name"] for each in held}
+        """Grows with every write, except for those in which the API server tells, some time, what it serves itself."""
+        answer = await self.client.request("GET", "/apis/apiregistration.k8s.io/v1/apiservices")
+        return int(answer["metadata"]["resourceVersion"]) - len(answer["items"])
 
     async def settles(self, controller: str, *keys: ObjectKey) -> bool:
         """Whether another pass writes nothing."""
         await self.settle()
-        if self.clock.monotonic() >= self._began + SETTLE_SECONDS:
-            await self.until(self._describes_itself)
         before = await self.revision()
         for key in keys:
             self.manager._controllers[controller].enqueue(key)
